@@ -1,0 +1,1 @@
+"""From an image to a verdict: estimating the code, and judging it."""

@@ -1,0 +1,1 @@
+"""Post-processes that an image may have gone through, and named suites of them."""

@@ -1,0 +1,1 @@
+"""Images: the avatars data set, folders of a user's own images, files."""

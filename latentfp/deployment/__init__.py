@@ -1,0 +1,1 @@
+"""What lives on disk: a generator's fingerprint space and its registry of users."""

@@ -1,0 +1,29 @@
+"""Named random streams: randomness has names, not history.
+
+A run has one typed root key. A draw takes its key from the root by a name and by indices (training step,
+global example index), never by splitting the key of an earlier draw. So adding a draw changes no other draw,
+resuming needs only the step, and the number of devices cannot change the numbers.
+"""
+
+import zlib
+
+import jax
+
+from latentfp.types import Count, Key
+
+
+def root(seed: int) -> Key:
+    """The root key of a run with this seed."""
+    return jax.random.key(seed)
+
+
+def stream(key: Key, name: str, *index: int | Count) -> Key:
+    """The key of the draw called `name`, at `index` (for instance a step and an example; each below 2**31)."""
+    for word in (zlib.crc32(name.encode()) & 0x7FFFFFFF, *index):
+        key = jax.random.fold_in(key, word)
+    return key
+
+
+def per_example(key: Key, n: int) -> Key:
+    """`n` keys, one an example: row i depends on `key` and i alone, not on `n`. Shape [n]."""
+    return jax.vmap(lambda i: jax.random.fold_in(key, i))(jax.numpy.arange(n))

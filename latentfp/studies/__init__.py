@@ -1,0 +1,1 @@
+"""Experiments as functions of a deployment."""

@@ -1,0 +1,1 @@
+"""Objectives: pure losses and updates."""
