@@ -1,0 +1,39 @@
+"""The fields that every configuration has, each stated once. Another configuration is the difference from this one.
+
+Configurations are Python: `get_config()` returns a ConfigDict, and the docstring of the file records the command, the
+hardware, the time it took and the numbers it printed.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """The fields shared by all runs."""
+    config = ConfigDict()
+    config.seed = 0  # of every random number of the run
+    return config
+
+
+def train_config() -> ConfigDict:
+    """The fields shared by all training runs; `objective` and the sizes are the configuration's own."""
+    config = get_config()
+    config.run = "train"
+    config.data = ConfigDict(
+        {
+            "dataset": "avatars/toon_head",  # a TFDS name, or a folder of images
+            "split": "train",
+            "size": 64,  # pixels, of the square images
+            "data_dir": None,  # where TFDS keeps its data; None: its own default
+        }
+    )
+    config.train = ConfigDict(
+        {
+            "steps": 10_000,
+            "batch": 32,  # images a step, on all devices together
+            "log_every": 100,  # steps
+            "preview_every": 1000,  # steps
+            "checkpoint_every": 1000,  # steps
+            "keep": 2,  # checkpoints
+        }
+    )
+    return config

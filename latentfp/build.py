@@ -1,0 +1,93 @@
+"""From a configuration to what it names.
+
+A section of a configuration is the keyword arguments of one function, so each field is stated where it is used, and a
+misspelt, missing or unused field is refused before any device is touched. Models and data are imported when asked for.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from latentfp.runtime.loop import Objective
+
+Fields = Mapping[str, Any]
+Result = TypeVar("Result")
+MAY_CHANGE = ("train.steps", "train.*_every", "train.keep", "data.data_dir")  # of a run that is resumed
+
+
+def run(config: Fields, *, workdir: Path) -> None:
+    """Do what `config["run"]` names with the other sections. ValueError lists the fields that do not fit."""
+    sections = {name: value for name, value in config.items() if name != "run"}
+    task = choose(RUNS, config.get("run"), field="run")
+    call(task, sections, section="config", config=config, workdir=workdir)
+
+
+def train(
+    *, config: Fields, workdir: Path, seed: int, data: Fields, objective: Fields, train: Fields
+) -> None:
+    """Train an objective. `train` holds `batch` (images a step) and the durations of runtime.loop.train (steps)."""
+    from latentfp.runtime import checkpoint, loop, mesh
+
+    durations = {name: value for name, value in train.items() if name != "batch"}
+    given = {"objective": make_objective(**objective), "workdir": workdir, "seed": seed}
+    given["batches"] = make_batches(data, batch=train.get("batch"), seed=seed)
+    check_fields(loop.train, durations, section="config.train", given={*given, "mesh"})
+    devices = mesh.data_mesh()
+    mesh.check_divisible(devices, train["batch"])
+    checkpoint.record_config(workdir, config, may_change=MAY_CHANGE)
+    loop.train(**given, **durations, mesh=devices)
+
+
+def make_objective(*, name: str | None = None, **fields: Any) -> "Objective":
+    """The training objective of this name."""
+    return call(choose(OBJECTIVES, name, field="objective.name")(), fields, section="config.objective")
+
+
+def make_batches(data: Fields, *, batch: Any, seed: int) -> Callable[[int], Iterator[np.ndarray]]:
+    """The stream of uint8 batches [b h w 3] as a function of the first step. `batch`: images a step."""
+    from latentfp.data import pipeline
+
+    if not isinstance(batch, int) or batch < 1:
+        raise ValueError(f"config.train.batch is {batch}: give the number of images of a step, at least 1")
+    source = call(pipeline.open_source, data, section="config.data")
+    return lambda first_step: pipeline.batches(source, batch=batch, seed=seed, first_step=first_step)
+
+
+def call(function: Callable[..., Result], fields: Fields, *, section: str, **given: Any) -> Result:
+    """`function(**fields, **given)`, once the fields are known to be all of the function's and only those."""
+    check_fields(function, fields, section=section, given=set(given))
+    return function(**fields, **given)
+
+
+def check_fields(function: Callable[..., Any], fields: Fields, *, section: str, given: set[str]) -> None:
+    """ValueError lists the fields that `function` lacks and those that it needs; `given` ones come from elsewhere."""
+    parameters = {
+        name: parameter
+        for name, parameter in inspect.signature(function).parameters.items()
+        if name not in given
+    }
+    unknown = sorted(fields.keys() - parameters.keys())
+    needed = {name for name, parameter in parameters.items() if parameter.default is parameter.empty}
+    missing = sorted(needed - fields.keys())
+    if unknown or missing:
+        raise ValueError(
+            f"{section} does not fit: unknown fields {unknown}, missing fields {missing}; "
+            f"its fields are {sorted(parameters)}"
+        )
+
+
+def choose(table: Mapping[str, Result], name: Any, *, field: str) -> Result:
+    """The entry of this name. ValueError lists the known names."""
+    if name not in table:
+        raise ValueError(f"config.{field} is {name!r}: choose one of {sorted(table)}")
+    return table[name]
+
+
+OBJECTIVES: dict[
+    str, Callable[[], Callable[..., "Objective"]]
+] = {}  # name -> import of the function that makes it
+RUNS: dict[str, Callable[..., None]] = {"train": train}

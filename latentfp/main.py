@@ -1,0 +1,34 @@
+"""Runs a configuration: python -m latentfp.main --config=configs/NAME.py[:ARGUMENT] --workdir=DIR
+
+Any field can be changed on the command line, for instance --config.train.steps=100. The same command resumes a run that
+was interrupted.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from latentfp import build
+
+CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "The configuration: a Python file, or file:argument."
+)
+WORKDIR = flags.DEFINE_string("workdir", None, "The folder of the run: checkpoints, metrics and results.")
+flags.mark_flags_as_required(["config", "workdir"])
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the configuration of the command line."""
+    if len(arguments) > 1:
+        raise app.UsageError(f"not understood: {' '.join(arguments[1:])}")
+    try:
+        build.run(CONFIG.value.to_dict(), workdir=Path(WORKDIR.value))
+    except ValueError as error:
+        logging.debug("where it happened", exc_info=True)
+        raise SystemExit(f"error: {error}") from None
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,174 @@
+"""The training loop: any objective, any number of devices, and the same run after an interruption.
+
+A run is a function of its configuration: the state before step t, the batch of step t and the key stream(root,
+"update", t) give the state before step t + 1. Nothing else is carried over, so a run resumed from a checkpoint, also
+after it was killed, is bit for bit the run that was not interrupted (on the same devices).
+"""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from absl import logging
+from jax.sharding import Mesh
+from jaxtyping import Array, UInt8
+
+from latentfp import rng
+from latentfp.pixels import to_float
+from latentfp.runtime import mesh as meshes
+from latentfp.runtime.checkpoint import Checkpoints, open_checkpoints
+from latentfp.runtime.metrics import Metrics, Window, Writer
+from latentfp.types import Count, Images, Key, PyTree
+
+State = PyTree[Any]
+Batches = Callable[[int], Iterator[np.ndarray]]  # first step -> uint8 [b h w 3], one batch a step
+STEPS_AHEAD = (
+    2  # batches handed to the devices before the first is done: enough to keep them busy, few to finish
+)
+
+
+class Objective(NamedTuple):
+    """What is trained: pure functions of a state, which may be any tree of arrays (but no random keys).
+
+    init(key) -> state.
+    update(state, key, images, step) -> (state, metrics): one step on a whole batch of float images in [-1, 1];
+        `key` belongs to this step alone; metrics are name -> (sum, count), float32 scalars.
+    preview(state, key) -> images [n h w 3] in [-1, 1], for a grid; `key` is the same in the whole run.
+    evaluate(state) -> numbers to report beside each preview; ordinary Python, may be slow.
+    """
+
+    init: Callable[[Key], State]
+    update: Callable[[State, Key, Images, Count], tuple[State, Metrics]]
+    preview: Callable[[State, Key], Images] | None = None
+    evaluate: Callable[[State], dict[str, float]] | None = None
+
+
+def train(
+    objective: Objective,
+    batches: Batches,
+    *,
+    workdir: Path,
+    steps: int,
+    seed: int,
+    log_every: int,
+    preview_every: int,
+    checkpoint_every: int,
+    keep: int,
+    mesh: Mesh,
+) -> State:
+    """The state after `steps` steps, starting from the latest checkpoint in `workdir` if there is one.
+
+    Durations are in steps. Writes metrics, previews and the latest `keep` checkpoints into `workdir`. On SIGTERM the
+    step is finished, the state saved, and SystemExit(143) raised. FloatingPointError names a step that diverged;
+    ValueError: a checkpoint of another program, a batch the devices cannot share, a duration below 1.
+    """
+    for name, every in dict(log=log_every, preview=preview_every, checkpoint=checkpoint_every).items():
+        if every < 1:
+            raise ValueError(f"{name}_every is {every}: give a number of steps, at least 1")
+    checkpoints = open_checkpoints(workdir, keep=keep)
+    done, state = _start(objective, checkpoints, seed=seed, mesh=mesh)
+    update = meshes.data_parallel(_step(objective, seed), mesh)
+    report = _Report(objective, Writer(workdir, first_step=done), seed=seed, steps=steps)
+    source = batches(done) if done < steps else iter(())
+    with _sigterm() as stopping:
+        while done < steps:
+            batch = meshes.shard_batch(mesh, _next(source, done))
+            state, metrics = update(state, batch, np.int32(done))
+            done += 1
+            report.add(done, metrics, images=len(batch))
+            stop = stopping()
+            if done % log_every == 0 or done == steps or stop:
+                report.numbers(done)
+            if done % preview_every == 0 or done == steps:
+                report.preview(done, state)
+            if done % checkpoint_every == 0 or done == steps or stop:
+                report.check()
+                checkpoints.save(done, state)
+            if stop and done < steps:
+                raise SystemExit(128 + signal.SIGTERM)
+    report.close()
+    checkpoints.close()
+    return state
+
+
+def _start(objective: Objective, checkpoints: Checkpoints, *, seed: int, mesh: Mesh) -> tuple[int, State]:
+    init = partial(objective.init, rng.stream(rng.root(seed), "init"))
+    restored = checkpoints.restore_latest(meshes.abstract_replicated(init, mesh))
+    if restored is None:
+        return 0, meshes.init_replicated(init, mesh)
+    logging.info("resuming after step %d", restored[0])
+    return restored
+
+
+def _step(objective: Objective, seed: int) -> Callable[..., tuple[State, Metrics]]:
+    def step(state: State, pixels: UInt8[Array, "b h w 3"], index: Count) -> tuple[State, Metrics]:
+        key = rng.stream(rng.root(seed), "update", index)
+        return objective.update(state, key, to_float(pixels), index)
+
+    return step
+
+
+def _next(source: Iterator[np.ndarray], done: int) -> np.ndarray:
+    try:
+        return next(source)
+    except StopIteration:
+        raise ValueError(f"the data ended after {done} steps: give an endless stream of batches") from None
+
+
+class _Report:
+    """Numbers and pictures of the run, as it goes on."""
+
+    def __init__(self, objective: Objective, writer: Writer, *, seed: int, steps: int):
+        self._preview = objective.preview and jax.jit(objective.preview)
+        self._evaluate = objective.evaluate
+        self._key = rng.stream(rng.root(seed), "preview")
+        self._writer, self._steps, self._window = writer, steps, Window()
+        self._images, self._since = 0, time.perf_counter()
+
+    def add(self, done: int, metrics: Metrics, *, images: int) -> None:
+        self._window.add(done, metrics)
+        self._window.wait(ahead=STEPS_AHEAD)
+        self._images += images
+
+    def check(self) -> None:
+        """FloatingPointError if a step since the last row was not finite."""
+        self._window.means()
+
+    def numbers(self, done: int) -> None:
+        row = self._window.means()
+        row["images_per_second"] = self._images / (time.perf_counter() - self._since)
+        self._writer.scalars(done, row)
+        told = "  ".join(f"{name} {value:.4g}" for name, value in row.items())
+        logging.info("step %d/%d  %s", done, self._steps, told)
+        self._window.clear()
+        self._images, self._since = 0, time.perf_counter()
+
+    def preview(self, done: int, state: State) -> None:
+        if self._preview is not None:
+            self._writer.grid(done, np.asarray(self._preview(state, self._key)))
+        if self._evaluate is not None:
+            self._writer.scalars(done, self._evaluate(state))
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+@contextmanager
+def _sigterm() -> Iterator[Callable[[], bool]]:
+    """Yields a function that tells whether SIGTERM has arrived; only a main thread can be told."""
+    arrived: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, _: arrived.append(number))
+    try:
+        yield lambda: bool(arrived)
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,97 @@
+"""Devices, and nothing else: the only file that knows meshes, shardings and collectives.
+
+A mesh has one axis, `data`. The state of a run is replicated on it and a batch is split along its leading axis. A step
+is written for the whole batch and the compiler divides it, so a mean over the batch is the mean over the whole batch
+however many devices there are; results agree to float32 rounding, not bit for bit, since sums are taken in another order.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from latentfp.types import PyTree
+
+DATA = "data"
+
+
+def data_mesh(devices: int | None = None) -> Mesh:
+    """A mesh over the first `devices` devices, or over all. ValueError if there are fewer."""
+    available = jax.devices()
+    wanted = len(available) if devices is None else devices
+    if not 1 <= wanted <= len(available):
+        raise ValueError(f"{wanted} devices asked for, {len(available)} found: ask for 1 to {len(available)}")
+    return jax.make_mesh(
+        (wanted,), (DATA,), devices=available[:wanted], axis_types=(jax.sharding.AxisType.Auto,)
+    )
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The sharding of a state: a copy on every device."""
+    return NamedSharding(mesh, P())
+
+
+def replicate(mesh: Mesh, tree: PyTree[Any]) -> PyTree[Any]:
+    """A copy of every array on every device."""
+    return jax.device_put(tree, replicated(mesh))
+
+
+def shard_batch(mesh: Mesh, tree: PyTree[Any]) -> PyTree[Any]:
+    """Arrays [b ...] split along b over the devices. ValueError unless the number of devices divides b."""
+    for rows in {leaf.shape[0] for leaf in jax.tree.leaves(tree)}:
+        check_divisible(mesh, rows)
+    return jax.device_put(tree, NamedSharding(mesh, P(DATA)))
+
+
+def check_divisible(mesh: Mesh, rows: int) -> None:
+    """ValueError unless a batch of `rows` rows can be split evenly over the devices."""
+    if rows % mesh.size:
+        raise ValueError(
+            f"a batch of {rows} rows cannot be split over {mesh.size} devices: "
+            f"make it a multiple of {mesh.size} or use fewer devices"
+        )
+
+
+def init_replicated(init: Callable[[], PyTree[Any]], mesh: Mesh) -> PyTree[Any]:
+    """The result of `init()`, computed where it stays: on every device."""
+    return jax.jit(init, out_shardings=replicated(mesh))()
+
+
+def abstract_replicated(init: Callable[[], PyTree[Any]], mesh: Mesh) -> PyTree[jax.ShapeDtypeStruct]:
+    """The shapes, dtypes and sharding of `init()`, computed without running it."""
+    place = replicated(mesh)
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), jax.eval_shape(init)
+    )
+
+
+def data_parallel(step: Callable[..., tuple[Any, Any]], mesh: Mesh) -> Callable[..., tuple[Any, Any]]:
+    """Compile `step(state, batch, index) -> (state, metrics)`, written for the whole batch, for the mesh.
+
+    State, index and results are replicated, the batch is split. The state given is donated: do not use it again.
+    """
+    whole = replicated(mesh)
+    return jax.jit(
+        step,
+        in_shardings=(whole, NamedSharding(mesh, P(DATA)), whole),
+        out_shardings=whole,
+        donate_argnums=0,
+    )
+
+
+def map_batch(function: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
+    """Compile a function that treats the rows of its arguments independently: each device runs it on its own rows.
+
+    Every array of every argument and of the result is [b ...]; what is shared between rows is bound beforehand
+    (functools.partial). ValueError unless the number of devices divides b.
+    """
+    compiled = jax.jit(
+        jax.shard_map(function, mesh=mesh, in_specs=P(DATA), out_specs=P(DATA), check_vma=False)
+    )
+
+    def mapped(*batches: PyTree[Any]) -> PyTree[Any]:
+        return compiled(*shard_batch(mesh, batches))
+
+    return mapped

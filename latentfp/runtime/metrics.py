@@ -1,0 +1,130 @@
+"""What a run tells its reader: means of metrics, and grids of images.
+
+A step returns each metric as (sum, count), so the mean over a window is total sum / total count and does not depend
+on how the window was split into batches, devices or steps. Numbers go to `metrics.jsonl`, one JSON object a line, and
+to TensorBoard where clu and TensorFlow are installed (this is the only file that touches them).
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image as Picture
+
+from latentfp.pixels import to_pixels
+
+Metrics = Mapping[str, tuple[Any, Any]]  # name -> (sum, count), float32 scalars
+
+
+class Window:
+    """The metrics of the steps since the last row, left on the devices until somebody looks."""
+
+    def __init__(self):
+        self._steps: list[int] = []
+        self._metrics: list[Metrics] = []
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def add(self, step: int, metrics: Metrics) -> None:
+        """Note the metrics of the given step without waiting for them."""
+        self._steps.append(step)
+        self._metrics.append(metrics)
+
+    def wait(self, *, ahead: int) -> None:
+        """Wait until at most `ahead` steps are unfinished."""
+        if len(self._metrics) > ahead:
+            jax.block_until_ready(self._metrics[-1 - ahead])
+
+    def means(self) -> dict[str, float]:
+        """The mean of every metric that was counted. FloatingPointError names the first step that is not finite."""
+        rows = jax.device_get(self._metrics)
+        for step, row in zip(self._steps, rows, strict=True):
+            bad = {
+                name: float(total) for name, (total, count) in row.items() if not math.isfinite(total + count)
+            }
+            if bad:
+                raise FloatingPointError(
+                    f"step {step}: not finite: {bad}; lower the learning rate, or resume from the latest checkpoint"
+                )
+        return mean_metrics(rows)
+
+    def clear(self) -> None:
+        """Start a new window."""
+        self._steps.clear()
+        self._metrics.clear()
+
+
+def mean_metrics(rows: Sequence[Metrics]) -> dict[str, float]:
+    """Total sum / total count of every metric, in float64; a metric that no row counted is left out."""
+    names = sorted({name for row in rows for name in row})
+    totals = {
+        name: np.sum([row[name] for row in rows if name in row], axis=0, dtype=np.float64) for name in names
+    }
+    return {name: float(total / count) for name, (total, count) in totals.items() if count}
+
+
+class Writer:
+    """Writes numbers and pictures of a run into its folder."""
+
+    def __init__(self, workdir: Path, *, first_step: int):
+        """`first_step`: rows of an earlier, killed run after this step are dropped, for they are written again."""
+        workdir.mkdir(parents=True, exist_ok=True)
+        self._folder = workdir
+        _drop_rows(workdir / "metrics.jsonl", after=first_step)
+        self._lines = (workdir / "metrics.jsonl").open("a")
+        self._board = _tensorboard(workdir)
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """One row of numbers after `step` steps."""
+        self._lines.write(json.dumps({"step": step, **values}) + "\n")
+        self._lines.flush()
+        if self._board is not None:
+            self._board.write_scalars(step, values)
+
+    def grid(self, step: int, images: Float[Any, "n h w 3"]) -> None:
+        """Images in [-1, 1] as one grid: `previews/<step>.png`."""
+        pixels = grid(images)
+        path = self._folder / "previews" / f"{step:08d}.png"
+        path.parent.mkdir(exist_ok=True)
+        Picture.fromarray(pixels).save(path)
+        if self._board is not None:
+            self._board.write_images(step, {"preview": pixels[None]})
+
+    def close(self) -> None:
+        """Write what is buffered."""
+        self._lines.close()
+        if self._board is not None:
+            self._board.close()
+
+
+def grid(images: Float[Any, "n h w 3"]) -> UInt8[np.ndarray, "height width 3"]:
+    """Images in [-1, 1], row by row, in the squarest grid that holds them; empty places are grey."""
+    n, h, w, _ = images.shape
+    columns = math.ceil(math.sqrt(n))
+    rows = math.ceil(n / columns)
+    cells = np.zeros((rows * columns, h, w, 3), np.float32)
+    cells[:n] = images
+    sheet = cells.reshape(rows, columns, h, w, 3).transpose(0, 2, 1, 3, 4).reshape(rows * h, columns * w, 3)
+    return to_pixels(sheet)
+
+
+def _drop_rows(path: Path, *, after: int) -> None:
+    if path.exists():
+        complete = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("}\n")]
+        path.write_text("".join(line for line in complete if json.loads(line)["step"] <= after))
+
+
+def _tensorboard(workdir: Path) -> Any | None:
+    try:
+        import tensorflow as tf
+        from clu import metric_writers
+    except ImportError:
+        return None
+    tf.config.set_visible_devices([], "GPU")  # the devices belong to JAX
+    return metric_writers.SummaryWriter(str(workdir / "tensorboard"))
