@@ -1,0 +1,115 @@
+"""Cartoon avatars, drawn on the spot: image data that everyone can have, without downloading any.
+
+The definitions of the styles come with the package dicebear-styles, each under the licence that its author chose: `licence`
+says which. Image i of a style is a function of (style, i): the seed of the drawing is the text "style/i". So any number of
+worker processes renders the same images, and disjoint ranges of indices are disjoint data. Background: plain white.
+"""
+
+import functools
+import io
+import json
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from latentfp.data.area import shrink
+from latentfp.runtime.progress import track
+from latentfp.types import Pixels
+
+# All under CC BY 4.0 or CC0 1.0. The first is the default; the others serve as images of another origin.
+STYLES = (
+    "toon_head",
+    "adventurer",
+    "big_smile",
+    "lorelei",
+    "micah",
+    "notionists",
+    "open_peeps",
+    "personas",
+)
+SPLITS = {"train": range(50_000), "validation": range(50_000, 55_000), "test": range(55_000, 60_000)}
+
+OVERSAMPLING = 2  # rendered so many times larger, then averaged: the rasteriser alone loses thin strokes
+CHUNK = 64  # images per task of a worker process
+
+
+def licence(style: str) -> dict[str, str]:
+    """Whose work a style is: title, author, author_url, source_url, licence, licence_url and the notice to show."""
+    meta = _definition(style)["meta"]
+    return {
+        "title": meta["source"]["name"],
+        "author": meta["creator"]["name"],
+        "author_url": meta["creator"]["url"],
+        "source_url": meta["source"]["url"],
+        "licence": meta["license"]["name"],
+        "licence_url": meta["license"]["url"],
+        "notice": meta["license"]["text"],
+    }
+
+
+def render(style: str, index: int, *, size: int = 64) -> Pixels:
+    """Avatar number `index` (0 or more) of a style: opaque sRGB, uint8 [size size 3]."""
+    import resvg_py
+    from dicebear import Avatar
+
+    if index < 0 or size < 1:
+        raise ValueError(f"got index {index} and size {size}: an index is 0 or more, a size 1 or more")
+    svg = Avatar(_drawing(style), {"seed": f"{style}/{index}"}).to_string()
+    side = size * OVERSAMPLING
+    png = resvg_py.svg_to_bytes(svg, width=side, height=side, background="#ffffff", skip_system_fonts=True)
+    return shrink(np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))[None], size)[0]
+
+
+def render_many(
+    style: str, indices: Sequence[int], *, size: int = 64, workers: int | None = None
+) -> UInt8[np.ndarray, "n size size 3"]:
+    """Avatars number `indices` in that order, with a progress bar. `workers`: see `render_each`."""
+    images = np.empty((len(indices), size, size, 3), np.uint8)
+    for row, image in enumerate(render_each(style, indices, size=size, workers=workers)):
+        images[row] = image
+    return images
+
+
+def render_each(
+    style: str, indices: Sequence[int], *, size: int = 64, workers: int | None = None
+) -> Iterator[Pixels]:
+    """Avatars number `indices` one after the other, with a progress bar.
+
+    `workers` processes share the work (default: one for each processor); with one, or for few images, this process does it.
+    The workers are spawned, so a script that calls this needs the usual `if __name__ == "__main__":`.
+    """
+    _definition(style)
+    chunks = [indices[first : first + CHUNK] for first in range(0, len(indices), CHUNK)]
+    draw = functools.partial(_render_chunk, style, size)
+    workers = min(workers or os.cpu_count() or 1, len(chunks))
+    if workers <= 1:
+        yield from track((image for chunk in chunks for image in draw(chunk)), f"drawing {style}", len(indices))
+        return
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        drawn = (image for images in pool.map(draw, chunks) for image in images)
+        yield from track(drawn, f"drawing {style}", len(indices))
+
+
+def _render_chunk(style: str, size: int, indices: Sequence[int]) -> list[Pixels]:
+    return [render(style, int(index), size=size) for index in indices]
+
+
+@functools.cache
+def _definition(style: str) -> dict[str, Any]:
+    if style not in STYLES:
+        raise ValueError(f"no avatar style {style!r}: choose one of {', '.join(STYLES)}")
+    return json.loads(files("dicebear_styles").joinpath(f"{style.replace('_', '-')}.json").read_text("utf-8"))
+
+
+@functools.cache
+def _drawing(style: str) -> Any:
+    from dicebear import Style
+
+    return Style(_definition(style))
