@@ -2,8 +2,8 @@
 
     pixel = round((x + 1) · 127.5), limited to 0 … 255,        x = pixel / 127.5 - 1
 
-Halves round to even. The two are exact inverses on pixels. NumPy arrays stay NumPy arrays, JAX arrays stay JAX arrays and may be
-traced; any shape.
+Halves round to even, and every pixel survives the way to float and back. Arrays of any shape; NumPy arrays stay
+NumPy arrays, JAX arrays stay JAX arrays and may be traced.
 """
 
 from types import ModuleType
@@ -30,7 +30,7 @@ def to_float(pixels: UInt8[Any, "..."]) -> Float[Any, "..."]:
 def round_to_8bit(image: Float[Array, "..."]) -> Float[Array, "..."]:
     """The image as a file would keep it, still a float32 in [-1, 1].
 
-    Straight-through gradient: 1 inside [-1, 1], where the slope of rounding is ignored, and 0 outside, where the limit holds.
+    Straight-through gradient: 1 inside [-1, 1], as if nothing were rounded; 0 outside, where the limit holds.
     """
     return to_float(to_pixels(image))
 
@@ -38,7 +38,7 @@ def round_to_8bit(image: Float[Array, "..."]) -> Float[Array, "..."]:
 @round_to_8bit.defjvp
 def _straight_through(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     (image,), (tangent,) = primals, tangents
-    return round_to_8bit(image), jnp.where(jnp.abs(image) <= 1, tangent, 0).astype(np.float32)
+    return round_to_8bit(image), jnp.where(jnp.abs(image) <= 1, tangent, 0).astype(image.dtype)
 
 
 def _numpy_of(array: Any) -> ModuleType:
