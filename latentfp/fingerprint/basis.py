@@ -1,0 +1,91 @@
+"""The principal axes of the latent prior, and their split into content and code.
+
+With mean mu and principal axes p_0, p_1, … of samples w of the prior (the variance falls with the index), a
+code of k bits lives on V = rows shift … shift + k - 1, the content on U = the other r = d - k rows. V and U
+are orthonormal, so
+
+    w = mu + U^T alpha + V^T m,    alpha = U (w - mu) [r],    m = V (w - mu) [k],
+
+all in the latent's own units. Source: METHOD.md §2; Nie et al. 2023, section 3.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+import scipy.linalg
+from jaxtyping import Array, Float
+
+from latentfp.types import Content, Latent
+
+Samples = Float[np.ndarray, "n d"] | Float[Array, "n d"]
+
+
+class Basis(NamedTuple):
+    """Mean, orthonormal principal axes (rows, by falling variance) and standard deviations of a prior."""
+
+    mean: Float[Array, " d"]
+    axes: Float[Array, "d d"]
+    stds: Float[Array, " d"]
+
+
+class Space(NamedTuple):
+    """A basis split into the axes of the content (U, r = d - k rows) and those of the code (V, k rows)."""
+
+    mean: Float[Array, " d"]
+    content_axes: Float[Array, "r d"]
+    content_stds: Float[Array, " r"]
+    code_axes: Float[Array, "k d"]
+    code_stds: Float[Array, " k"]
+
+
+def fit_basis(w: Samples) -> Basis:
+    """The principal axes of samples `w` [n d], n > d.
+
+    Variances are over n - 1, and the entry of largest magnitude in each axis is positive. Computed on the
+    host in float64 and returned in float32: the axes that carry a code have the smallest variances, the first
+    that a float32 covariance loses. ValueError for too few or non-finite samples.
+    """
+    samples = np.asarray(w, dtype=np.float64)
+    n, d = samples.shape
+    if n <= d:
+        raise ValueError(
+            f"{n} samples cannot determine {d} principal axes: expected at least {d + 1}, draw more"
+        )
+    if not np.isfinite(samples).all():
+        raise ValueError("got non-finite samples, expected finite latents: check the generator's weights")
+    mean = samples.mean(axis=0)
+    centred = samples - mean
+    variances, columns = scipy.linalg.eigh(centred.T @ centred / (n - 1))
+    axes = columns.T[::-1]
+    largest = axes[np.arange(d), np.abs(axes).argmax(axis=1)]
+    stds = np.sqrt(np.maximum(variances[::-1], 0.0))
+    return Basis(*(jnp.asarray(part, jnp.float32) for part in (mean, axes * np.sign(largest)[:, None], stds)))
+
+
+def split(basis: Basis, *, shift: int, bits: int) -> Space:
+    """Give axes `shift` … `shift + bits - 1` to the code and all others to the content.
+
+    `bits` is in 1 … d - 1 and `shift` in 0 … d - bits, else ValueError.
+    """
+    d = basis.mean.shape[0]
+    if not 1 <= bits < d:
+        raise ValueError(f"a code of {bits} bits does not fit {d} axes: expected 1 … {d - 1}, change `bits`")
+    if not 0 <= shift <= d - bits:
+        raise ValueError(
+            f"axes {shift} … {shift + bits - 1} are not all among the {d} of this basis: "
+            f"expected a shift of 0 … {d - bits} for {bits} bits, change `shift`"
+        )
+    code = np.arange(shift, shift + bits)
+    content = np.delete(np.arange(d), code)
+    return Space(basis.mean, basis.axes[content], basis.stds[content], basis.axes[code], basis.stds[code])
+
+
+def content(space: Space, w: Latent) -> Content:
+    """alpha = U (w - mu): the content of a latent."""
+    return space.content_axes @ (w - space.mean)
+
+
+def coordinates(space: Space, w: Latent) -> Float[Array, " k"]:
+    """V (w - mu): the coordinates of a latent along the axes of the code."""
+    return space.code_axes @ (w - space.mean)
