@@ -1,10 +1,10 @@
-"""The fields that every configuration has, each stated once. Another configuration is the difference from this one.
+"""The fields that configurations share, each stated once. A configuration is this plus the lines that differ.
 
-Configurations are Python: `get_config()` returns a ConfigDict, and the docstring of the file records the command, the
+`get_config()` of a configuration returns a ConfigDict, and the docstring of its file records the command, the
 hardware, the time it took and the numbers it printed.
 """
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 
 def get_config() -> ConfigDict:
@@ -23,7 +23,7 @@ def train_config() -> ConfigDict:
             "dataset": "avatars/toon_head",  # a TFDS name, or a folder of images
             "split": "train",
             "size": 64,  # pixels, of the square images
-            "data_dir": None,  # where TFDS keeps its data; None: its own default
+            "data_dir": config_dict.placeholder(str),  # where TFDS keeps its data; None: its own default
         }
     )
     config.train = ConfigDict(

@@ -1,7 +1,8 @@
 """From a configuration to what it names.
 
-A section of a configuration is the keyword arguments of one function, so each field is stated where it is used, and a
-misspelt, missing or unused field is refused before any device is touched. Models and data are imported when asked for.
+A section of a configuration is the keyword arguments of one function, so each field is stated where it is
+used, and a misspelt, missing or unused field is refused before any device is touched. Heavy modules are
+imported when needed.
 """
 
 import inspect
@@ -19,8 +20,12 @@ Result = TypeVar("Result")
 MAY_CHANGE = ("train.steps", "train.*_every", "train.keep", "data.data_dir")  # of a run that is resumed
 
 
+class ConfigError(ValueError):
+    """A configuration that cannot be run: what was got, what was expected, what to change."""
+
+
 def run(config: Fields, *, workdir: Path) -> None:
-    """Do what `config["run"]` names with the other sections. ValueError lists the fields that do not fit."""
+    """Do what `config["run"]` names with the other sections. ConfigError lists the fields that do not fit."""
     sections = {name: value for name, value in config.items() if name != "run"}
     task = choose(RUNS, config.get("run"), field="run")
     call(task, sections, section="config", config=config, workdir=workdir)
@@ -29,7 +34,7 @@ def run(config: Fields, *, workdir: Path) -> None:
 def train(
     *, config: Fields, workdir: Path, seed: int, data: Fields, objective: Fields, train: Fields
 ) -> None:
-    """Train an objective. `train` holds `batch` (images a step) and the durations of runtime.loop.train (steps)."""
+    """Train an objective. `train` holds `batch` (images a step) and the durations of loop.train."""
     from latentfp.runtime import checkpoint, loop, mesh
 
     durations = {name: value for name, value in train.items() if name != "batch"}
@@ -52,7 +57,7 @@ def make_batches(data: Fields, *, batch: Any, seed: int) -> Callable[[int], Iter
     from latentfp.data import pipeline
 
     if not isinstance(batch, int) or batch < 1:
-        raise ValueError(f"config.train.batch is {batch}: give the number of images of a step, at least 1")
+        raise ConfigError(f"config.train.batch is {batch}: give the number of images of a step, at least 1")
     source = call(pipeline.open_source, data, section="config.data")
     return lambda first_step: pipeline.batches(source, batch=batch, seed=seed, first_step=first_step)
 
@@ -64,7 +69,7 @@ def call(function: Callable[..., Result], fields: Fields, *, section: str, **giv
 
 
 def check_fields(function: Callable[..., Any], fields: Fields, *, section: str, given: set[str]) -> None:
-    """ValueError lists the fields that `function` lacks and those that it needs; `given` ones come from elsewhere."""
+    """ConfigError lists fields that `function` lacks and those that it needs beside the `given` ones."""
     parameters = {
         name: parameter
         for name, parameter in inspect.signature(function).parameters.items()
@@ -74,16 +79,16 @@ def check_fields(function: Callable[..., Any], fields: Fields, *, section: str, 
     needed = {name for name, parameter in parameters.items() if parameter.default is parameter.empty}
     missing = sorted(needed - fields.keys())
     if unknown or missing:
-        raise ValueError(
+        raise ConfigError(
             f"{section} does not fit: unknown fields {unknown}, missing fields {missing}; "
             f"its fields are {sorted(parameters)}"
         )
 
 
 def choose(table: Mapping[str, Result], name: Any, *, field: str) -> Result:
-    """The entry of this name. ValueError lists the known names."""
+    """The entry of this name. ConfigError lists the known names."""
     if name not in table:
-        raise ValueError(f"config.{field} is {name!r}: choose one of {sorted(table)}")
+        raise ConfigError(f"config.{field} is {name!r}: choose one of {sorted(table)}")
     return table[name]
 
 

@@ -1,13 +1,13 @@
 """Runs a configuration: python -m latentfp.main --config=configs/NAME.py[:ARGUMENT] --workdir=DIR
 
-Any field can be changed on the command line, for instance --config.train.steps=100. The same command resumes a run that
-was interrupted.
+Any field can be changed on the command line, for instance --config.train.steps=100. The same command
+resumes a run that was interrupted.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import app, flags, logging
+from absl import app, flags
 from ml_collections import config_flags
 
 from latentfp import build
@@ -16,7 +16,7 @@ CONFIG = config_flags.DEFINE_config_file(
     "config", None, "The configuration: a Python file, or file:argument."
 )
 WORKDIR = flags.DEFINE_string("workdir", None, "The folder of the run: checkpoints, metrics and results.")
-flags.mark_flags_as_required(["config", "workdir"])
+flags.mark_flags_as_required([CONFIG, WORKDIR])
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -24,9 +24,8 @@ def main(arguments: Sequence[str]) -> None:
     if len(arguments) > 1:
         raise app.UsageError(f"not understood: {' '.join(arguments[1:])}")
     try:
-        build.run(CONFIG.value.to_dict(), workdir=Path(WORKDIR.value))
-    except ValueError as error:
-        logging.debug("where it happened", exc_info=True)
+        build.run(CONFIG.value.to_dict(), workdir=Path(str(WORKDIR.value)))
+    except build.ConfigError as error:
         raise SystemExit(f"error: {error}") from None
 
 

@@ -1,8 +1,9 @@
-"""The state of a run on disk: numbered checkpoints and the configuration they belong to.
+"""The state of a run on disk: numbered checkpoints, and the configuration they belong to.
 
-A state is stored as named arrays, so restoring is a total function: every name of the file is used and every array
-of the state is filled, or nothing is. A checkpoint appears under its number only once it is complete (orbax renames
-a finished folder), so a run killed at any moment restores the latest complete one.
+A state is stored as named arrays, so restoring is a total function: every name of the file is used and
+every array of the state is filled, or nothing is. A checkpoint appears under its number only once it is
+complete (orbax renames the finished folder), so a run killed at any moment resumes from the latest complete
+one.
 """
 
 import json
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
 from latentfp.types import PyTree
@@ -32,7 +34,7 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def save(self, step: int, state: PyTree[Any]) -> None:
-        """Write the state after `step` steps; returns once it is safely on disk. Nothing to do if it already is."""
+        """Write the state after `step` steps, unless it is there; returns once it is complete on disk."""
         if step != self.latest:
             self._manager.save(step, args=ocp.args.StandardSave(named_leaves(state)), force=True)
             self._manager.wait_until_finished()
@@ -57,6 +59,8 @@ class Checkpoints:
 
 def open_checkpoints(workdir: Path, *, keep: int) -> Checkpoints:
     """The checkpoints in `workdir`/checkpoints, of which the latest `keep` are kept."""
+    if keep < 1:
+        raise ValueError(f"keep is {keep}: a run keeps at least 1 checkpoint, to resume from")
     options = ocp.CheckpointManagerOptions(
         max_to_keep=keep, cleanup_tmp_directories=True, enable_async_checkpointing=False
     )
@@ -67,12 +71,12 @@ def open_checkpoints(workdir: Path, *, keep: int) -> Checkpoints:
 
 
 def named_leaves(tree: PyTree[Any]) -> dict[str, Any]:
-    """The arrays of a tree by their dotted names, in the order of jax.tree.leaves. ValueError for random keys."""
+    """The arrays of a tree by dotted names, in the order of jax.tree.leaves. ValueError for random keys."""
     named = {
         jax.tree_util.keystr(path, simple=True, separator="."): leaf
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
     }
-    keys = [name for name, leaf in named.items() if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)]
+    keys = [name for name, leaf in named.items() if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)]
     if keys:
         raise ValueError(
             f"the state holds random keys {keys}: derive them from the step with rng.stream instead"

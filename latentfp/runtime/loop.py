@@ -1,15 +1,16 @@
 """The training loop: any objective, any number of devices, and the same run after an interruption.
 
-A run is a function of its configuration: the state before step t, the batch of step t and the key stream(root,
-"update", t) give the state before step t + 1. Nothing else is carried over, so a run resumed from a checkpoint, also
-after it was killed, is bit for bit the run that was not interrupted (on the same devices).
+A run is a function of its configuration: the state before step t, the batch of step t and the key
+stream(root, "update", t) give the state before step t + 1. Nothing else is carried over, so a run resumed
+from a checkpoint, also after it was killed, is bit for bit the run that was not interrupted (on as many
+devices of the same kind; GPUs need XLA_FLAGS=--xla_gpu_deterministic_ops=true for it).
 """
 
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,23 +26,22 @@ from latentfp.pixels import to_float
 from latentfp.runtime import mesh as meshes
 from latentfp.runtime.checkpoint import Checkpoints, open_checkpoints
 from latentfp.runtime.metrics import Metrics, Window, Writer
+from latentfp.runtime.progress import progress
 from latentfp.types import Count, Images, Key, PyTree
 
 State = PyTree[Any]
 Batches = Callable[[int], Iterator[np.ndarray]]  # first step -> uint8 [b h w 3], one batch a step
-STEPS_AHEAD = (
-    2  # batches handed to the devices before the first is done: enough to keep them busy, few to finish
-)
+STEPS_AHEAD = 2  # unfinished steps: enough to keep devices busy, few enough to finish after SIGTERM
 
 
 class Objective(NamedTuple):
-    """What is trained: pure functions of a state, which may be any tree of arrays (but no random keys).
+    """What is trained: functions of a state, which may be any tree of arrays (but of no random keys).
 
-    init(key) -> state.
-    update(state, key, images, step) -> (state, metrics): one step on a whole batch of float images in [-1, 1];
-        `key` belongs to this step alone; metrics are name -> (sum, count), float32 scalars.
-    preview(state, key) -> images [n h w 3] in [-1, 1], for a grid; `key` is the same in the whole run.
-    evaluate(state) -> numbers to report beside each preview; ordinary Python, may be slow.
+    init(key): the first state.
+    update(state, key, images, step): the next state, and the metrics of this step as name -> (sum, count).
+        Pure; written for a whole batch of float images in [-1, 1]; `key` belongs to this step alone.
+    preview(state, key): images [n h w 3] in [-1, 1] for a grid. Pure; `key` is the same in the whole run.
+    evaluate(state): numbers to report beside each preview. Ordinary Python, and may be slow.
     """
 
     init: Callable[[Key], State]
@@ -65,37 +65,45 @@ def train(
 ) -> State:
     """The state after `steps` steps, starting from the latest checkpoint in `workdir` if there is one.
 
-    Durations are in steps. Writes metrics, previews and the latest `keep` checkpoints into `workdir`. On SIGTERM the
-    step is finished, the state saved, and SystemExit(143) raised. FloatingPointError names a step that diverged;
-    ValueError: a checkpoint of another program, a batch the devices cannot share, a duration below 1.
+    Durations are in steps. `workdir` receives metrics, previews and the latest `keep` checkpoints. On
+    SIGTERM the step under way is finished, the state saved and SystemExit(143) raised. FloatingPointError
+    names a step whose metrics are not finite; ValueError: a checkpoint of another program, a batch that the
+    devices cannot share, a duration below 1.
     """
-    for name, every in dict(log=log_every, preview=preview_every, checkpoint=checkpoint_every).items():
+    _check_at_least_one(log=log_every, preview=preview_every, checkpoint=checkpoint_every)
+    with closing(open_checkpoints(workdir, keep=keep)) as checkpoints, _sigterm() as stopping:
+        done, state = _start(objective, checkpoints, seed=seed, mesh=mesh)
+        if done >= steps:
+            return state
+        update = meshes.data_parallel(_step(objective, seed), mesh)
+        source = batches(done)
+        with (
+            closing(_Report(objective, workdir, seed=seed, first_step=done)) as report,
+            progress("training", steps - done) as advance,
+        ):
+            while done < steps:
+                batch = meshes.shard_batch(mesh, _next(source, done))
+                state, metrics = update(state, batch, np.int32(done))
+                done += 1
+                report.add(done, metrics, images=len(batch))
+                advance(1)
+                stop = stopping() or done == steps
+                if stop or done % log_every == 0:
+                    report.numbers(done)
+                if done == steps or done % preview_every == 0:
+                    report.preview(done, state)
+                if stop or done % checkpoint_every == 0:
+                    report.check()
+                    checkpoints.save(done, state)
+                if stop and done < steps:
+                    raise SystemExit(128 + signal.SIGTERM)
+    return state
+
+
+def _check_at_least_one(**durations: int) -> None:
+    for name, every in durations.items():
         if every < 1:
             raise ValueError(f"{name}_every is {every}: give a number of steps, at least 1")
-    checkpoints = open_checkpoints(workdir, keep=keep)
-    done, state = _start(objective, checkpoints, seed=seed, mesh=mesh)
-    update = meshes.data_parallel(_step(objective, seed), mesh)
-    report = _Report(objective, Writer(workdir, first_step=done), seed=seed, steps=steps)
-    source = batches(done) if done < steps else iter(())
-    with _sigterm() as stopping:
-        while done < steps:
-            batch = meshes.shard_batch(mesh, _next(source, done))
-            state, metrics = update(state, batch, np.int32(done))
-            done += 1
-            report.add(done, metrics, images=len(batch))
-            stop = stopping()
-            if done % log_every == 0 or done == steps or stop:
-                report.numbers(done)
-            if done % preview_every == 0 or done == steps:
-                report.preview(done, state)
-            if done % checkpoint_every == 0 or done == steps or stop:
-                report.check()
-                checkpoints.save(done, state)
-            if stop and done < steps:
-                raise SystemExit(128 + signal.SIGTERM)
-    report.close()
-    checkpoints.close()
-    return state
 
 
 def _start(objective: Objective, checkpoints: Checkpoints, *, seed: int, mesh: Mesh) -> tuple[int, State]:
@@ -123,13 +131,14 @@ def _next(source: Iterator[np.ndarray], done: int) -> np.ndarray:
 
 
 class _Report:
-    """Numbers and pictures of the run, as it goes on."""
+    """Numbers and pictures of the run as it goes on."""
 
-    def __init__(self, objective: Objective, writer: Writer, *, seed: int, steps: int):
-        self._preview = objective.preview and jax.jit(objective.preview)
-        self._evaluate = objective.evaluate
-        self._key = rng.stream(rng.root(seed), "preview")
-        self._writer, self._steps, self._window = writer, steps, Window()
+    def __init__(self, objective: Objective, workdir: Path, *, seed: int, first_step: int):
+        def preview(state: State) -> Images | None:
+            return objective.preview and objective.preview(state, rng.stream(rng.root(seed), "preview"))
+
+        self._preview, self._evaluate = jax.jit(preview), objective.evaluate
+        self._writer, self._window = Writer(workdir, first_step=first_step), Window()
         self._images, self._since = 0, time.perf_counter()
 
     def add(self, done: int, metrics: Metrics, *, images: int) -> None:
@@ -138,21 +147,20 @@ class _Report:
         self._images += images
 
     def check(self) -> None:
-        """FloatingPointError if a step since the last row was not finite."""
         self._window.means()
 
     def numbers(self, done: int) -> None:
         row = self._window.means()
         row["images_per_second"] = self._images / (time.perf_counter() - self._since)
         self._writer.scalars(done, row)
-        told = "  ".join(f"{name} {value:.4g}" for name, value in row.items())
-        logging.info("step %d/%d  %s", done, self._steps, told)
+        logging.info("step %d: %s", done, "  ".join(f"{name} {value:.4g}" for name, value in row.items()))
         self._window.clear()
         self._images, self._since = 0, time.perf_counter()
 
     def preview(self, done: int, state: State) -> None:
-        if self._preview is not None:
-            self._writer.grid(done, np.asarray(self._preview(state, self._key)))
+        images = self._preview(state)
+        if images is not None:
+            self._writer.grid(done, np.asarray(images))
         if self._evaluate is not None:
             self._writer.scalars(done, self._evaluate(state))
 

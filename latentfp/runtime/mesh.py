@@ -1,8 +1,9 @@
 """Devices, and nothing else: the only file that knows meshes, shardings and collectives.
 
-A mesh has one axis, `data`. The state of a run is replicated on it and a batch is split along its leading axis. A step
-is written for the whole batch and the compiler divides it, so a mean over the batch is the mean over the whole batch
-however many devices there are; results agree to float32 rounding, not bit for bit, since sums are taken in another order.
+A mesh has one axis, `data`. The state of a run is replicated on it and a batch is split along its leading
+axis. A step is written for the whole batch and the compiler divides it, so a mean over the batch is the
+mean over the whole batch however many devices there are. Results agree to float32 rounding, not bit for
+bit: sums have another order.
 """
 
 from collections.abc import Callable
@@ -70,7 +71,7 @@ def abstract_replicated(init: Callable[[], PyTree[Any]], mesh: Mesh) -> PyTree[j
 def data_parallel(step: Callable[..., tuple[Any, Any]], mesh: Mesh) -> Callable[..., tuple[Any, Any]]:
     """Compile `step(state, batch, index) -> (state, metrics)`, written for the whole batch, for the mesh.
 
-    State, index and results are replicated, the batch is split. The state given is donated: do not use it again.
+    State, index and results are replicated, the batch is split. The state is donated: do not use it again.
     """
     whole = replicated(mesh)
     return jax.jit(
@@ -82,10 +83,10 @@ def data_parallel(step: Callable[..., tuple[Any, Any]], mesh: Mesh) -> Callable[
 
 
 def map_batch(function: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
-    """Compile a function that treats the rows of its arguments independently: each device runs it on its own rows.
+    """Compile a function that treats rows independently: each device runs it on its own rows.
 
-    Every array of every argument and of the result is [b ...]; what is shared between rows is bound beforehand
-    (functools.partial). ValueError unless the number of devices divides b.
+    Every array of every argument and of the result is [b ...]; what the rows share is bound beforehand, by
+    functools.partial. ValueError unless the number of devices divides b.
     """
     compiled = jax.jit(
         jax.shard_map(function, mesh=mesh, in_specs=P(DATA), out_specs=P(DATA), check_vma=False)

@@ -1,8 +1,9 @@
 """What a run tells its reader: means of metrics, and grids of images.
 
-A step returns each metric as (sum, count), so the mean over a window is total sum / total count and does not depend
-on how the window was split into batches, devices or steps. Numbers go to `metrics.jsonl`, one JSON object a line, and
-to TensorBoard where clu and TensorFlow are installed (this is the only file that touches them).
+A step returns each metric as (sum, count), so the mean over a window is total sum / total count and does
+not depend on how the window was split into batches, devices or steps. Numbers go to `metrics.jsonl`, one
+JSON object a line, and to TensorBoard where clu and TensorFlow are installed (this is the only file that
+touches them).
 """
 
 import json
@@ -42,7 +43,7 @@ class Window:
             jax.block_until_ready(self._metrics[-1 - ahead])
 
     def means(self) -> dict[str, float]:
-        """The mean of every metric that was counted. FloatingPointError names the first step that is not finite."""
+        """The mean of every metric that was counted. FloatingPointError names the first step not finite."""
         rows = jax.device_get(self._metrics)
         for step, row in zip(self._steps, rows, strict=True):
             bad = {
@@ -50,7 +51,8 @@ class Window:
             }
             if bad:
                 raise FloatingPointError(
-                    f"step {step}: not finite: {bad}; lower the learning rate, or resume from the latest checkpoint"
+                    f"step {step} is not finite: {bad}; the latest checkpoint is of an earlier step, "
+                    "so lower the learning rate or change the seed, and resume in a copy of the folder"
                 )
         return mean_metrics(rows)
 
@@ -63,17 +65,16 @@ class Window:
 def mean_metrics(rows: Sequence[Metrics]) -> dict[str, float]:
     """Total sum / total count of every metric, in float64; a metric that no row counted is left out."""
     names = sorted({name for row in rows for name in row})
-    totals = {
-        name: np.sum([row[name] for row in rows if name in row], axis=0, dtype=np.float64) for name in names
-    }
-    return {name: float(total / count) for name, (total, count) in totals.items() if count}
+    pairs = {name: np.array([row[name] for row in rows if name in row], np.float64) for name in names}
+    totals = {name: pair.sum(axis=0).tolist() for name, pair in pairs.items()}
+    return {name: total / count for name, (total, count) in totals.items() if count}
 
 
 class Writer:
     """Writes numbers and pictures of a run into its folder."""
 
     def __init__(self, workdir: Path, *, first_step: int):
-        """`first_step`: rows of an earlier, killed run after this step are dropped, for they are written again."""
+        """Rows later than `first_step`, of a run that was killed, are dropped: they will be written again."""
         workdir.mkdir(parents=True, exist_ok=True)
         self._folder = workdir
         _drop_rows(workdir / "metrics.jsonl", after=first_step)

@@ -1,4 +1,4 @@
-"""The smallest run: fit one image to the mean of noisy batches. `python mean_image.py WORKDIR STEPS` trains it."""
+"""The smallest run, an image fitted to noisy batches: python mean_image.py WORKDIR STEPS trains it."""
 
 import sys
 from collections.abc import Iterator
@@ -30,8 +30,8 @@ def objective(*, learning_rate: float = 0.05, diverge_at: int = -1) -> Objective
 
         value, gradient = jax.value_and_grad(loss)(state["image"])
         value = jnp.where(step + 1 == diverge_at, jnp.nan, value)
-        updates, moments = optimiser.update(gradient, state["optimiser"], state["image"])
-        image = optax.apply_updates(state["image"], updates)
+        updates, moments = optimiser.update(gradient, state["optimiser"])
+        image = state["image"] + updates
         average = 0.9 * state["average"] + 0.1 * image
         return {"image": image, "average": average, "optimiser": moments}, {"loss": (value, jnp.float32(1))}
 
