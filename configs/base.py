@@ -20,10 +20,10 @@ def train_config() -> ConfigDict:
     config.run = "train"
     config.data = ConfigDict(
         {
-            "dataset": "avatars/toon_head",  # a TFDS name, or a folder of images
+            "dataset": "avatars",  # or avatars/STYLE, or the path of a folder of images
             "split": "train",
             "size": 64,  # pixels, of the square images
-            "data_dir": config_dict.placeholder(str),  # where TFDS keeps its data; None: its own default
+            "data_dir": config_dict.placeholder(str),  # where data sets lie; None: ~/.cache/latentfp
         }
     )
     config.train = ConfigDict(

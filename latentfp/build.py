@@ -58,7 +58,8 @@ def make_batches(data: Fields, *, batch: Any, seed: int) -> Callable[[int], Iter
 
     if not isinstance(batch, int) or batch < 1:
         raise ConfigError(f"config.train.batch is {batch}: give the number of images of a step, at least 1")
-    source = call(pipeline.open_source, data, section="config.data")
+    folder = data.get("data_dir") or pipeline.default_data_dir()
+    source = call(pipeline.open_source, {**data, "data_dir": folder}, section="config.data")
     return lambda first_step: pipeline.batches(source, batch=batch, seed=seed, first_step=first_step)
 
 
@@ -92,7 +93,11 @@ def choose(table: Mapping[str, Result], name: Any, *, field: str) -> Result:
     return table[name]
 
 
-OBJECTIVES: dict[
-    str, Callable[[], Callable[..., "Objective"]]
-] = {}  # name -> import of the function that makes it
+def _stylegan2_gan() -> Callable[..., "Objective"]:
+    from latentfp.training import gan
+
+    return gan.objective
+
+
+OBJECTIVES: dict[str, Callable[[], Callable[..., "Objective"]]] = {"stylegan2_gan": _stylegan2_gan}
 RUNS: dict[str, Callable[..., None]] = {"train": train}
