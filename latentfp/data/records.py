@@ -3,6 +3,7 @@
 Builders store PNG in the format array_record, from which record i can be read at once. Nothing is ever downloaded.
 """
 
+import contextlib
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +28,8 @@ def prepare(builder: Any) -> None:
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()
-    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))
+    with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces a download there
+        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))
 
 
 class Records:
