@@ -37,14 +37,17 @@ def train(
     """Train an objective. `train` holds `batch` (images a step) and the durations of loop.train."""
     from latentfp.runtime import checkpoint, loop, mesh
 
-    durations = {name: value for name, value in train.items() if name != "batch"}
-    given = {"objective": make_objective(**objective), "workdir": workdir, "seed": seed}
-    given["batches"] = make_batches(data, batch=train.get("batch"), seed=seed)
-    check_fields(loop.train, durations, section="config.train", given={*given, "mesh"})
+    batch, durations = train.get("batch"), {name: value for name, value in train.items() if name != "batch"}
+    if not isinstance(batch, int) or batch < 1:
+        raise ConfigError(f"config.train.batch is {batch}: give the number of images of a step, at least 1")
+    given = {"objective", "batches", "workdir", "seed", "mesh"}
+    check_fields(loop.train, durations, section="config.train", given=given)
+    trained = make_objective(**objective)
     devices = mesh.data_mesh()
-    mesh.check_divisible(devices, train["batch"])
+    mesh.check_divisible(devices, batch)
+    batches = make_batches(data, batch=batch, seed=seed)
     checkpoint.record_config(workdir, config, may_change=MAY_CHANGE)
-    loop.train(**given, **durations, mesh=devices)
+    loop.train(trained, batches, workdir=workdir, seed=seed, mesh=devices, **durations)
 
 
 def make_objective(*, name: str | None = None, **fields: Any) -> "Objective":
@@ -52,12 +55,10 @@ def make_objective(*, name: str | None = None, **fields: Any) -> "Objective":
     return call(choose(OBJECTIVES, name, field="objective.name")(), fields, section="config.objective")
 
 
-def make_batches(data: Fields, *, batch: Any, seed: int) -> Callable[[int], Iterator[np.ndarray]]:
+def make_batches(data: Fields, *, batch: int, seed: int) -> Callable[[int], Iterator[np.ndarray]]:
     """The stream of uint8 batches [b h w 3] as a function of the first step. `batch`: images a step."""
     from latentfp.data import pipeline
 
-    if not isinstance(batch, int) or batch < 1:
-        raise ConfigError(f"config.train.batch is {batch}: give the number of images of a step, at least 1")
     folder = data.get("data_dir") or pipeline.default_data_dir()
     source = call(pipeline.open_source, {**data, "data_dir": folder}, section="config.data")
     return lambda first_step: pipeline.batches(source, batch=batch, seed=seed, first_step=first_step)

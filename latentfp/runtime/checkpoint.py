@@ -110,9 +110,9 @@ def record_config(workdir: Path, config: Mapping[str, Any], *, may_change: tuple
     if path.exists():
         was, now = _fields(json.loads(path.read_text())), _fields(json.loads(new))
         changed = [
-            f"{name}: {was.get(name, 'absent')!r} -> {now.get(name, 'absent')!r}"
+            f"{name}: {was.get(name, 'absent')} -> {now.get(name, 'absent')}"
             for name in sorted(was.keys() | now.keys())
-            if was.get(name, path) != now.get(name, path) and not any(fnmatch(name, p) for p in may_change)
+            if was.get(name) != now.get(name) and not any(fnmatch(name, p) for p in may_change)
         ]
         if changed:
             raise ValueError(
@@ -125,8 +125,9 @@ def record_config(workdir: Path, config: Mapping[str, Any], *, may_change: tuple
     os.replace(temporary, path)
 
 
-def _fields(tree: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(tree, dict):
-        return {prefix: tree}
-    nested = [_fields(value, f"{prefix}.{name}".lstrip(".")) for name, value in tree.items()]
+def _fields(section: Any, prefix: str = "") -> dict[str, str]:
+    """Dotted names and JSON values of all fields."""
+    if not isinstance(section, dict):
+        return {prefix: json.dumps(section)}
+    nested = [_fields(value, f"{prefix}.{name}" if prefix else name) for name, value in section.items()]
     return {name: value for fields in nested for name, value in fields.items()}

@@ -1,0 +1,92 @@
+"""The smallest training run: an image fitted to noisy batches.
+
+python tests/mean_image.py WORKDIR STEPS KILLED trains it, and kills itself (SIGKILL) when it asks for the data of
+step KILLED.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from latentfp.runtime.loop import Objective, train
+from latentfp.runtime.mesh import data_mesh
+
+SIZE, BATCH = 4, 16
+
+
+def objective(*, learning_rate: float = 0.05, nan_at: int = -1, traces: list | None = None) -> Objective:
+    """Adam on the mean square of image - data - noise, with a moving average beside it. `nan_at`: a step from 0."""
+    optimizer = optax.adam(learning_rate)
+
+    def init(key):
+        image = jax.random.normal(key, (SIZE, SIZE, 3))
+        return {"image": image, "average": image, "optimizer": optimizer.init(image)}
+
+    def update(state, key, images, step):
+        if traces is not None:
+            traces.append(images.shape)
+        noise = 0.1 * jax.random.normal(key, images.shape)
+        value, gradient = jax.value_and_grad(lambda x: jnp.mean(jnp.square(x[None] - images - noise)))(
+            state["image"]
+        )
+        updates, moments = optimizer.update(gradient, state["optimizer"])
+        image = state["image"] + updates
+        average = 0.9 * state["average"] + 0.1 * image
+        loss = jnp.where(step == nan_at, jnp.nan, value)
+        seldom = (step % 3 == 0).astype(jnp.float32)
+        metrics = {"loss": (loss, jnp.float32(1)), "seldom": (seldom * jnp.mean(image), seldom)}
+        return {"image": image, "average": average, "optimizer": moments}, metrics
+
+    def preview(state, key):
+        return state["image"][None] + 0.1 * jax.random.normal(key, (5, SIZE, SIZE, 3))
+
+    def evaluate(state):
+        return {"distance": float(jnp.mean(jnp.abs(state["image"] - state["average"])))}
+
+    return Objective(init, update, preview, evaluate)
+
+
+def batches(first_step: int, *, before: Callable[[int], None] = lambda step: None) -> Iterator[np.ndarray]:
+    """Batch t depends on t alone. `before(t)` is called when batch t is asked for."""
+    step = first_step
+    while True:
+        before(step)
+        yield np.random.default_rng(step).integers(0, 256, (BATCH, SIZE, SIZE, 3), np.uint8)
+        step += 1
+
+
+def run(workdir: Path, steps: int, *, source=batches, devices: int = 1, log_every: int = 5, **fields):
+    """Train on the first `devices` devices; `fields` are the objective's."""
+    return train(
+        objective(**fields),
+        source,
+        workdir=workdir,
+        steps=steps,
+        seed=7,
+        log_every=log_every,
+        preview_every=20,
+        checkpoint_every=10,
+        keep=2,
+        mesh=data_mesh(devices),
+    )
+
+
+def at_step(chosen: int, sent: signal.Signals) -> Callable[[int], Iterator[np.ndarray]]:
+    """Batches that send this process a signal when the data of step `chosen` are asked for."""
+
+    def before(step: int) -> None:
+        if step == chosen:
+            os.kill(os.getpid(), sent)
+
+    return lambda first_step: batches(first_step, before=before)
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]), int(sys.argv[2]), source=at_step(int(sys.argv[3]), signal.SIGKILL))
