@@ -2,8 +2,8 @@
 
     pixel = round((x + 1) · 127.5), limited to 0 … 255,        x = pixel / 127.5 - 1
 
-Halves round to even, and every pixel survives the way to float and back. Arrays of any shape; NumPy arrays stay
-NumPy arrays, JAX arrays stay JAX arrays and may be traced.
+Halves round to even, and every pixel survives the way to float and back. Arrays of any shape; NumPy arrays
+stay NumPy arrays, JAX arrays stay JAX arrays and may be traced.
 """
 
 from types import ModuleType
