@@ -5,10 +5,10 @@ from jaxtyping import UInt8
 
 
 def shrink(pixels: UInt8[np.ndarray, "b h h 3"], size: int) -> UInt8[np.ndarray, "b s s 3"]:
-    """Average blocks so that images become `size` × `size`; exact halves round up. `size` must divide the present size."""
+    """Average blocks so that images become `size` × `size`, a divisor of the present; halves round up."""
     batch, height = pixels.shape[:2]
     if size < 1 or height % size:
-        raise ValueError(f"cannot average {height}x{height} images to {size}x{size}: choose a divisor of {height}")
+        raise ValueError(f"got size {size} for {height} x {height} images: choose a divisor of {height}")
     block = height // size
     if block == 1:
         return pixels

@@ -13,12 +13,10 @@ import tensorflow_datasets as tfds
 from latentfp.data import avatars
 from latentfp.data.records import png
 
-SIZE = 64
-
 
 @dataclasses.dataclass(eq=False)
 class AvatarsConfig(tfds.core.BuilderConfig):
-    """A style of avatars.STYLES, and which indices belong to which split. `workers`: see avatars.render_each."""
+    """A style of avatars.STYLES, and the indices of each split. `workers`: see avatars.render_each."""
 
     style: str = avatars.STYLES[0]
     splits: dict[str, range] = dataclasses.field(default_factory=lambda: dict(avatars.SPLITS))
@@ -26,7 +24,7 @@ class AvatarsConfig(tfds.core.BuilderConfig):
 
 
 class Avatars(tfds.core.GeneratorBasedBuilder):
-    """Cartoon avatars, 64 × 64, opaque sRGB. Examples: `image` uint8 [64 64 3] and `index`, in the order of the index."""
+    """Cartoon avatars. An example is an `image`, uint8 [64 64 3], and its `index`; they are in that order."""
 
     VERSION = tfds.core.Version("1.0.0")
     BUILDER_CONFIGS = [AvatarsConfig(name=style, style=style) for style in avatars.STYLES]  # noqa: RUF012
@@ -34,7 +32,7 @@ class Avatars(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         licence = avatars.licence(self.builder_config.style)
-        image = tfds.features.Image(shape=(SIZE, SIZE, 3), encoding_format="png")
+        image = tfds.features.Image(shape=(avatars.SIZE, avatars.SIZE, 3), encoding_format="png")
         return tfds.core.DatasetInfo(
             builder=self,
             description=f"Cartoon avatars drawn by the package dicebear-core. {licence['notice']}",
@@ -48,10 +46,12 @@ class Avatars(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         del dl_manager  # nothing is downloaded
-        return {split: self._generate_examples(indices) for split, indices in self.builder_config.splits.items()}
+        return {
+            split: self._generate_examples(indices) for split, indices in self.builder_config.splits.items()
+        }
 
     def _generate_examples(self, indices: range) -> Iterator[tuple[int, dict[str, Any]]]:
         config = self.builder_config
-        drawn = avatars.render_each(config.style, indices, size=SIZE, workers=config.workers)
+        drawn = avatars.render_each(config.style, indices, size=avatars.SIZE, workers=config.workers)
         for index, image in zip(indices, drawn, strict=True):
             yield index, {"image": png(image), "index": index}

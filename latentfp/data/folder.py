@@ -1,8 +1,9 @@
 """A user's own folder of images as a TFDS data set.
 
-All image files below the folder count, at any depth, and are the split `train`: held-out images are another folder. From each
-the largest centred square is taken and brought to the size asked for, by averaging areas, never enlarged. A file that cannot be
-read, or is too small, is left out, and the log names it; that none is left is an error.
+All image files below the folder count, at any depth, and are the split `train`: held-out images are another
+folder. From each the largest centred square is taken and brought to the size asked for, by averaging areas,
+never enlarged. A file that cannot be read, or is too small, is left out, and the log names it; that none is
+left is an error.
 """
 
 import dataclasses
@@ -40,7 +41,7 @@ class FolderConfig(tfds.core.BuilderConfig):
 
 
 class Folder(tfds.core.GeneratorBasedBuilder):
-    """Images of a folder, square. Examples: `image` uint8 [size size 3] and `file`, its path within the folder."""
+    """A folder's images. An example is an `image`, uint8 [size size 3], and its `file` within the folder."""
 
     VERSION = tfds.core.Version("1.0.0")
     builder_config: FolderConfig
@@ -81,7 +82,9 @@ def folder_builder(folder: Path, *, size: int, data_dir: Path) -> Folder:
     """The builder for a folder as it is now: after any change of its files, the data set is another one."""
     folder = folder.expanduser().resolve()
     if not folder.is_dir():
-        raise ValueError(f"no folder {folder}: name an existing folder of images, or avatars or avatars/<style>")
+        raise ValueError(
+            f"no folder {folder}: name an existing folder of images, or avatars or avatars/<style>"
+        )
     config = FolderConfig(name="", folder=folder, size=size)
     if not config.files:
         raise ValueError(f"no image files below {folder}: expected PNG, JPEG, WebP, BMP, TIFF or GIF files")
@@ -90,12 +93,13 @@ def folder_builder(folder: Path, *, size: int, data_dir: Path) -> Folder:
 
 
 def square(path: Path, size: int) -> Pixels:
-    """The largest centred square of an image file, averaged down to `size` × `size`. UnreadableImage if smaller."""
+    """The largest centred square of an image, averaged to `size` × `size`; UnreadableImage if it is smaller."""
     pixels = read_image(path, size=None)
     height, width = pixels.shape[:2]
     side = min(height, width)
     if side < size:
-        raise UnreadableImage(path, f"{width} x {height} pixels, smaller than {size} x {size}", "choose a smaller size")
+        reason = f"{width} x {height} pixels, too small for {size} x {size}"
+        raise UnreadableImage(path, reason, "choose a smaller size")
     top, left = (height - side) // 2, (width - side) // 2
     image = Image.fromarray(pixels[top : top + side, left : left + side])
     return np.asarray(image.resize((size, size), Image.Resampling.BOX))

@@ -3,15 +3,16 @@
     source = open_source("avatars", split="train", size=32, data_dir=default_data_dir())
     for pixels in batches(source, batch=64, seed=0, first_step=0): ...
 
-The order is a function of (seed, step) and has no state: each epoch is a permutation of all examples, so resuming needs
-only the step. Data sets are written to disk once, by TFDS, from what is on this machine; nothing is downloaded.
+The order is a function of (seed, step) and has no state: each epoch is a permutation of all examples, so
+resuming needs only the step. Data sets are written to disk once, by TFDS, from what this machine has; nothing
+is downloaded.
 """
 
 import functools
 import itertools
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,10 @@ from jaxtyping import Int, UInt8
 
 from latentfp.data import avatars
 from latentfp.data.area import shrink
-from latentfp.runtime.progress import track
+from latentfp.data.records import Records, prepare
+from latentfp.runtime.progress import progress
+
+Read = Callable[[Int[np.ndarray, " b"]], UInt8[np.ndarray, "b h h 3"]]
 
 MEMORY = 2 << 30  # bytes of images that a source keeps in memory: 64 × 64 × 3 of 174 000 images
 READ_AT_ONCE = 512  # images read from disk in one go while filling the memory
@@ -34,53 +38,62 @@ def default_data_dir() -> Path:
 
 
 class Source:
-    """Images of one size by index. In memory as uint8 if they need at most `memory` bytes, else read when asked for."""
+    """Images of one size by index: in memory, if they take at most `memory` bytes, else read when asked for.
 
-    def __init__(self, records: Any, *, size: int, memory: int = MEMORY):
-        self._records = records
-        self._size = size
-        self._kept = self._read_all() if len(records) * size * size * 3 <= memory else None
+    `read` gives those with some indices of the `count` stored images. They are square; areas are averaged.
+    """
+
+    def __init__(self, count: int, read: Read, *, size: int, memory: int = MEMORY):
+        self._count = count
+        self._read = lambda rows: shrink(read(rows), size)
+        self._kept = self._read_all() if count * size * size * 3 <= memory else None
 
     def __len__(self) -> int:
-        return len(self._records)
+        return self._count
 
     def images(self, indices: Int[np.ndarray, " b"]) -> UInt8[np.ndarray, "b size size 3"]:
         """The images of these indices, each at least 0 and below the length: sRGB, uint8."""
-        if indices.size and (indices.min() < 0 or indices.max() >= len(self)):
-            raise ValueError(f"indices {indices.min()} to {indices.max()} are not all in 0 to {len(self) - 1}")
+        if indices.size and (indices.min() < 0 or indices.max() >= self._count):
+            raise ValueError(
+                f"got indices {indices.min()} to {indices.max()}, expected 0 to {self._count - 1}"
+            )
         return self._read(indices) if self._kept is None else self._kept[indices]
 
-    def _read(self, indices: Int[np.ndarray, " b"]) -> UInt8[np.ndarray, "b size size 3"]:
-        return shrink(self._records.images(indices), self._size)
-
     def _read_all(self) -> UInt8[np.ndarray, "n size size 3"]:
-        kept = np.empty((len(self), self._size, self._size, 3), np.uint8)
-        parts = [np.arange(at, min(at + READ_AT_ONCE, len(self))) for at in range(0, len(self), READ_AT_ONCE)]
-        for part in track(parts, "reading images"):
-            kept[part] = self._read(part)
-        return kept
+        with progress("reading images", self._count) as advance:
+            parts = []
+            for rows in np.array_split(np.arange(self._count), -(-self._count // READ_AT_ONCE)):
+                parts.append(self._read(rows))
+                advance(len(rows))
+        return np.concatenate(parts)
 
 
-def open_source(
-    dataset: str, *, split: str, size: int, data_dir: str | Path, memory: int = MEMORY
-) -> Source:
-    """Images of a data set, `size` × `size`. Writes the data set below `data_dir` first, where it is not there yet.
+def open_source(dataset: str, *, split: str, size: int, data_dir: str | Path, memory: int = MEMORY) -> Source:
+    """Images of a data set, `size` × `size`. Writes the data set below `data_dir`, if it is not there yet.
 
-    `dataset`: "avatars" (style toon_head) or "avatars/<style>", which come in 64 × 64 and are averaged down to a divisor;
-    else the path of a folder of images (see data.folder; "./avatars" is a folder). `split`: train, validation or test.
+    `dataset`: "avatars" (style toon_head) or "avatars/<style>", stored as 64 × 64; else the path of a folder of
+    images, as data.folder takes them ("./avatars" is a folder). `split`: train, validation or test; a folder is
+    all train. `memory`: bytes, see Source.
+    ValueError for an unknown style or split, a size that does not divide 64, a folder without usable images.
     """
-    from latentfp.data import records
-
     name, _, style = dataset.partition("/")
-    builder = _avatars(style or avatars.STYLES[0], data_dir) if name == "avatars" else _folder(dataset, size, data_dir)
-    records.prepare(builder)
-    return Source(records.Records(builder, split), size=size, memory=memory)
+    if name == "avatars":
+        builder = _avatars(style or avatars.STYLES[0], size, data_dir)
+    else:
+        builder = _folder(dataset, size, data_dir)
+    prepare(builder)
+    records = Records(builder, split)
+    return Source(len(records), records.images, size=size, memory=memory)
 
 
-def _avatars(style: str, data_dir: str | Path) -> Any:
+def _avatars(style: str, size: int, data_dir: str | Path) -> Any:
     from latentfp.data.avatars_builder import Avatars
 
-    avatars.licence(style)
+    avatars.check(style)
+    if size < 1 or avatars.SIZE % size:
+        raise ValueError(
+            f"got size {size}, but avatars are {avatars.SIZE} x {avatars.SIZE}: choose a divisor"
+        )
     return Avatars(config=style, data_dir=data_dir, file_format="array_record")
 
 
@@ -91,17 +104,19 @@ def _folder(path: str, size: int, data_dir: str | Path) -> Any:
 
 
 def indices(n: int, batch: int, *, seed: int, step: int) -> Int[np.ndarray, " b"]:
-    """The `batch` examples of training step `step`, of `n`. Epochs follow each other without a gap, so a batch may span two."""
-    if n < 1 or batch < 1 or step < 0:
-        raise ValueError(f"got {n} examples, batch {batch}, step {step}: need at least 1, 1 and 0")
+    """The examples, of `n`, that training step `step` uses. Epochs follow without a gap, also in a batch."""
+    if n < 1 or batch < 1 or step < 0 or seed < 0:
+        got = f"{n} examples, batch {batch}, seed {seed}, step {step}"
+        raise ValueError(f"got {got}; expected at least 1, 1, 0 and 0")
     position = np.arange(step * batch, (step + 1) * batch)
     epochs, places = np.divmod(position, n)
-    return np.concatenate([_permutation(n, seed, int(epoch))[places[epochs == epoch]] for epoch in np.unique(epochs)])
+    parts = [_permutation(n, seed, int(epoch))[places[epochs == epoch]] for epoch in np.unique(epochs)]
+    return np.concatenate(parts)
 
 
 @functools.lru_cache(maxsize=4)
 def _permutation(n: int, seed: int, epoch: int) -> Int[np.ndarray, " n"]:
-    # Sorting the raw words of a bit generator: unlike Generator.permutation, the same in every version of NumPy.
+    # Sorts a bit generator's raw words: unlike Generator.permutation, the same in every version of NumPy.
     return np.argsort(np.random.Philox(key=[seed, epoch]).random_raw(n), kind="stable")
 
 

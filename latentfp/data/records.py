@@ -1,16 +1,14 @@
 """Image data sets on disk, written once by a TFDS builder and read at random, without a tf.data pipeline.
 
-Builders store PNG in the format array_record, from which record i can be read at once. Nothing is ever downloaded.
+Builders store PNG in the format array_record, from which record i can be read at once. Nothing is downloaded.
 """
 
 import contextlib
 import io
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 from PIL import Image
 
 from latentfp.types import Pixels
@@ -45,7 +43,7 @@ class Records:
     def __len__(self) -> int:
         return len(self._source)
 
-    def images(self, indices: Sequence[int]) -> UInt8[np.ndarray, "b h h 3"]:
-        """The images of these indices, each below the length, decoded."""
-        rows = self._source.__getitems__([int(index) for index in indices])
+    def images(self, indices: Int[np.ndarray, " b"]) -> UInt8[np.ndarray, "b h h 3"]:
+        """The images of these indices, at least one, each below the length: sRGB, uint8."""
+        rows = self._source.__getitems__(indices.tolist())
         return np.stack([np.asarray(Image.open(io.BytesIO(row["image"]))) for row in rows])

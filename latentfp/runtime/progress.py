@@ -1,6 +1,7 @@
 """Progress of long work on stderr: what is being done, how much of it, how long it still takes.
 
-A terminal gets a bar. Anything else (a log file, a pipe) gets one line about every half minute, and nothing for shorter work.
+A terminal gets a bar. Anything else (a log file, a pipe) gets a line about every half minute, so nothing for
+shorter work.
 """
 
 import sys
@@ -19,7 +20,7 @@ LINE_EVERY = 30.0  # seconds between two lines where there is no terminal
 
 
 def track(iterable: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
-    """Yield the items of `iterable`, advancing by one after each. `total` defaults to its length, where it has one."""
+    """Yield the items of `iterable`, advancing by one after each. `total`: its length, unless it has none."""
     if total is None and hasattr(iterable, "__len__"):
         total = len(iterable)  # type: ignore[arg-type]
     with progress(description, total) as advance:

@@ -25,7 +25,7 @@ def test_quick_work_is_silent(capsys):
 
 @pytest.mark.usefixtures("clock")
 def test_a_log_gets_a_line_every_half_minute_with_the_time_left(capsys):
-    """Items end at 20, 40, 60, 80 s: lines after the second (40 ≥ 30 s) and the fourth; 20 s an item, so 40 s for two."""
+    """Items end at 20, 40, 60, 80 s: lines after the second (40 s ≥ 30 s) and the fourth; 20 s an item."""
     assert list(progress.track("abcd", "drawing")) == list("abcd")
     out, err = capsys.readouterr()
     assert out == ""
