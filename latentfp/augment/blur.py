@@ -17,11 +17,13 @@ from latentfp.types import Image, Scalar
 def gaussian_blur(image: Image, *, sigma: float | Scalar, kernel_size: int = 25) -> Image:
     """Blur with a standard deviation of `sigma` > 0 pixels; keeps the range of values.
 
-    `kernel_size` is odd, else ValueError. Where it exceeds the image, the mirror image is mirrored again.
+    `kernel_size` is odd. Where it exceeds the image, the mirror image is mirrored again.
     """
     h, w, _ = image.shape
     if kernel_size < 1 or kernel_size % 2 == 0:
         raise ValueError(f"kernel_size {kernel_size}: expected an odd number of pixels, such as 25")
+    if isinstance(sigma, float | int) and sigma <= 0:
+        raise ValueError(f"sigma {sigma}: expected a positive number of pixels; leave the blur out for none")
     offsets = jnp.arange(kernel_size) - kernel_size // 2
     taps = jnp.exp(-0.5 * (offsets / sigma) ** 2)
     taps /= taps.sum()

@@ -33,6 +33,8 @@ def random_crop_and_resize(key: Key, image: Image, *, scale: float | Scalar) -> 
 
 
 def _kept(n: int, scale: float | Scalar) -> Count:
+    if isinstance(scale, float | int) and not 0 < scale <= 1:
+        raise ValueError(f"scale {scale}: expected the share of each side to keep, above 0 and at most 1")
     return jnp.maximum(jnp.round(n * jnp.float32(scale)).astype(int), 1)
 
 
