@@ -100,5 +100,11 @@ def _stylegan2_gan() -> Callable[..., "Objective"]:
     return gan.objective
 
 
+def _stylegan2_gan() -> Callable[..., "Objective"]:
+    from latentfp.training import gan
+
+    return gan.objective
+
+
 OBJECTIVES: dict[str, Callable[[], Callable[..., "Objective"]]] = {"stylegan2_gan": _stylegan2_gan}
 RUNS: dict[str, Callable[..., None]] = {"train": train}

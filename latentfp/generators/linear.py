@@ -17,7 +17,9 @@ from latentfp.types import Images, Key, Latents, Params
 def make(*, latent_dim: int = 24, size: int = 8, gain: float = 0.5) -> Generator:
     """A linear generator of `size` × `size` images. `latent_dim` may be at most 3·size²."""
     if latent_dim > 3 * size * size:
-        raise ValueError(f"latent_dim {latent_dim} exceeds the {3 * size * size} pixels values of a {size}x{size} image")
+        raise ValueError(
+            f"latent_dim {latent_dim} exceeds the {3 * size * size} pixels values of a {size}x{size} image"
+        )
 
     def sample(params: Params, key: Key, n: int) -> Latents:
         return params["scale"] * jax.random.normal(key, (n, latent_dim))

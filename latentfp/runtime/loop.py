@@ -34,6 +34,17 @@ Batches = Callable[[int], Iterator[np.ndarray]]  # first step -> uint8 [b h w 3]
 STEPS_AHEAD = 2  # unfinished steps: enough to keep devices busy, few enough to finish after SIGTERM
 
 
+class Lazy(NamedTuple):
+    """An extra update that follows step t of the main one whenever `every` divides t; same signature.
+
+    It is a program of its own, because a conditional inside one program would cost far more than it saves: XLA's
+    CPU backend runs the convolutions of a branch about ten times slower.
+    """
+
+    every: int
+    update: Callable[[State, Key, Images, Count], tuple[State, Metrics]]
+
+
 class Objective(NamedTuple):
     """What is trained: functions of a state, which may be any tree of arrays (but of no random keys).
 
@@ -42,12 +53,14 @@ class Objective(NamedTuple):
         Pure; written for a whole batch of float images in [-1, 1]; `key` belongs to this step alone.
     preview(state, key): images [n h w 3] in [-1, 1] for a grid. Pure; `key` is the same in the whole run.
     evaluate(state): numbers to report beside each preview. Ordinary Python, and may be slow.
+    lazy: extra updates of some steps, on the same images.
     """
 
     init: Callable[[Key], State]
     update: Callable[[State, Key, Images, Count], tuple[State, Metrics]]
     preview: Callable[[State, Key], Images] | None = None
     evaluate: Callable[[State], dict[str, float]] | None = None
+    lazy: tuple[Lazy, ...] = ()
 
 
 def train(
@@ -75,7 +88,7 @@ def train(
         done, state = _start(objective, checkpoints, seed=seed, mesh=mesh)
         if done >= steps:
             return state
-        update = meshes.data_parallel(_step(objective, seed), mesh)
+        update = _updates(objective, seed=seed, mesh=mesh)
         source = batches(done)
         with (
             closing(_Report(objective, workdir, seed=seed, first_step=done)) as report,
@@ -83,7 +96,7 @@ def train(
         ):
             while done < steps:
                 batch = meshes.shard_batch(mesh, _next(source, done))
-                state, metrics = update(state, batch, np.int32(done))
+                state, metrics = update(state, batch, done)
                 done += 1
                 report.add(done, metrics, images=len(batch))
                 advance(1)
@@ -115,10 +128,26 @@ def _start(objective: Objective, checkpoints: Checkpoints, *, seed: int, mesh: M
     return restored
 
 
-def _step(objective: Objective, seed: int) -> Callable[..., tuple[State, Metrics]]:
+def _updates(objective: Objective, *, seed: int, mesh: Mesh) -> Callable[..., tuple[State, Metrics]]:
+    """The main update and the lazy ones that are due, each compiled on its own."""
+    parts = (Lazy(1, objective.update), *objective.lazy)
+    programs = [meshes.data_parallel(_step(part, seed, i), mesh) for i, part in enumerate(parts)]
+
+    def update(state: State, batch: Array, step: int) -> tuple[State, Metrics]:
+        metrics = {}
+        for part, program in zip(parts, programs, strict=True):
+            if step % part.every == 0:
+                state, seen = program(state, batch, np.int32(step))
+                metrics |= seen
+        return state, metrics
+
+    return update
+
+
+def _step(part: Lazy, seed: int, number: int) -> Callable[..., tuple[State, Metrics]]:
     def step(state: State, pixels: UInt8[Array, "b h w 3"], index: Count) -> tuple[State, Metrics]:
-        key = rng.stream(rng.root(seed), "update", index)
-        return objective.update(state, key, to_float(pixels), index)
+        key = rng.stream(rng.root(seed), "update", index, number)
+        return part.update(state, key, to_float(pixels), index)
 
     return step
 
@@ -158,6 +187,7 @@ class _Report:
         self._images, self._since = 0, time.perf_counter()
 
     def preview(self, done: int, state: State) -> None:
+        self.check()
         images = self._preview(state)
         if images is not None:
             self._writer.grid(done, np.asarray(images))

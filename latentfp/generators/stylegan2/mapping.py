@@ -1,0 +1,53 @@
+"""The mapping network z → w, and what is done to w: truncation and style mixing.
+
+z ~ N(0, I) is normalised to unit mean square, then passes `layers` dense layers with learning-rate multiplier 0.01.
+Per-layer latents ("W+") are [b, layers, d]. Source: Karras et al. 2019 (arXiv 1812.04948), sections 2, 3.1 and appendix B.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from latentfp.generators.stylegan2.layers import EqualDense, leaky
+from latentfp.types import Latent, Latents
+
+LayerLatents = Float[Array, "b layers d"]
+
+
+def normalize(z: Latents) -> Latents:
+    """z / √(mean z² + 1e-8), row by row."""
+    return z / jnp.sqrt(jnp.mean(z**2, axis=-1, keepdims=True) + 1e-8)
+
+
+class Mapping(nn.Module):
+    """z [b, d] to w [b, d]."""
+
+    latent_dim: int = 512
+    layers: int = 8
+    lr_multiplier: float = 0.01
+
+    @nn.compact
+    def __call__(self, z: Latents) -> Latents:
+        """Normalise, then `layers` times dense and leaky ReLU."""
+        x = normalize(z)
+        for i in range(self.layers):
+            x = leaky(EqualDense(self.latent_dim, lr_multiplier=self.lr_multiplier, name=f"fc{i}")(x))
+        return x
+
+
+def broadcast(w: Latents, layers: int) -> LayerLatents:
+    """The same w for every layer."""
+    return jnp.broadcast_to(w[:, None], (w.shape[0], layers, w.shape[1]))
+
+
+def truncate(ws: LayerLatents, average: Latent, *, psi: float, cutoff: int | None = None) -> LayerLatents:
+    """Pull the first `cutoff` layers (all if None) towards the average: average + psi (w - average)."""
+    pulled = average + psi * (ws - average)
+    inside = jnp.arange(ws.shape[1]) < (ws.shape[1] if cutoff is None else cutoff)
+    return jnp.where(inside[None, :, None], pulled, ws)
+
+
+def mix(coarse: LayerLatents, fine: LayerLatents, crossover: Int[Array, " b"]) -> LayerLatents:
+    """Style mixing: layers below `crossover` (one number an image) from `coarse`, the others from `fine`."""
+    below = jnp.arange(coarse.shape[1])[None] < crossover[:, None]
+    return jnp.where(below[..., None], coarse, fine)

@@ -1,0 +1,103 @@
+"""StyleGAN2 behind the generator interface: the latent is w, the noise maps are parameters.
+
+Parameters: {"mapping", "synthesis": network weights, "noise": tuple of maps [h, w], "w_average": [d]}.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import DTypeLike
+
+from latentfp import rng
+from latentfp.generators.generator import Generator
+from latentfp.generators.stylegan2.mapping import Mapping, broadcast
+from latentfp.generators.stylegan2.synthesis import (
+    NoiseMap,
+    Synthesis,
+    latent_count,
+    noise_sizes,
+    resolutions,
+)
+from latentfp.types import Images, Key, Latents, Params
+
+
+class StyleGAN2(NamedTuple):
+    """The two networks of one architecture."""
+
+    mapping: Mapping
+    synthesis: Synthesis
+
+    @property
+    def layers(self) -> int:
+        """Number of per-layer latents."""
+        return latent_count(self.synthesis.size)
+
+
+def networks(
+    *,
+    size: int,
+    channels: Sequence[int],
+    latent_dim: int = 512,
+    mapping_layers: int = 8,
+    clamp: float | None = None,
+    dtype: DTypeLike = "float32",
+) -> StyleGAN2:
+    """Networks for images of `size` (a power of two, 16…1024); `channels` from 4×4 up."""
+    if size not in (16, 32, 64, 128, 256, 512, 1024):
+        raise ValueError(f"size {size} is not a power of two from 16 to 1024")
+    if len(channels) != len(resolutions(size)):
+        raise ValueError(
+            f"got {len(channels)} channel numbers, but {size}x{size} has resolutions {resolutions(size)}"
+        )
+    mapping = Mapping(latent_dim, mapping_layers)
+    return StyleGAN2(mapping, Synthesis(size, tuple(channels), clamp, jnp.dtype(dtype)))
+
+
+def init(nets: StyleGAN2, key: Key) -> Params:
+    """Random weights of both networks: {"mapping", "synthesis"}."""
+    z = jnp.zeros((1, nets.mapping.latent_dim))
+    noise = [jnp.zeros((n, n)) for n in noise_sizes(nets.synthesis.size)]
+    return {
+        "mapping": nets.mapping.init(rng.stream(key, "mapping"), z)["params"],
+        "synthesis": nets.synthesis.init(rng.stream(key, "synthesis"), broadcast(z, nets.layers), noise)[
+            "params"
+        ],
+    }
+
+
+def fixed_noise(size: int, seed: int) -> tuple[NoiseMap, ...]:
+    """The fixed noise maps of `seed`, standard normal, in layer order.
+
+    Drawn with NumPy's legacy RandomState because its stream is frozen for good (NEP 19): attribution years later
+    needs the same maps.
+    """
+    draw = np.random.RandomState(seed)  # noqa: NPY002
+    return tuple(jnp.asarray(draw.standard_normal((n, n)), jnp.float32) for n in noise_sizes(size))
+
+
+def fresh_noise(key: Key, size: int, n: int) -> tuple[NoiseMap, ...]:
+    """New maps for each of n images: [n, h, w] in layer order."""
+    sides = noise_sizes(size)
+    return tuple(
+        jax.random.normal(rng.stream(key, "noise", i), (n, side, side)) for i, side in enumerate(sides)
+    )
+
+
+def make(**fields) -> Generator:
+    """The generator of `networks(**fields)`."""
+    nets = networks(**fields)
+    size = nets.synthesis.size
+
+    def sample(params: Params, key: Key, n: int) -> Latents:
+        z = jax.random.normal(key, (n, nets.mapping.latent_dim))
+        return nets.mapping.apply({"params": params["mapping"]}, z)
+
+    def synthesize(params: Params, w: Latents) -> Images:
+        return nets.synthesis.apply(
+            {"params": params["synthesis"]}, broadcast(w, nets.layers), params["noise"]
+        )
+
+    return Generator("stylegan2", nets.mapping.latent_dim, (size, size, 3), sample, synthesize)
