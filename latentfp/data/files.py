@@ -1,0 +1,193 @@
+"""Images are files: uint8 sRGB out of any raster file, and into PNG, JPEG or WebP.
+
+The reader takes single PNG, JPEG, WebP, BMP, TIFF, GIF and PPM images of any mode and orientation, and runs
+no other decoder; of a camera's multi-picture JPEG it takes the first, the photograph. What becomes of colours
+is said in colour.py. Everything else is refused in one line: file, reason, what to do; and the other files
+are read. PNG checksums are verified; damage that leaves a file of another format decodable cannot be seen.
+"""
+
+import logging
+import os
+import secrets
+import stat
+import threading
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from latentfp.data.colour import UnknownRange, to_srgb
+from latentfp.types import Pixels
+
+READABLE = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm", ".pnm")
+WRITABLE = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+MAX_PIXELS = 2**26  # 64 Mi pixels: every camera up to 64 megapixels; below Pillow's own limit
+JPEG_QUALITY = 95
+DECODING = threading.Lock()  # Pillow warns of bad files; warning filters belong to the whole process
+
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # its errors are told by ours
+
+StrPath = str | os.PathLike[str]
+Size = tuple[int, int]
+
+
+class UnreadableImage(ValueError):
+    """A file that cannot be read as an image; its message is one line: file, reason, what to do."""
+
+    def __init__(self, path: StrPath, reason: str, fix: str):
+        name, reason = os.fspath(path), " ".join(reason.split())
+        shown = name if name.isprintable() and name else ascii(name)
+        super().__init__(f"{shown}: {reason}; {fix}")
+
+
+def read_image(path: StrPath, *, size: Size | None, resize: bool = False) -> Pixels:
+    """The upright sRGB pixels [h, w, 3] of an image file.
+
+    `size` (height, width) is what is expected, None for any. An image of another size is refused, or with
+    `resize` resampled to it by Pillow's Lanczos filter (antialiased, on sRGB values; the aspect ratio is not
+    kept). UnreadableImage for whatever cannot be read so.
+    """
+    if size is not None and min(size) < 1:
+        raise ValueError(f"size {size} is empty, expected a height and a width of at least 1 pixel")
+    with _open(path) as file:
+        image = _decode(path, file)
+    if size is None or image.size == (size[1], size[0]):
+        return np.array(image)
+    if not resize:
+        got, expected = f"{image.width} x {image.height}", f"{size[1]} x {size[0]}"
+        raise UnreadableImage(path, f"{got} pixels, expected {expected} (width x height)", "ask for resizing")
+    return np.array(image.resize((size[1], size[0]), Image.Resampling.LANCZOS))
+
+
+def read_images(
+    paths: Iterable[StrPath], *, size: Size | None, resize: bool = False
+) -> Iterator[tuple[Path, Pixels | UnreadableImage]]:
+    """Each path with its pixels, or with the error that `read_image` raised for it."""
+    for path in paths:
+        try:
+            result = read_image(path, size=size, resize=resize)
+        except UnreadableImage as error:
+            result = error
+        yield Path(path), result
+
+
+def find_images(paths: Iterable[StrPath]) -> list[Path]:
+    """`paths` with every folder replaced by the image files below it, sorted.
+
+    Below a folder, files count by their suffix; hidden files and links to folders are passed over. A folder
+    that has no images, or cannot be listed, stays in the list, so that the reader names it.
+    """
+    found = []
+    for path in map(Path, paths):
+        found += (_images_below(path) or [path]) if path.is_dir() else [path]
+    return found
+
+
+def write_image(path: StrPath, pixels: Pixels, *, quality: int | None = None) -> None:
+    """Write pixels [h, w, 3] as PNG, JPEG or WebP, by suffix; the file appears whole or not at all.
+
+    `quality` is 1 … 100; None is lossless for PNG (which takes no other) and WebP, 95 for JPEG. An existing
+    file is replaced. ValueError for another suffix or quality, OSError where the folder cannot be written.
+    """
+    target = Path(path)
+    options = _encoding(target.suffix.lower(), quality)
+    partial = target.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        with open(partial, "xb") as file:
+            Image.fromarray(np.asarray(pixels)).save(file, **options)
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _encoding(suffix: str, quality: int | None) -> dict[str, Any]:
+    if suffix not in WRITABLE:
+        raise ValueError(f"images are not written as '{suffix}', expected one of {', '.join(WRITABLE)}")
+    if quality is not None and not 1 <= quality <= 100:
+        raise ValueError(f"quality {quality} is outside 1 … 100")
+    if WRITABLE[suffix] == "PNG":
+        if quality is not None:
+            raise ValueError("PNG is lossless and takes no quality: leave it out, or write JPEG or WebP")
+        return {"format": "PNG"}
+    if WRITABLE[suffix] == "JPEG":
+        return {"format": "JPEG", "quality": JPEG_QUALITY if quality is None else quality}
+    return {"format": "WEBP", "lossless": quality is None, "quality": 100 if quality is None else quality}
+
+
+def _images_below(folder: Path) -> list[Path]:
+    found: list[Path] = []
+    walk = os.walk(folder, onerror=lambda error: found.append(Path(error.filename)))
+    for root, folders, names in walk:
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        images = [name for name in names if Path(name).suffix.lower() in SUFFIXES and name[0] != "."]
+        found += [Path(root, name) for name in images]
+    return sorted(found)
+
+
+def _open(path: StrPath) -> BinaryIO:
+    try:
+        fault = _fault(os.stat(path))
+        if fault is None:
+            return open(path, "rb")
+    except FileNotFoundError:
+        fault = "no such file", "check the path"
+    except PermissionError:
+        fault = "no permission to read it", "change its mode or owner"
+    except (OSError, ValueError) as error:
+        fault = f"cannot be opened ({getattr(error, 'strerror', None) or error})", "check the path"
+    raise UnreadableImage(path, *fault)
+
+
+def _fault(status: os.stat_result) -> tuple[str, str] | None:
+    if stat.S_ISDIR(status.st_mode):
+        return "a folder in which no image is found", "name image files or a folder that holds some"
+    if not stat.S_ISREG(status.st_mode):
+        return "a pipe, socket or device", "save the image to a file first"
+    return ("the file is empty", "get it again") if status.st_size == 0 else None
+
+
+def _decode(path: StrPath, file: BinaryIO) -> Image.Image:
+    try:
+        with DECODING, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return to_srgb(_load(path, file))
+    except UnreadableImage:
+        raise
+    except UnknownRange as error:
+        raise UnreadableImage(path, str(error), "save it with 8 bits a channel") from error
+    except UnidentifiedImageError as error:
+        reason = f"no intact header of an image ({', '.join(READABLE)})"
+        raise UnreadableImage(path, reason, "save it as PNG") from error
+    except Exception as error:  # decoders raise anything on hostile bytes
+        raise UnreadableImage(path, f"truncated or corrupt ({error})", "get it again") from error
+
+
+def _load(path: StrPath, file: BinaryIO) -> Image.Image:
+    image = _header(path, file)
+    if image.format == "PNG":
+        image.verify()
+        image = _header(path, file)
+    image.load()
+    return image
+
+
+def _header(path: StrPath, file: BinaryIO) -> Image.Image:
+    """The image with nothing decoded yet, refused by its header alone."""
+    file.seek(0)
+    try:
+        image = Image.open(file, formats=READABLE)
+    except Image.DecompressionBombError:
+        raise _too_large(path) from None
+    if image.width * image.height > MAX_PIXELS:
+        raise _too_large(path)
+    if getattr(image, "is_animated", False) and image.format != "MPO":
+        raise UnreadableImage(path, "holds several frames or pages", "save the one that is meant as PNG")
+    return image
+
+
+def _too_large(path: StrPath) -> UnreadableImage:
+    return UnreadableImage(path, f"declares more than {MAX_PIXELS} pixels", "scale it down if it is an image")
