@@ -13,7 +13,7 @@ import itertools
 import json
 import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from importlib.resources import files
@@ -25,7 +25,8 @@ from PIL import Image
 
 from latentfp.data.area import shrink
 from latentfp.runtime.progress import track
-from latentfp.types import Pixels
+
+Avatar = UInt8[np.ndarray, "size size 3"]  # types.Pixels imports JAX, which would slow every worker down
 
 # All under CC BY 4.0 or CC0 1.0. The first is the default; the others serve as images of another origin.
 STYLES = (
@@ -65,14 +66,14 @@ def licence(style: str) -> dict[str, str]:
     }
 
 
-def render(style: str, index: int, *, size: int = SIZE) -> Pixels:
+def render(style: str, index: int, *, size: int = SIZE) -> Avatar:
     """Avatar number `index` (0 or more) of a style: opaque sRGB, uint8 [size size 3]."""
+    import dicebear
     import resvg_py
-    from dicebear import Avatar
 
     if index < 0 or size < 1:
         raise ValueError(f"got index {index} and size {size}: an index is 0 or more, a size 1 or more")
-    svg = Avatar(_drawing(style), {"seed": f"{style}/{index}"}).to_string()
+    svg = dicebear.Avatar(_drawing(style), {"seed": f"{style}/{index}"}).to_string()
     side = size * OVERSAMPLING
     png = resvg_py.svg_to_bytes(svg, width=side, height=side, background="#ffffff", skip_system_fonts=True)
     return shrink(np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))[None], size)[0]
@@ -90,7 +91,7 @@ def render_many(
 
 def render_each(
     style: str, indices: Sequence[int], *, size: int = SIZE, workers: int | None = None
-) -> Iterator[Pixels]:
+) -> Generator[Avatar, None, None]:
     """Avatars number `indices` one after the other, with a progress bar.
 
     `workers` processes share the work (default: one for each processor); with one, or for few images, this
@@ -112,7 +113,7 @@ def _pool(workers: int, stack: ExitStack) -> ProcessPoolExecutor:
     return pool
 
 
-def _render_chunk(style: str, size: int, indices: Sequence[int]) -> list[Pixels]:
+def _render_chunk(style: str, size: int, indices: Sequence[int]) -> list[Avatar]:
     return [render(style, int(index), size=size) for index in indices]
 
 
@@ -124,6 +125,6 @@ def _definition(style: str) -> dict[str, Any]:
 
 @functools.cache
 def _drawing(style: str) -> Any:
-    from dicebear import Style
+    import dicebear
 
-    return Style(_definition(style))
+    return dicebear.Style(_definition(style))

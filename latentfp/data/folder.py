@@ -1,14 +1,15 @@
 """A user's own folder of images as a TFDS data set.
 
 All image files below the folder count, at any depth, and are the split `train`: held-out images are another
-folder. From each the largest centred square is taken and brought to the size asked for, by averaging areas,
-never enlarged. A file that cannot be read, or is too small, is left out, and the log names it; that none is
-left is an error.
+folder. From each the largest centred square is taken and brought to the size asked for by Pillow's Lanczos
+filter (antialiased), never enlarged. A file that cannot be read, or is too small, is left out, and the log
+names it; that none is left is an error.
 """
 
 import dataclasses
 import functools
 import logging
+import os
 import re
 import zlib
 from collections.abc import Iterator
@@ -69,7 +70,7 @@ class Folder(tfds.core.GeneratorBasedBuilder):
             except UnreadableImage as error:
                 left_out.append(str(error))
                 continue
-            yield number, {"image": png(image), "file": path.relative_to(folder).as_posix()}
+            yield number, {"image": png(image), "file": os.fsencode(path.relative_to(folder))}
         if left_out:
             named = "\n  ".join(left_out[:NAMED])
             report = f"{len(left_out)} of {len(files)} files are left out, the first of them:\n  {named}"
@@ -82,9 +83,9 @@ def folder_builder(folder: Path, *, size: int, data_dir: Path) -> Folder:
     """The builder for a folder as it is now: after any change of its files, the data set is another one."""
     folder = folder.expanduser().resolve()
     if not folder.is_dir():
-        raise ValueError(
-            f"no folder {folder}: name an existing folder of images, or avatars or avatars/<style>"
-        )
+        raise ValueError(f"no folder {folder}: name a folder of images, or avatars, or avatars/<style>")
+    if size < 1:
+        raise ValueError(f"got size {size}, expected at least 1 pixel")
     config = FolderConfig(name="", folder=folder, size=size)
     if not config.files:
         raise ValueError(f"no image files below {folder}: expected PNG, JPEG, WebP, BMP, TIFF or GIF files")
@@ -93,7 +94,7 @@ def folder_builder(folder: Path, *, size: int, data_dir: Path) -> Folder:
 
 
 def square(path: Path, size: int) -> Pixels:
-    """The largest centred square of an image, averaged to `size` × `size`; UnreadableImage if it is smaller."""
+    """The largest centred square of an image file, resampled to `size` × `size`, or UnreadableImage."""
     pixels = read_image(path, size=None)
     height, width = pixels.shape[:2]
     side = min(height, width)
@@ -102,7 +103,7 @@ def square(path: Path, size: int) -> Pixels:
         raise UnreadableImage(path, reason, "choose a smaller size")
     top, left = (height - side) // 2, (width - side) // 2
     image = Image.fromarray(pixels[top : top + side, left : left + side])
-    return np.asarray(image.resize((size, size), Image.Resampling.BOX))
+    return np.asarray(image.resize((size, size), Image.Resampling.LANCZOS))
 
 
 def _state(config: FolderConfig) -> int:

@@ -12,7 +12,7 @@ import functools
 import itertools
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -71,9 +71,9 @@ class Source:
 def open_source(dataset: str, *, split: str, size: int, data_dir: str | Path, memory: int = MEMORY) -> Source:
     """Images of a data set, `size` × `size`. Writes the data set below `data_dir`, if it is not there yet.
 
-    `dataset`: "avatars" (style toon_head) or "avatars/<style>", stored as 64 × 64; else the path of a folder of
-    images, as data.folder takes them ("./avatars" is a folder). `split`: train, validation or test; a folder is
-    all train. `memory`: bytes, see Source.
+    `dataset`: "avatars" (style toon_head) or "avatars/<style>", stored as 64 × 64; else the path of a folder
+    of images, as data.folder takes them ("./avatars" is a folder). `split`: train, validation or test; of a
+    folder, only train. `memory`: bytes, see Source.
     ValueError for an unknown style or split, a size that does not divide 64, a folder without usable images.
     """
     name, _, style = dataset.partition("/")
@@ -122,7 +122,7 @@ def _permutation(n: int, seed: int, epoch: int) -> Int[np.ndarray, " n"]:
 
 def batches(
     source: Source, *, batch: int, seed: int, first_step: int
-) -> Iterator[UInt8[np.ndarray, "b size size 3"]]:
+) -> Generator[UInt8[np.ndarray, "b size size 3"], None, None]:
     """The batches of steps `first_step`, `first_step` + 1, and so on without end; a thread reads ahead."""
 
     def read(step: int) -> UInt8[np.ndarray, "b size size 3"]:
