@@ -1,0 +1,141 @@
+"""Generators on disk: a folder with `generator.json` and `weights.safetensors`, or the name of one that ships with the package.
+
+`generator.json` holds the kind of generator, the fields that make it, the seed of its fixed noise maps and the SHA-256 of the
+weights; the weights are float16 or float32 arrays under their path in the parameter tree ("synthesis/b4_conv1/bias").
+Training writes such a folder into its workdir; `fit` reads one by name or path.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from latentfp import rng
+from latentfp.generators import linear
+from latentfp.generators.generator import Generator
+from latentfp.generators.stylegan2 import model
+from latentfp.types import Params
+
+SHIPPED = Path(__file__).parent / "weights"
+DESCRIPTION, WEIGHTS = "generator.json", "weights.safetensors"
+
+
+class Pretrained(NamedTuple):
+    """A generator with its parameters, and what identifies both."""
+
+    generator: Generator
+    params: Params
+    name: str                     # as it was asked for: a shipped name or an absolute path
+    sha256: str                   # of the weights file
+    noise_seed: int
+
+
+class Kind(NamedTuple):
+    """How to make a generator from its fields, a template of its weights, and what is derived from the seed."""
+
+    make: Callable[..., Generator]
+    template: Callable[[Mapping[str, Any]], Params]
+    derived: Callable[[Mapping[str, Any], int], Params]
+
+
+def _stylegan2_template(fields: Mapping[str, Any]) -> Params:
+    weights = model.init(model.networks(**fields), rng.root(0))
+    return {**weights, "w_average": jnp.zeros(weights["mapping"]["fc0"]["kernel"].shape[0])}
+
+
+KINDS = {
+    "linear": Kind(
+        linear.make,
+        lambda fields: linear.init(rng.root(0), **{k: v for k, v in fields.items() if k != "gain"}),
+        lambda fields, seed: {},
+    ),
+    "stylegan2": Kind(
+        model.make,
+        _stylegan2_template,
+        lambda fields, seed: {"noise": model.fixed_noise(fields["size"], seed)},
+    ),
+}
+
+
+def shipped() -> list[str]:
+    """The names of the generators in the package."""
+    return sorted(folder.name for folder in SHIPPED.iterdir() if (folder / DESCRIPTION).is_file())
+
+
+def save(
+    folder: Path, *, kind: str, fields: Mapping[str, Any], params: Params, noise_seed: int, half: bool = True
+) -> None:
+    """Write a generator folder; `half` stores float16. Parameters that follow from the seed are left out."""
+    template = KINDS[kind].template(fields)
+    flat = traverse_util.flatten_dict({name: params[name] for name in template}, sep="/")
+    dtype = np.float16 if half else np.float32
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / (WEIGHTS + ".new")
+    save_file({name: np.asarray(value, dtype) for name, value in flat.items()}, temporary)
+    description = {
+        "kind": kind,
+        "fields": dict(fields),
+        "noise_seed": noise_seed,
+        "sha256": _sha256(temporary),
+    }
+    temporary.replace(folder / WEIGHTS)
+    (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
+
+
+def load(name: str) -> Pretrained:
+    """Open a generator by shipped name or folder. ValueError: unknown, damaged, or weights that do not fit the fields."""
+    folder = SHIPPED / name if name in shipped() else Path(name).absolute()
+    if not (folder / DESCRIPTION).is_file():
+        raise ValueError(f"no generator {name!r}: give one of {shipped()} or a folder with {DESCRIPTION}")
+    description = _describe(folder)
+    kind = KINDS[description["kind"]]
+    fields, seed = description["fields"], description["noise_seed"]
+    found = _sha256(folder / WEIGHTS)
+    if found != description["sha256"]:
+        raise ValueError(
+            f"{folder / WEIGHTS} has SHA-256 {found}, but {DESCRIPTION} says {description['sha256']}: "
+            "the file was changed or damaged; get the generator again"
+        )
+    params = _adopt(folder, kind.template(fields)) | kind.derived(fields, seed)
+    known = name if name in shipped() else str(folder)
+    return Pretrained(kind.make(**fields), params, known, found, seed)
+
+
+def _describe(folder: Path) -> dict[str, Any]:
+    try:
+        description = json.loads((folder / DESCRIPTION).read_text())
+        missing = {"kind", "fields", "noise_seed", "sha256"} - description.keys()
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{folder / DESCRIPTION} is not a generator's description: {error}") from None
+    if missing:
+        raise ValueError(f"{folder / DESCRIPTION} lacks {sorted(missing)}")
+    if description["kind"] not in KINDS:
+        raise ValueError(f"{folder / DESCRIPTION} has kind {description['kind']!r}: known are {sorted(KINDS)}")
+    return description
+
+
+def _adopt(folder: Path, template: Params) -> Params:
+    try:
+        found = load_file(folder / WEIGHTS)
+    except SafetensorError as error:
+        raise ValueError(f"{folder / WEIGHTS} is not a safetensors file: {error}") from None
+    wanted = traverse_util.flatten_dict(template, sep="/")
+    misshapen = [n for n in found.keys() & wanted.keys() if found[n].shape != wanted[n].shape]
+    missing, unused = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
+    if missing or unused or misshapen:
+        raise ValueError(
+            f"{folder / WEIGHTS} does not fit {DESCRIPTION}: missing {missing}, unused {unused}, misshapen {sorted(misshapen)}"
+        )
+    return traverse_util.unflatten_dict({n: jnp.asarray(v, jnp.float32) for n, v in found.items()}, sep="/")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
