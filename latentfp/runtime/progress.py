@@ -6,7 +6,7 @@ shorter work.
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -21,8 +21,8 @@ LINE_EVERY = 30.0  # seconds between two lines where there is no terminal
 
 def track(iterable: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
     """Yield the items of `iterable`, advancing by one after each. `total`: its length, unless it has none."""
-    if total is None and hasattr(iterable, "__len__"):
-        total = len(iterable)  # type: ignore[arg-type]
+    if total is None and isinstance(iterable, Sized):
+        total = len(iterable)
     with progress(description, total) as advance:
         for item in iterable:
             yield item

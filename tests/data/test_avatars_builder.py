@@ -30,10 +30,10 @@ def refuse(*_, **__):
     raise AssertionError("something tried to reach a network")
 
 
-def small(folder, **options):
+def small(folder) -> Any:
     """A builder of 20 images."""
     config = AvatarsConfig(name="small", style="adventurer", splits=SPLITS, workers=1)
-    return Avatars(config=config, data_dir=folder, file_format="array_record", **options)
+    return Avatars(config=config, data_dir=folder, file_format="array_record")
 
 
 def test_images_are_those_of_the_index_in_order(folder):
@@ -53,8 +53,7 @@ def test_records_are_read_at_random(folder):
 
 def test_stored_indices_are_disjoint_between_splits(folder):
     for split, indices in SPLITS.items():
-        rows: Any = small(folder).as_data_source(split)
-        assert [row["index"] for row in rows] == list(indices)
+        assert [row["index"] for row in small(folder).as_data_source(split)] == list(indices)
 
 
 def test_licence_is_on_disk_with_the_images(folder):

@@ -42,10 +42,9 @@ def photos(tmp_path):
 
 def stored(folder, data_dir, size=8):
     """The images by file name, through TFDS."""
-    builder = folder_builder(folder, size=size, data_dir=data_dir)
+    builder: Any = folder_builder(folder, size=size, data_dir=data_dir)
     prepare(builder)
-    rows: Any = builder.as_data_source("train")
-    files = [os.fsdecode(row["file"]) for row in rows]
+    files = [os.fsdecode(row["file"]) for row in builder.as_data_source("train")]
     return dict(zip(files, Records(builder, "train").images(np.arange(len(files))), strict=True))
 
 
