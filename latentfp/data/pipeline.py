@@ -54,9 +54,8 @@ class Source:
     def images(self, indices: Int[np.ndarray, " b"]) -> UInt8[np.ndarray, "b size size 3"]:
         """The images of these indices, each at least 0 and below the length: sRGB, uint8."""
         if indices.size and (indices.min() < 0 or indices.max() >= self._count):
-            raise ValueError(
-                f"got indices {indices.min()} to {indices.max()}, expected 0 to {self._count - 1}"
-            )
+            got = f"{indices.min()} to {indices.max()}"
+            raise ValueError(f"got indices {got}, expected 0 to {self._count - 1}")
         return self._read(indices) if self._kept is None else self._kept[indices]
 
     def _read_all(self) -> UInt8[np.ndarray, "n size size 3"]:
@@ -91,9 +90,8 @@ def _avatars(style: str, size: int, data_dir: str | Path) -> Any:
 
     avatars.check(style)
     if size < 1 or avatars.SIZE % size:
-        raise ValueError(
-            f"got size {size}, but avatars are {avatars.SIZE} x {avatars.SIZE}: choose a divisor"
-        )
+        stored = f"{avatars.SIZE} x {avatars.SIZE}"
+        raise ValueError(f"got size {size}, but avatars are {stored}: choose a divisor")
     return Avatars(config=style, data_dir=data_dir, file_format="array_record")
 
 

@@ -53,12 +53,8 @@ def _lines(description: str, total: int | None) -> Advance:
         if now - latest < LINE_EVERY:
             return
         latest = now
-        left = (
-            ""
-            if not total or not done
-            else f" of {total}, {(now - start) * (total - done) / done:.0f} s left"
-        )
-        sys.stderr.write(f"{description}: {done}{left}\n")
+        rest = f" of {total}, {(now - start) * (total - done) / done:.0f} s left" if total and done else ""
+        sys.stderr.write(f"{description}: {done}{rest}\n")
         sys.stderr.flush()
 
     return advance
