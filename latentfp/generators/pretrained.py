@@ -85,6 +85,7 @@ def save(
         "noise_seed": noise_seed,
         "sha256": _sha256(temporary),
     }
+    temporary.chmod(0o644)
     temporary.replace(folder / WEIGHTS)
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
 

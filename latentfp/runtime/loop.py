@@ -1,9 +1,9 @@
 """The training loop: any objective, any number of devices, and the same run after an interruption.
 
-A run is a function of its configuration: the state before step t, the batch of step t and the key
-stream(root, "update", t) give the state before step t + 1. Nothing else is carried over, so a run resumed
-from a checkpoint, also after it was killed, is bit for bit the run that was not interrupted (on as many
-devices of the same kind; GPUs need XLA_FLAGS=--xla_gpu_deterministic_ops=true for it).
+A run is a function of its configuration: the state before step t, the batch of step t and the keys
+stream(root, "update", t, part) give the state before step t + 1. Nothing else is carried over, so a run
+resumed from a checkpoint, also after it was killed, is bit for bit the run that was not interrupted (on as
+many devices of the same kind; GPUs need XLA_FLAGS=--xla_gpu_deterministic_ops=true for it).
 """
 
 import signal
@@ -37,8 +37,8 @@ STEPS_AHEAD = 2  # unfinished steps: enough to keep devices busy, few enough to 
 class Lazy(NamedTuple):
     """An extra update that follows step t of the main one whenever `every` divides t; same signature.
 
-    It is a program of its own, because a conditional inside one program would cost far more than it saves: XLA's
-    CPU backend runs the convolutions of a branch about ten times slower.
+    It is a program of its own, because a conditional inside one program would cost far more than it saves:
+    XLA's CPU backend runs the convolutions of a branch about ten times slower.
     """
 
     every: int
@@ -54,6 +54,7 @@ class Objective(NamedTuple):
     preview(state, key): images [n h w 3] in [-1, 1] for a grid. Pure; `key` is the same in the whole run.
     evaluate(state): numbers to report beside each preview. Ordinary Python, and may be slow.
     lazy: extra updates of some steps, on the same images.
+    export(state, folder): write what the run is for into `folder`, with every checkpoint. Ordinary Python.
     """
 
     init: Callable[[Key], State]
@@ -61,6 +62,7 @@ class Objective(NamedTuple):
     preview: Callable[[State, Key], Images] | None = None
     evaluate: Callable[[State], dict[str, float]] | None = None
     lazy: tuple[Lazy, ...] = ()
+    export: Callable[[State, Path], None] | None = None
 
 
 def train(
@@ -108,6 +110,8 @@ def train(
                 if stop or done % checkpoint_every == 0:
                     report.check()
                     checkpoints.save(done, state)
+                    if objective.export is not None:
+                        objective.export(state, workdir / "export")
                 if stop and done < steps:
                     raise SystemExit(128 + signal.SIGTERM)
     return state

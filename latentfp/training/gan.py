@@ -10,18 +10,19 @@ w comes from the mapping network with style mixing; noise maps are drawn afresh 
 Adam with lr · c and β₂ᶜ, c = every / (every + 1). Source: Karras et al. 2020, section 3 and appendix B; Mescheder et al. 2018 for R1.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
-from numpy.typing import DTypeLike
 
 from latentfp import rng
+from latentfp.generators import pretrained
 from latentfp.generators.stylegan2 import model
 from latentfp.generators.stylegan2.discriminator import Discriminator
 from latentfp.generators.stylegan2.mapping import LayerLatents, broadcast, mix
@@ -226,6 +227,14 @@ def preview(gan: Gan, state: GanState, key: Key, n: int = 64) -> Images:
     return render(gan, state.average, broadcast(w, gan.nets.layers), key)
 
 
+def export(gan: Gan, fields: Mapping[str, Any], state: GanState, folder: Path, *, noise_seed: int) -> None:
+    """Write the averaged generator as a folder that `fit` reads; w_average is the mean of 10 000 w."""
+    z = jax.random.normal(rng.stream(rng.root(noise_seed), "w_average"), (10_000, gan.nets.mapping.latent_dim))
+    w = gan.nets.mapping.apply({"params": state.average["mapping"]}, z)
+    params = {**state.average, "w_average": jnp.mean(w, axis=0)}
+    pretrained.save(folder, kind="stylegan2", fields=fields, params=params, noise_seed=noise_seed)
+
+
 def objective(
     *,
     size: int,
@@ -233,7 +242,7 @@ def objective(
     latent_dim: int = 512,
     mapping_layers: int = 8,
     clamp: float | None = None,
-    dtype: DTypeLike = "float32",
+    dtype: str = "float32",
     learning_rate: float = 2e-3,
     beta2: float = 0.99,
     r1_gamma: float,
@@ -245,16 +254,22 @@ def objective(
     mixing: float = 0.9,
     average_halflife: float = 10_000.0,
     flip: bool = True,
+    noise_seed: int = 0,
 ) -> Objective:
-    """The objective of one StyleGAN2. Network fields as in `model.networks`; `average_halflife` in images."""
-    nets = model.networks(
-        size=size,
-        channels=channels,
-        latent_dim=latent_dim,
-        mapping_layers=mapping_layers,
-        clamp=clamp,
-        dtype=dtype,
-    )
+    """The objective of one StyleGAN2.
+
+    Network fields as in `model.networks`; `average_halflife` in images; `noise_seed`: of the fixed noise maps
+    that the finished generator gets.
+    """
+    fields: dict[str, Any] = {
+        "size": size,
+        "channels": list(channels),
+        "latent_dim": latent_dim,
+        "mapping_layers": mapping_layers,
+        "clamp": clamp,
+        "dtype": dtype,
+    }
+    nets = model.networks(**fields)
     gan = Gan(
         nets=nets,
         critic=Discriminator(size, tuple(channels), clamp=clamp, dtype=jnp.dtype(dtype)),
@@ -274,4 +289,10 @@ def objective(
         Lazy(r1_every, partial(regularize_discriminator, gan)),
         Lazy(path_every, partial(regularize_generator, gan)),
     )
-    return Objective(partial(init, gan), partial(update, gan), partial(preview, gan), lazy=lazy)
+    return Objective(
+        partial(init, gan),
+        partial(update, gan),
+        partial(preview, gan),
+        lazy=lazy,
+        export=partial(export, gan, fields, noise_seed=noise_seed),
+    )
