@@ -70,7 +70,7 @@ def load(path: Path) -> Params:
 
 
 def from_torchvision(tensors: Mapping[str, np.ndarray]) -> Params:
-    """`trunk`: 13 layers of kernel [3 3 i o] and bias [o], torchvision's vgg16; `linear`: 5 × [c], as shipped.
+    """`trunk`: 13 × kernel [3 3 i o] and bias [o], from torchvision's vgg16; `linear`: 5 × [c], as shipped.
 
     Raises ValueError that names every tensor that is missing, superfluous or misshapen.
     """

@@ -1,0 +1,55 @@
+"""Random features: an embedding of images that needs no download and no photographs.
+
+A convolutional network that was never trained: two stages of 3×3 convolution and ReLU (32, then 64 channels,
+no biases), 2×2 averaging between them, and the average of each channel over the image: 96 numbers. Weights
+are normal with variance 2 / fan-in, from NumPy generators seeded [2020, stage]; each filter of the first
+stage has its average over the 3×3 places removed, because otherwise the overall brightness decides nearly all
+of a Fréchet distance. So the features see edges, texture and contrast, and hardly a uniform change of
+brightness.
+
+Random embeddings follow Naeem et al. 2020, *Reliable Fidelity and Diversity Metrics for Generative Models*,
+which argues for them on data unlike ImageNet's photographs. A Fréchet distance of these features is NOT the
+Inception FID: its numbers compare only with each other, at one image size.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from latentfp.types import Image
+
+SEED = 2020
+CHANNELS = (32, 64)
+
+
+def random_features(image: Image) -> Float[Array, " f"]:
+    """The 96 random features of an image in [-1, 1], of at least 2×2 pixels.
+
+    The second stage does not see the last row or column of an odd number.
+    """
+    fine, coarse = _weights()
+    edges = _convolved(fine, image)
+    h, w, c = edges.shape
+    halved = edges[: h // 2 * 2, : w // 2 * 2].reshape(h // 2, 2, w // 2, 2, c).mean((1, 3))
+    return jnp.concatenate([edges.mean((0, 1)), _convolved(coarse, halved).mean((0, 1))])
+
+
+def _convolved(kernel: Float[np.ndarray, "3 3 i o"], x: Float[Array, "h w i"]) -> Float[Array, "h w o"]:
+    dimensions = ("NHWC", "HWIO", "NHWC")
+    y = jax.lax.conv_general_dilated(
+        x[None], jnp.asarray(kernel), (1, 1), "SAME", dimension_numbers=dimensions
+    )
+    return jax.nn.relu(y[0])
+
+
+@functools.cache
+def _weights() -> list[np.ndarray]:
+    shapes = [(3, 3, before, after) for before, after in zip((3, *CHANNELS), CHANNELS, strict=False)]
+    normals = [
+        np.random.default_rng([SEED, stage]).standard_normal(shape) for stage, shape in enumerate(shapes)
+    ]
+    normals[0] -= normals[0].mean((0, 1))
+    return [(np.sqrt(2 / np.prod(x.shape[:3])) * x).astype(np.float32) for x in normals]
