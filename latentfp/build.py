@@ -7,6 +7,7 @@ imported when needed.
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,26 +21,22 @@ Result = TypeVar("Result")
 MAY_CHANGE = ("train.steps", "train.*_every", "train.keep", "data.data_dir")  # of a run that is resumed
 
 
-class ConfigError(ValueError):
-    """A configuration that cannot be run: what was got, what was expected, what to change."""
-
-
-def run(config: Fields, *, workdir: Path) -> None:
-    """Do what `config["run"]` names with the other sections. ConfigError lists the fields that do not fit."""
+def prepare(config: Fields, *, workdir: Path) -> Callable[[], object]:
+    """What `config["run"]` names, ready to be called. ValueError says which field does not fit."""
     sections = {name: value for name, value in config.items() if name != "run"}
     task = choose(RUNS, config.get("run"), field="run")
-    call(task, sections, section="config", config=config, workdir=workdir)
+    return call(task, sections, section="config", config=config, workdir=workdir)
 
 
 def train(
     *, config: Fields, workdir: Path, seed: int, data: Fields, objective: Fields, train: Fields
-) -> None:
-    """Train an objective. `train` holds `batch` (images a step) and the durations of loop.train."""
+) -> Callable[[], object]:
+    """The training of an objective. `train` holds `batch` (images a step) and the durations of loop.train."""
     from latentfp.runtime import checkpoint, loop, mesh
 
     batch, durations = train.get("batch"), {name: value for name, value in train.items() if name != "batch"}
     if not isinstance(batch, int) or batch < 1:
-        raise ConfigError(f"config.train.batch is {batch}: give the number of images of a step, at least 1")
+        raise ValueError(f"config.train.batch is {batch}: give the number of images of a step, at least 1")
     given = {"objective", "batches", "workdir", "seed", "mesh"}
     check_fields(loop.train, durations, section="config.train", given=given)
     trained = make_objective(**objective)
@@ -47,7 +44,7 @@ def train(
     mesh.check_divisible(devices, batch)
     batches = make_batches(data, batch=batch, seed=seed)
     checkpoint.record_config(workdir, config, may_change=MAY_CHANGE)
-    loop.train(trained, batches, workdir=workdir, seed=seed, mesh=devices, **durations)
+    return partial(loop.train, trained, batches, workdir=workdir, seed=seed, mesh=devices, **durations)
 
 
 def make_objective(*, name: str | None = None, **fields: Any) -> "Objective":
@@ -71,7 +68,7 @@ def call(function: Callable[..., Result], fields: Fields, *, section: str, **giv
 
 
 def check_fields(function: Callable[..., Any], fields: Fields, *, section: str, given: set[str]) -> None:
-    """ConfigError lists fields that `function` lacks and those that it needs beside the `given` ones."""
+    """ValueError lists fields that `function` lacks and those that it needs beside the `given` ones."""
     parameters = {
         name: parameter
         for name, parameter in inspect.signature(function).parameters.items()
@@ -81,16 +78,16 @@ def check_fields(function: Callable[..., Any], fields: Fields, *, section: str, 
     needed = {name for name, parameter in parameters.items() if parameter.default is parameter.empty}
     missing = sorted(needed - fields.keys())
     if unknown or missing:
-        raise ConfigError(
+        raise ValueError(
             f"{section} does not fit: unknown fields {unknown}, missing fields {missing}; "
             f"its fields are {sorted(parameters)}"
         )
 
 
 def choose(table: Mapping[str, Result], name: Any, *, field: str) -> Result:
-    """The entry of this name. ConfigError lists the known names."""
+    """The entry of this name. ValueError lists the known names."""
     if name not in table:
-        raise ConfigError(f"config.{field} is {name!r}: choose one of {sorted(table)}")
+        raise ValueError(f"config.{field} is {name!r}: choose one of {sorted(table)}")
     return table[name]
 
 
@@ -100,11 +97,5 @@ def _stylegan2_gan() -> Callable[..., "Objective"]:
     return gan.objective
 
 
-def _stylegan2_gan() -> Callable[..., "Objective"]:
-    from latentfp.training import gan
-
-    return gan.objective
-
-
 OBJECTIVES: dict[str, Callable[[], Callable[..., "Objective"]]] = {"stylegan2_gan": _stylegan2_gan}
-RUNS: dict[str, Callable[..., None]] = {"train": train}
+RUNS: dict[str, Callable[..., Callable[[], object]]] = {"train": train}

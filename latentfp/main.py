@@ -21,12 +21,13 @@ flags.mark_flags_as_required([CONFIG, WORKDIR])
 
 def main(arguments: Sequence[str]) -> None:
     """Run the configuration of the command line."""
-    if len(arguments) > 1:
-        raise app.UsageError(f"not understood: {' '.join(arguments[1:])}")
     try:
-        build.run(CONFIG.value.to_dict(), workdir=Path(str(WORKDIR.value)))
-    except build.ConfigError as error:
+        if len(arguments) > 1:
+            raise ValueError(f"not understood: {' '.join(arguments[1:])}")
+        run = build.prepare(CONFIG.value.to_dict(), workdir=Path(str(WORKDIR.value)))
+    except ValueError as error:
         raise SystemExit(f"error: {error}") from None
+    run()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The smallest training run: an image fitted to noisy batches.
 
-python tests/mean_image.py WORKDIR STEPS KILLED trains it, and kills itself (SIGKILL) when it asks for the data of
-step KILLED.
+python tests/mean_image.py WORKDIR STEPS KILLED trains it, and kills itself (SIGKILL) when it asks for the
+data of step KILLED.
 """
 
 import os
@@ -15,45 +15,57 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from latentfp.runtime.loop import Objective, train
+from latentfp.runtime.loop import Lazy, Objective, train
 from latentfp.runtime.mesh import data_mesh
 
 SIZE, BATCH = 4, 16
 
 
 def objective(*, learning_rate: float = 0.05, nan_at: int = -1, traces: list | None = None) -> Objective:
-    """Adam on the mean square of image - data - noise, with a moving average beside it. `nan_at`: a step from 0."""
+    """Adam on the mean square of image - data - noise, averaged; every 4th step the image shrinks.
+
+    `nan_at`: the step, counted from 0, whose loss is not a number. `traces` grows with each compilation of
+    a step.
+    """
     optimizer = optax.adam(learning_rate)
 
     def init(key):
-        image = jax.random.normal(key, (SIZE, SIZE, 3))
+        image = jax.random.uniform(key, (SIZE, SIZE, 3))
         return {"image": image, "average": image, "optimizer": optimizer.init(image)}
 
     def update(state, key, images, step):
         if traces is not None:
             traces.append(images.shape)
-        noise = 0.1 * jax.random.normal(key, images.shape)
-        value, gradient = jax.value_and_grad(lambda x: jnp.mean(jnp.square(x[None] - images - noise)))(
-            state["image"]
-        )
+        noise = 0.1 * jax.random.uniform(key, images.shape)
+
+        def loss(image):
+            return jnp.mean(jnp.square(image[None] - images - noise))
+
+        value, gradient = jax.value_and_grad(loss)(state["image"])
         updates, moments = optimizer.update(gradient, state["optimizer"])
         image = state["image"] + updates
         average = 0.9 * state["average"] + 0.1 * image
-        loss = jnp.where(step == nan_at, jnp.nan, value)
-        seldom = (step % 3 == 0).astype(jnp.float32)
-        metrics = {"loss": (loss, jnp.float32(1)), "seldom": (seldom * jnp.mean(image), seldom)}
+        value = jnp.where(step == nan_at, jnp.nan, value)
+        metrics = {"loss": (value, jnp.float32(1))}
         return {"image": image, "average": average, "optimizer": moments}, metrics
 
-    def preview(state, key):
-        return state["image"][None] + 0.1 * jax.random.normal(key, (5, SIZE, SIZE, 3))
+    def shrink(state, key, images, step):
+        del images, step
+        factor = 0.9 + 0.1 * jax.random.uniform(key)
+        return state | {"image": factor * state["image"]}, {"factor": (factor, jnp.float32(1))}
 
     def evaluate(state):
         return {"distance": float(jnp.mean(jnp.abs(state["image"] - state["average"])))}
 
-    return Objective(init, update, preview, evaluate)
+    return Objective(init, update, preview, evaluate, lazy=(Lazy(4, shrink),))
 
 
-def batches(first_step: int, *, before: Callable[[int], None] = lambda step: None) -> Iterator[np.ndarray]:
+def preview(state, key):
+    """Five noisy copies of the image."""
+    return state["image"][None] + 0.1 * jax.random.uniform(key, (5, SIZE, SIZE, 3))
+
+
+def batches(first_step: int, *, before: Callable[[int], None] = lambda _: None) -> Iterator[np.ndarray]:
     """Batch t depends on t alone. `before(t)` is called when batch t is asked for."""
     step = first_step
     while True:
@@ -89,4 +101,5 @@ def at_step(chosen: int, sent: signal.Signals) -> Callable[[int], Iterator[np.nd
 
 
 if __name__ == "__main__":
+    sys.modules["clu"] = None  # type: ignore[assignment]  # numbers to plain files: importing TensorFlow takes seconds
     run(Path(sys.argv[1]), int(sys.argv[2]), source=at_step(int(sys.argv[3]), signal.SIGKILL))

@@ -72,10 +72,10 @@ def open_checkpoints(workdir: Path, *, keep: int) -> Checkpoints:
 
 def named_leaves(tree: PyTree[Any]) -> dict[str, Any]:
     """The arrays of a tree by dotted names, in the order of jax.tree.leaves. ValueError for random keys."""
-    named = {
-        jax.tree_util.keystr(path, simple=True, separator="."): leaf
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-    }
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    named = {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+    if len(named) < len(leaves):
+        raise ValueError(f"two arrays of the state have the same name: rename one of {sorted(named)}")
     keys = [name for name, leaf in named.items() if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)]
     if keys:
         raise ValueError(

@@ -8,12 +8,14 @@ touches them).
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 from jaxtyping import Float, UInt8
 from PIL import Image as Picture
 
@@ -118,14 +120,17 @@ def grid(images: Float[Any, "n h w 3"]) -> UInt8[np.ndarray, "height width 3"]:
 def _drop_rows(path: Path, *, after: int) -> None:
     if path.exists():
         complete = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("}\n")]
-        path.write_text("".join(line for line in complete if json.loads(line)["step"] <= after))
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text("".join(line for line in complete if json.loads(line)["step"] <= after))
+        os.replace(temporary, path)
 
 
 def _tensorboard(workdir: Path) -> Any | None:
     try:
-        import tensorflow as tf
         from clu import metric_writers
-    except ImportError:
+        from tensorflow import config
+    except ImportError as error:
+        logging.info("no TensorBoard, numbers are in metrics.jsonl alone: %s", error)
         return None
-    tf.config.set_visible_devices([], "GPU")  # the devices belong to JAX
+    config.set_visible_devices([], "GPU")  # the devices belong to JAX
     return metric_writers.SummaryWriter(str(workdir / "tensorboard"))

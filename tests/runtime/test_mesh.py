@@ -42,7 +42,9 @@ def test_shard_batch_gives_each_device_its_rows():
         np.testing.assert_array_equal(shard.data, rows[2 * i : 2 * i + 2])
 
 
-@pytest.mark.parametrize("place", [meshes.shard_batch, lambda mesh, rows: meshes.map_batch(jnp.sin, mesh)(rows)])
+@pytest.mark.parametrize(
+    "place", [meshes.shard_batch, lambda mesh, rows: meshes.map_batch(jnp.sin, mesh)(rows)]
+)
 def test_a_batch_that_cannot_be_split(place):
     with pytest.raises(ValueError, match="12 rows cannot be split over 8 devices: make it a multiple of 8"):
         place(meshes.data_mesh(8), np.zeros((12, 2), np.float32))
@@ -72,7 +74,7 @@ def regression_step(state, rows, index):
 
 
 def regression_oracle(state, rows, noise):
-    x, y = np.float64(rows[:, :-1]), np.float64(rows[:, -1])
+    x, y = rows[:, :-1].astype(np.float64), rows[:, -1].astype(np.float64)
     residual = x @ state - y - noise
     gradient = 2 * x.T @ residual / len(x) + 2 * residual.mean() * x.mean(axis=0)
     return state - 0.1 * gradient, (residual**2).mean() + residual.mean() ** 2
@@ -82,7 +84,7 @@ def regression_oracle(state, rows, noise):
 def test_a_step_is_that_of_the_whole_batch(devices):
     mesh = meshes.data_mesh(devices)
     step = meshes.data_parallel(regression_step, mesh)
-    state, expected = meshes.replicate(mesh, np.float32([1, -1, 0.5])), np.float64([1, -1, 0.5])
+    state, expected = meshes.replicate(mesh, np.array([1, -1, 0.5], np.float32)), np.array([1, -1, 0.5])
     rows = np.random.default_rng(0).normal(size=(5, 16, 4)).astype(np.float32)
     for index, batch in enumerate(rows):
         state, metrics = step(state, meshes.shard_batch(mesh, batch), np.int32(index))

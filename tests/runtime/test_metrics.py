@@ -59,9 +59,11 @@ def test_the_first_step_not_finite_is_named(bad):
 
 
 def test_grid_places_images_row_by_row():
-    values = np.array([-1, -0.5, 0, 0.5, 2], np.float32)      # 2 is limited to 1
+    values = np.array([-1, -0.5, 0, 0.5, 2], np.float32)  # 2 is limited to 1
     images = np.broadcast_to(values[:, None, None, None], (5, 2, 3, 3))
-    pixels = np.array([0, 64, 128, 191, 255, 128], np.uint8)   # round((x + 1) 127.5), half to even; grey at the end
+    pixels = np.array(
+        [0, 64, 128, 191, 255, 128], np.uint8
+    )  # round((x + 1) 127.5), half to even; grey at the end
     expected = np.kron(pixels.reshape(2, 3), np.ones((2, 3), np.uint8))
     np.testing.assert_array_equal(metrics.grid(images), np.repeat(expected[..., None], 3, axis=2))
 
@@ -98,7 +100,8 @@ def test_rows_of_a_killed_run_are_written_once(tmp_path):
 def test_with_clu_tensorboard_has_the_numbers_too(tmp_path):
     pytest.importorskip("clu")
     script = (
-        "import sys; from pathlib import Path; import numpy as np; from latentfp.runtime.metrics import Writer;"
+        "import sys; from pathlib import Path; import numpy as np;"
+        "from latentfp.runtime.metrics import Writer;"
         "w = Writer(Path(sys.argv[1]), first_step=0); w.scalars(3, {'loss': 0.25});"
         "w.grid(3, np.zeros((1, 2, 2, 3), np.float32)); w.close()"
     )
