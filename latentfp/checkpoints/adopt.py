@@ -1,0 +1,106 @@
+"""Loading weights is a total function.
+
+Every tensor of the source is a parameter of ours, or a constant that our networks have built in (and then it
+must have that value), or ignored for a stated reason; every parameter is filled, in the right shape, with
+finite numbers. All that is wrong is reported together.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from latentfp.types import Params
+
+
+class Rule(NamedTuple):
+    """Where a parameter comes from: the source's name, and the change of layout from its array to ours."""
+
+    source: str
+    change: Callable[[np.ndarray], np.ndarray]
+
+
+class NameTable(NamedTuple):
+    """How the tensors of a foreign layout become our parameters.
+
+    rules: path of the parameter in our tree, joined by "/" -> rule.
+    constants: pattern of source names -> the value they must have.
+    ignored: pattern of source names -> the reason why they are not needed.
+    """
+
+    title: str
+    rules: Mapping[str, Rule]
+    constants: Mapping[str, np.ndarray] = {}
+    ignored: Mapping[str, str] = {}
+
+
+def adopt(source: Mapping[str, np.ndarray], table: NameTable, template: Params) -> Params:
+    """The parameters, with the structure, shapes and dtypes of `template` (arrays or `jax.ShapeDtypeStruct`).
+
+    Raises ValueError that names every missing, unused, misshapen, non-finite or unexpectedly different
+    tensor.
+    """
+    leaves, structure = jax.tree_util.tree_flatten_with_path(template)
+    slots = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+    used = {rule.source for rule in table.rules.values()}
+    values, unusable = {}, {}
+    for target in slots.keys() & table.rules.keys():
+        name, change = table.rules[target]
+        if name in source:
+            values[target], reason = _fit(source[name], change, slots[target])
+            unusable |= {f"{name} ({reason})": target} if reason else {}
+    _complain(
+        table.title,
+        {
+            "missing": used - source.keys(),
+            "unused": _strangers(source.keys() - used, [*table.constants, *table.ignored]),
+            "without a rule": slots.keys() - table.rules.keys(),
+            "with a rule but no place": table.rules.keys() - slots.keys(),
+            "not the constant that they should be": _changed(source, table.constants),
+            "unusable": unusable,
+        },
+    )
+    return jax.tree_util.tree_unflatten(structure, [values[target] for target in slots])
+
+
+def _fit(array: np.ndarray, change: Callable[[np.ndarray], np.ndarray], slot: Any) -> tuple[Any, str]:
+    """The array in our layout, and the reason why it cannot be used, or ""."""
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        return None, f"{array.dtype}, not floating-point"
+    try:
+        ours = change(array)
+    except ValueError:
+        return None, f"shape {list(array.shape)} of an unexpected rank"
+    if ours.shape != slot.shape:
+        return None, f"shape {list(array.shape)}, which is {list(ours.shape)} here, not {list(slot.shape)}"
+    if not np.isfinite(ours).all():
+        return None, "not finite"
+    return jnp.asarray(ours, slot.dtype), ""
+
+
+def _strangers(names: Collection[str], patterns: Collection[str]) -> set[str]:
+    return {name for name in names if not any(fnmatchcase(name, pattern) for pattern in patterns)}
+
+
+def _changed(source: Mapping[str, np.ndarray], constants: Mapping[str, np.ndarray]) -> set[str]:
+    return {
+        name
+        for pattern, value in constants.items()
+        for name, array in source.items()
+        if fnmatchcase(name, pattern)
+        if array.shape != value.shape or not np.allclose(array, value, atol=1e-6)
+    }
+
+
+def _complain(title: str, problems: Mapping[str, Collection[str]]) -> None:
+    report = [f"{len(names)} {kind}: {_short(names)}" for kind, names in problems.items() if names]
+    if report:
+        raise ValueError(f"weights do not match {title}: {'; '.join(report)}")
+
+
+def _short(names: Collection[str], most: int = 8) -> str:
+    listed = ", ".join(sorted(names)[:most])
+    return listed if len(names) <= most else f"{listed}, …"

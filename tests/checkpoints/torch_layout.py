@@ -1,0 +1,108 @@
+"""Writes small files in PyTorch's two formats, and pickles of any content, with the standard library."""
+
+import math
+import pickle
+import struct
+import zipfile
+from typing import Any, NamedTuple
+
+KIND = {
+    "f4": "Float", "f8": "Double", "f2": "Half", "bfloat16": "BFloat16", "b1": "Bool",
+    "i8": "Long", "i4": "Int", "i2": "Short", "i1": "Char", "u1": "Byte",
+}  # fmt: skip
+MAGIC = 0x1950A86A20F9469CFC6C
+
+
+class Name(NamedTuple):
+    """A global, by its full path."""
+
+    path: str
+
+
+class Call(NamedTuple):
+    """A call of a global."""
+
+    path: str
+    arguments: tuple[Any, ...] = ()
+
+
+class State(NamedTuple):
+    """An object, then the state that a pickle gives it."""
+
+    value: Any
+    state: Any
+
+
+class External(NamedTuple):
+    """A persistent identity."""
+
+    identity: tuple[Any, ...]
+
+
+class Raw(NamedTuple):
+    """Instructions as they are."""
+
+    code: bytes
+
+
+def tensor(key, array, *, offset=0, shape=None, strides=None, count=None, place="cpu") -> Call:
+    """The tensor that a torch file describes for `array`, the whole storage called `key`."""
+    code = array.dtype.name if array.dtype.name == "bfloat16" else array.dtype.str[1:]
+    kind = Name(f"torch{'.cuda' if place.startswith('cuda') else ''}.{KIND[code]}Storage")
+    identity = ("storage", kind, key, place, array.size if count is None else count)
+    shape = array.shape if shape is None else shape
+    strides = [math.prod(shape[i + 1 :]) for i in range(len(shape))] if strides is None else strides
+    hooks = Call("collections.OrderedDict")
+    arguments = (External(identity), offset, tuple(shape), tuple(strides), False, hooks)
+    return Call("torch._utils._rebuild_tensor_v2", arguments)
+
+
+def dump(value: Any) -> bytes:
+    """A protocol-2 pickle of plain values and of the records above."""
+    return b"\x80\x02" + _code(value) + b"."
+
+
+def _code(value: Any) -> bytes:
+    match value:
+        case Name(path):
+            module, _, name = path.rpartition(".")
+            return f"c{module}\n{name}\n".encode()
+        case Call(path, arguments):
+            return _code(Name(path)) + _code(tuple(arguments)) + b"R"
+        case State(inner, state):
+            return _code(inner) + _code(state) + b"b"
+        case External(identity):
+            return _code(tuple(identity)) + b"Q"
+        case Raw(code):
+            return code
+        case _:
+            return _plain(value)
+
+
+def _plain(value: Any) -> bytes:
+    if isinstance(value, tuple):
+        return b"(" + b"".join(map(_code, value)) + b"t"
+    if isinstance(value, list):
+        return b"](" + b"".join(map(_code, value)) + b"e"
+    if isinstance(value, dict):
+        return b"}(" + b"".join(_code(key) + _code(item) for key, item in value.items()) + b"u"
+    return pickle.dumps(value, 3)[2:-1]
+
+
+def write_zip(path, value, storages, *, root="archive", byteorder=b"little", compression=zipfile.ZIP_STORED):
+    """The format of PyTorch 1.6 and later; `value` is a tree for `dump` or a finished pickle."""
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr(f"{root}/data.pkl", value if isinstance(value, bytes) else dump(value))
+        archive.writestr(f"{root}/byteorder", byteorder)
+        for key, array in storages.items():
+            archive.writestr(f"{root}/data/{key}", array.tobytes())
+    return path
+
+
+def legacy(value, storages, *, magic=MAGIC, little=True) -> bytes:
+    """The older format."""
+    body = value if isinstance(value, bytes) else dump(value)
+    parts = [dump(magic), dump(1001), dump({"little_endian": little}), body, dump(list(storages))]
+    for array in storages.values():
+        parts += [struct.pack("<q", array.size), array.tobytes()]
+    return b"".join(parts)
