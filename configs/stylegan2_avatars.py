@@ -13,17 +13,21 @@ CHANNELS = {"32": (96, 96, 64, 32), "64": (128, 128, 64, 32, 16)}  # from 4x4 up
 def get_config(size: str = "32") -> ConfigDict:
     """`size` in pixels: 32 (the embedded model) or 64 (for a night or a GPU)."""
     config = base.train_config()
-    config.data.size = int(size)
-    config.objective = ConfigDict(
+    config.update(
         {
-            "name": "stylegan2_gan",
-            "size": int(size),
-            "channels": CHANNELS[size],
-            "r1_gamma": 0.5,
+            "data": {"size": int(size)},
+            "objective": {
+                "name": "stylegan2_gan",
+                "size": int(size),
+                "channels": CHANNELS[size],
+                "r1_gamma": 0.5,
+            },
+            "train": {
+                "steps": 8_000 if size == "32" else 40_000,
+                "log_every": 50,
+                "preview_every": 250,
+                "checkpoint_every": 250,
+            },
         }
     )
-    config.train.steps = 8_000 if size == "32" else 40_000
-    config.train.log_every = 50
-    config.train.preview_every = 250
-    config.train.checkpoint_every = 250
     return config

@@ -1,16 +1,18 @@
-"""Generators on disk: a folder with `generator.json` and `weights.safetensors`, or the name of one that ships with the package.
+"""Generators on disk: a folder with `generator.json` and `weights.safetensors`, or the name of a shipped one.
 
-`generator.json` holds the kind of generator, the fields that make it, the seed of its fixed noise maps and the SHA-256 of the
-weights; the weights are float16 or float32 arrays under their path in the parameter tree ("synthesis/b4_conv1/bias").
-Training writes such a folder into its workdir; `fit` reads one by name or path.
+`generator.json` holds the kind of generator, the fields that make it, the seed of its fixed noise maps and
+the SHA-256 of the weights; the weights are float16 or float32 arrays under their path in the parameter tree
+("synthesis/b4_conv1/bias"). Training writes such a folder into its workdir; `fit` reads one by name or path.
 """
 
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
@@ -32,13 +34,18 @@ class Pretrained(NamedTuple):
 
     generator: Generator
     params: Params
-    name: str                     # as it was asked for: a shipped name or an absolute path
-    sha256: str                   # of the weights file
+    name: str  # as it was asked for: a shipped name or an absolute path
+    sha256: str  # of the weights file
     noise_seed: int
 
 
 class Kind(NamedTuple):
-    """How to make a generator from its fields, a template of its weights, and what is derived from the seed."""
+    """What there is to know about one kind of generator.
+
+    make(**fields): the generator.
+    template(fields): parameters of the right shapes, all that is stored.
+    derived(fields, seed): the parameters that follow from the seed.
+    """
 
     make: Callable[..., Generator]
     template: Callable[[Mapping[str, Any]], Params]
@@ -54,7 +61,7 @@ KINDS = {
     "linear": Kind(
         linear.make,
         lambda fields: linear.init(rng.root(0), **{k: v for k, v in fields.items() if k != "gain"}),
-        lambda fields, seed: {},
+        lambda _fields, _seed: {},
     ),
     "stylegan2": Kind(
         model.make,
@@ -66,15 +73,15 @@ KINDS = {
 
 def shipped() -> list[str]:
     """The names of the generators in the package."""
-    return sorted(folder.name for folder in SHIPPED.iterdir() if (folder / DESCRIPTION).is_file())
+    return sorted(path.parent.name for path in SHIPPED.glob(f"*/{DESCRIPTION}"))
 
 
 def save(
     folder: Path, *, kind: str, fields: Mapping[str, Any], params: Params, noise_seed: int, half: bool = True
 ) -> None:
     """Write a generator folder; `half` stores float16. Parameters that follow from the seed are left out."""
-    template = KINDS[kind].template(fields)
-    flat = traverse_util.flatten_dict({name: params[name] for name in template}, sep="/")
+    stored = {name: params[name] for name in _shapes(KINDS[kind], fields)}
+    flat = traverse_util.flatten_dict(stored, sep="/")
     dtype = np.float16 if half else np.float32
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / (WEIGHTS + ".new")
@@ -91,10 +98,15 @@ def save(
 
 
 def load(name: str) -> Pretrained:
-    """Open a generator by shipped name or folder. ValueError: unknown, damaged, or weights that do not fit the fields."""
+    """Open a generator by shipped name or folder.
+
+    ValueError: unknown, damaged, or weights that do not fit the fields.
+    """
     folder = SHIPPED / name if name in shipped() else Path(name).absolute()
     if not (folder / DESCRIPTION).is_file():
         raise ValueError(f"no generator {name!r}: give one of {shipped()} or a folder with {DESCRIPTION}")
+    if not (folder / WEIGHTS).is_file():
+        raise ValueError(f"{folder} has no {WEIGHTS}: get the generator again")
     description = _describe(folder)
     kind = KINDS[description["kind"]]
     fields, seed = description["fields"], description["noise_seed"]
@@ -104,9 +116,13 @@ def load(name: str) -> Pretrained:
             f"{folder / WEIGHTS} has SHA-256 {found}, but {DESCRIPTION} says {description['sha256']}: "
             "the file was changed or damaged; get the generator again"
         )
-    params = _adopt(folder, kind.template(fields)) | kind.derived(fields, seed)
+    params = _adopt(folder, _shapes(kind, fields)) | kind.derived(fields, seed)
     known = name if name in shipped() else str(folder)
     return Pretrained(kind.make(**fields), params, known, found, seed)
+
+
+def _shapes(kind: Kind, fields: Mapping[str, Any]) -> dict[str, Any]:
+    return jax.eval_shape(partial(kind.template, fields))
 
 
 def _describe(folder: Path) -> dict[str, Any]:
@@ -118,21 +134,24 @@ def _describe(folder: Path) -> dict[str, Any]:
     if missing:
         raise ValueError(f"{folder / DESCRIPTION} lacks {sorted(missing)}")
     if description["kind"] not in KINDS:
-        raise ValueError(f"{folder / DESCRIPTION} has kind {description['kind']!r}: known are {sorted(KINDS)}")
+        raise ValueError(
+            f"{folder / DESCRIPTION} has kind {description['kind']!r}, not one of {sorted(KINDS)}"
+        )
     return description
 
 
-def _adopt(folder: Path, template: Params) -> Params:
+def _adopt(folder: Path, template: Mapping[str, Any]) -> Params:
     try:
         found = load_file(folder / WEIGHTS)
     except SafetensorError as error:
         raise ValueError(f"{folder / WEIGHTS} is not a safetensors file: {error}") from None
-    wanted = traverse_util.flatten_dict(template, sep="/")
-    misshapen = [n for n in found.keys() & wanted.keys() if found[n].shape != wanted[n].shape]
+    wanted: dict[str, Any] = dict(traverse_util.flatten_dict(template, sep="/"))
+    misshapen = sorted(n for n in found.keys() & wanted.keys() if found[n].shape != wanted[n].shape)
     missing, unused = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
     if missing or unused or misshapen:
         raise ValueError(
-            f"{folder / WEIGHTS} does not fit {DESCRIPTION}: missing {missing}, unused {unused}, misshapen {sorted(misshapen)}"
+            f"{folder / WEIGHTS} does not fit {DESCRIPTION}: "
+            f"missing {missing}, unused {unused}, misshapen {misshapen}"
         )
     return traverse_util.unflatten_dict({n: jnp.asarray(v, jnp.float32) for n, v in found.items()}, sep="/")
 

@@ -1,13 +1,11 @@
-"""StyleGAN2's training objective.
+"""StyleGAN2's training: what one step does with the losses of `gan_losses`.
 
-    discriminator   softplus(D(G(w))) + softplus(-D(x))
-    lazy R1         (γ/2) |∇ₓ D(x)|², every `r1_every` steps, times `r1_every`
-    generator       softplus(-D(G(w)))
-    path length     (|Jᵀy| - a)², y = noise / √(h w), a its running mean, every `path_every` steps, times `path_every`
-    average         exponential moving average of the generator's weights, half-life in images
+Every step moves both networks, then the exponential moving average of the generator's weights (half-life in
+images). Lazy steps follow: (γ/2) R1 every `r1_every` steps, times `r1_every`; `path_weight` times the path
+length penalty every `path_every` steps, times `path_every`. A lazily regularised network runs Adam with
+lr · c and β₂ᶜ, c = every / (every + 1).
 
-w comes from the mapping network with style mixing; noise maps are drawn afresh for every image. A lazily regularised network runs
-Adam with lr · c and β₂ᶜ, c = every / (every + 1). Source: Karras et al. 2020, section 3 and appendix B; Mescheder et al. 2018 for R1.
+Source: Karras et al. 2020 (arXiv 1912.04958), section 3.1 and appendix B.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,19 +13,27 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
 
 from latentfp import rng
 from latentfp.generators import pretrained
 from latentfp.generators.stylegan2 import model
 from latentfp.generators.stylegan2.discriminator import Discriminator
-from latentfp.generators.stylegan2.mapping import LayerLatents, broadcast, mix
+from latentfp.generators.stylegan2.layers import apply
+from latentfp.generators.stylegan2.mapping import broadcast
 from latentfp.runtime.loop import Lazy, Objective
 from latentfp.runtime.metrics import Metrics
+from latentfp.training.gan_losses import (
+    Gan,
+    discriminator_loss,
+    draw_styles,
+    generator_loss,
+    path_penalty,
+    r1_penalty,
+    render,
+)
 from latentfp.types import Count, Images, Key, Params, Scalar
 
 
@@ -42,84 +48,10 @@ class GanState(NamedTuple):
     path_mean: Scalar
 
 
-class Gan(NamedTuple):
-    """Networks, optimisers and strengths of one training run."""
-
-    nets: model.StyleGAN2
-    critic: Discriminator
-    generator_optimizer: optax.GradientTransformation
-    discriminator_optimizer: optax.GradientTransformation
-    r1_gamma: float
-    r1_every: int
-    path_weight: float
-    path_every: int
-    path_decay: float
-    path_shrink: int
-    mixing: float
-    average_halflife: float
-    flip: bool
-
-
 def lazy_adam(learning_rate: float, beta2: float, every: int) -> optax.GradientTransformation:
     """Adam without momentum for a network that gets one extra, lazy update every `every` steps."""
     c = every / (every + 1)
     return optax.adam(learning_rate * c, b1=0.0, b2=beta2**c, eps=1e-8)
-
-
-def draw_styles(gan: Gan, params: Params, key: Key, n: int) -> LayerLatents:
-    """Per-layer latents of n images; a share `mixing` of them changes latent at a random layer."""
-    z = jax.random.normal(rng.stream(key, "z"), (2, n, gan.nets.mapping.latent_dim))
-    w = gan.nets.mapping.apply({"params": params["mapping"]}, z.reshape(2 * n, -1))
-    coarse, fine = (broadcast(half, gan.nets.layers) for half in jnp.split(w, 2))
-    crossover = jax.random.randint(rng.stream(key, "crossover"), (n,), 1, gan.nets.layers)
-    mixed = jax.random.bernoulli(rng.stream(key, "mixed"), gan.mixing, (n,))
-    return mix(coarse, fine, jnp.where(mixed, crossover, gan.nets.layers))
-
-
-def render(gan: Gan, params: Params, ws: LayerLatents, key: Key) -> Images:
-    """Synthesis with fresh noise maps."""
-    noise = model.fresh_noise(key, gan.nets.synthesis.size, ws.shape[0])
-    return gan.nets.synthesis.apply({"params": params["synthesis"]}, ws, noise)
-
-
-def judge(gan: Gan, params: Params, images: Images) -> Float[Array, " b"]:
-    """The discriminator's logits."""
-    return gan.critic.apply({"params": params}, images)
-
-
-def discriminator_loss(
-    params: Params, gan: Gan, fake: Images, real: Images
-) -> tuple[Scalar, tuple[Array, Array]]:
-    """The logistic loss and the logits (fake, real)."""
-    on_fake, on_real = judge(gan, params, fake), judge(gan, params, real)
-    return jnp.mean(nn.softplus(on_fake) + nn.softplus(-on_real)), (on_fake, on_real)
-
-
-def r1_penalty(params: Params, gan: Gan, real: Images) -> Scalar:
-    """Mean squared norm of the gradient of the logit with respect to the image."""
-    gradient = jax.grad(lambda x: jnp.sum(judge(gan, params, x)))(real)
-    return jnp.mean(jnp.sum(gradient**2, axis=(1, 2, 3)))
-
-
-def generator_loss(params: Params, gan: Gan, critic_params: Params, key: Key, n: int) -> Scalar:
-    """The non-saturating loss of n new images."""
-    fake = render(gan, params, draw_styles(gan, params, key, n), key)
-    return jnp.mean(nn.softplus(-judge(gan, critic_params, fake)))
-
-
-def path_lengths(gan: Gan, params: Params, key: Key, n: int) -> Float[Array, " n"]:
-    """|Jᵀy| of n images: root mean over layers of the squared gradient with respect to w."""
-    ws = draw_styles(gan, params, key, n)
-    images, pull = jax.vjp(lambda w: render(gan, params, w, key), ws)
-    y = jax.random.normal(rng.stream(key, "path"), images.shape) / jnp.sqrt(images.shape[1] * images.shape[2])
-    return jnp.sqrt(jnp.mean(jnp.sum(pull(y)[0] ** 2, axis=2), axis=1))
-
-
-def path_penalty(params: Params, gan: Gan, mean: Scalar, key: Key, n: int) -> tuple[Scalar, Scalar]:
-    """The penalty and the new running mean of path lengths."""
-    lengths = path_lengths(gan, params, key, n)
-    mean = mean + gan.path_decay * (jax.lax.stop_gradient(jnp.mean(lengths)) - mean)
-    return jnp.mean((lengths - mean) ** 2), mean
 
 
 def update_discriminator(gan: Gan, state: GanState, key: Key, real: Images) -> tuple[GanState, Metrics]:
@@ -194,7 +126,7 @@ def update(gan: Gan, state: GanState, key: Key, real: Images, step: Count) -> tu
     real = flipped(gan, key, real)
     state, on_discriminator = update_discriminator(gan, state, rng.stream(key, "discriminator"), real)
     state, on_generator = update_generator(gan, state, rng.stream(key, "generator"), n)
-    return update_average(gan, state, n, step), on_discriminator | on_generator
+    return update_average(gan, state, n, step), {**on_discriminator, **on_generator}
 
 
 def regularize_discriminator(
@@ -223,14 +155,16 @@ def regularize_generator(
 def preview(gan: Gan, state: GanState, key: Key, n: int = 64) -> Images:
     """n images of the averaged generator, without style mixing."""
     z = jax.random.normal(rng.stream(key, "z"), (n, gan.nets.mapping.latent_dim))
-    w = gan.nets.mapping.apply({"params": state.average["mapping"]}, z)
+    w = apply(gan.nets.mapping, state.average["mapping"], z)
     return render(gan, state.average, broadcast(w, gan.nets.layers), key)
 
 
 def export(gan: Gan, fields: Mapping[str, Any], state: GanState, folder: Path, *, noise_seed: int) -> None:
     """Write the averaged generator as a folder that `fit` reads; w_average is the mean of 10 000 w."""
-    z = jax.random.normal(rng.stream(rng.root(noise_seed), "w_average"), (10_000, gan.nets.mapping.latent_dim))
-    w = gan.nets.mapping.apply({"params": state.average["mapping"]}, z)
+    z = jax.random.normal(
+        rng.stream(rng.root(noise_seed), "w_average"), (10_000, gan.nets.mapping.latent_dim)
+    )
+    w = apply(gan.nets.mapping, state.average["mapping"], z)
     params = {**state.average, "w_average": jnp.mean(w, axis=0)}
     pretrained.save(folder, kind="stylegan2", fields=fields, params=params, noise_seed=noise_seed)
 

@@ -1,12 +1,15 @@
-"""The residual discriminator with minibatch standard deviation. Source: Karras et al. 2020, figure 7 and appendix B."""
+"""The residual discriminator with minibatch standard deviation.
+
+Source: Karras et al. 2020 (arXiv 1912.04958), figure 7 and appendix B.
+"""
 
 import math
 from collections.abc import Sequence
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
-from numpy.typing import DTypeLike
 
 from latentfp.generators.stylegan2 import ops
 from latentfp.generators.stylegan2.layers import EqualConv, EqualDense, leaky
@@ -30,7 +33,7 @@ def minibatch_deviation(x: ops.Features, group: int = 4) -> ops.FeatureMap:
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions and a linear skip, both halving the size; their sum is scaled by √½ to keep the variance."""
+    """Two convolutions and a linear skip, both halving the size; √½ of their sum keeps the variance."""
 
     features: int
     clamp: float | None = None
@@ -49,7 +52,7 @@ class ResidualBlock(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Logits [b] of images [b, size, size, 3]: positive means real. `channels` as in `Synthesis`, from 4×4 up."""
+    """Logits [b] of images [b, size, size, 3]; positive means real. `channels` from 4×4 up."""
 
     size: int
     channels: Sequence[int]

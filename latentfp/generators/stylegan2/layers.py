@@ -1,28 +1,39 @@
 """Layers with equalised learning rate, and the modulated convolution.
 
-Equalised learning rate: weights are stored with unit variance (divided by the learning-rate multiplier) and scaled by
-1/√fan_in times the multiplier when used, so that Adam's step has the same relative size in every layer.
+Equalised learning rate: weights are stored with unit variance (divided by the learning-rate multiplier) and
+scaled by 1/√fan_in times the multiplier when used, so that Adam's step has the same relative size in every
+layer.
 
-Modulation: with style s [in] the weight is W_ijk · s_i, demodulated by its norm over inputs and taps. Scaling the
-*input* by s and the *output* by the reciprocal norm is algebraically the same and keeps one dense convolution for the whole batch.
-Source: Karras et al. 2020, section 2.2; Karras et al. 2018 (arXiv 1710.10196) for the equalised learning rate.
+Modulation: with style s [in] the weight is W_ijk · s_i, demodulated by its norm over inputs and taps. Scaling
+the *input* by s and the *output* by the reciprocal norm is algebraically the same and keeps one dense
+convolution for the whole batch.
+
+Source: Karras et al. 2020 (arXiv 1912.04958), section 2.2; Karras et al. 2018 (arXiv 1710.10196) for the
+equalised learning rate.
 """
 
 import math
 from collections.abc import Callable
+from typing import Any, cast
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
-from numpy.typing import DTypeLike
 
 from latentfp.generators.stylegan2 import ops
+from latentfp.types import Params
 
 normal = nn.initializers.normal
 
 
+def apply(module: nn.Module, params: Params, *inputs: Any) -> Array:
+    """The output of a module with these weights."""
+    return cast(Array, module.apply({"params": params}, *inputs))
+
+
 def leaky(x: Array, clamp: float | None = None, gain: float = 1.0) -> Array:
-    """Leaky ReLU (slope 0.2) times √2 · gain, which keeps unit variance at gain 1; then clipped to ± clamp · gain."""
+    """Leaky ReLU (slope 0.2) times √2 · gain, clipped to ± clamp · gain. Gain 1 keeps unit variance."""
     x = nn.leaky_relu(x, 0.2) * (math.sqrt(2.0) * gain)
     return x if clamp is None else jnp.clip(x, -clamp * gain, clamp * gain)
 

@@ -1,7 +1,8 @@
 """The mapping network z → w, and what is done to w: truncation and style mixing.
 
-z ~ N(0, I) is normalised to unit mean square, then passes `layers` dense layers with learning-rate multiplier 0.01.
-Per-layer latents ("W+") are [b, layers, d]. Source: Karras et al. 2019 (arXiv 1812.04948), sections 2, 3.1 and appendix B.
+z ~ N(0, I) is normalised to unit mean square, then passes `layers` dense layers with learning-rate multiplier
+0.01. Per-layer latents ("W+") are [b, layers, d].
+Source: Karras et al. 2019 (arXiv 1812.04948), sections 2, 3.1 and appendix B.
 """
 
 import flax.linen as nn

@@ -9,10 +9,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import DTypeLike
+from jax.typing import DTypeLike
 
 from latentfp import rng
 from latentfp.generators.generator import Generator
+from latentfp.generators.stylegan2.layers import apply
 from latentfp.generators.stylegan2.mapping import Mapping, broadcast
 from latentfp.generators.stylegan2.synthesis import (
     NoiseMap,
@@ -71,10 +72,10 @@ def init(nets: StyleGAN2, key: Key) -> Params:
 def fixed_noise(size: int, seed: int) -> tuple[NoiseMap, ...]:
     """The fixed noise maps of `seed`, standard normal, in layer order.
 
-    Drawn with NumPy's legacy RandomState because its stream is frozen for good (NEP 19): attribution years later
-    needs the same maps.
+    Drawn with NumPy's legacy RandomState because its stream is frozen for good (NEP 19): attribution years
+    later needs the same maps.
     """
-    draw = np.random.RandomState(seed)  # noqa: NPY002
+    draw = np.random.RandomState(seed)
     return tuple(jnp.asarray(draw.standard_normal((n, n)), jnp.float32) for n in noise_sizes(size))
 
 
@@ -93,11 +94,9 @@ def make(**fields) -> Generator:
 
     def sample(params: Params, key: Key, n: int) -> Latents:
         z = jax.random.normal(key, (n, nets.mapping.latent_dim))
-        return nets.mapping.apply({"params": params["mapping"]}, z)
+        return apply(nets.mapping, params["mapping"], z)
 
     def synthesize(params: Params, w: Latents) -> Images:
-        return nets.synthesis.apply(
-            {"params": params["synthesis"]}, broadcast(w, nets.layers), params["noise"]
-        )
+        return apply(nets.synthesis, params["synthesis"], broadcast(w, nets.layers), params["noise"])
 
     return Generator("stylegan2", nets.mapping.latent_dim, (size, size, 3), sample, synthesize)

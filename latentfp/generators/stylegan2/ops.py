@@ -1,9 +1,10 @@
 """Convolutions and FIR resampling of StyleGAN2, written so that they are fast on CPUs too.
 
-Resampling by two uses the separable filter [1, 3, 3, 1]/8. A stride-2 transposed convolution is written as one matrix product per
-pixel followed by adding the nine shifted results, and a stride-2 convolution as its mirror image: on XLA's CPU backend the
-weight gradients (and second derivatives) of the equivalent dilated convolutions are about ten times slower.
-Feature maps are [b, h, w, c]; kernels are [kh, kw, in, out] and correlate (no flip). Source: Karras et al. 2020, appendix B.
+Resampling by two uses the separable filter [1, 3, 3, 1]/8. A stride-2 transposed convolution is written as
+one matrix product per pixel followed by adding the nine shifted results, and a stride-2 convolution as its
+mirror image: on XLA's CPU backend the weight gradients (and second derivatives) of the equivalent dilated
+convolutions are about ten times slower. Feature maps are [b, h, w, c]; kernels are [kh, kw, in, out] and
+correlate (no flip). Source: Karras et al. 2020 (arXiv 1912.04958), appendix B.
 """
 
 import jax.numpy as jnp
@@ -23,7 +24,8 @@ def filter_axis(x: Features, axis: int, pad: tuple[int, int], gain: float) -> Fe
     widths[axis] = pad
     x = jnp.pad(x, widths)
     size = x.shape[axis] - len(FIR) + 1
-    return sum(gain * tap * lax.slice_in_dim(x, i, i + size, axis=axis) for i, tap in enumerate(FIR))
+    first, *others = (gain * tap * lax.slice_in_dim(x, i, i + size, axis=axis) for i, tap in enumerate(FIR))
+    return sum(others, first)
 
 
 def blur(x: Features, pad: tuple[int, int], gain: float = 1.0) -> FeatureMap:
@@ -66,7 +68,7 @@ def conv(x: Features, kernel: Kernel) -> FeatureMap:
 
 
 def overlap_add(taps: Array, axis: int, tap_axis: int) -> Array:
-    """Add three taps that lie at 2i, 2i + 1, 2i + 2 along `axis`: size n becomes 2n + 1; `tap_axis` (length 3) goes."""
+    """Add three taps (the axis `tap_axis`) that lie at 2i, 2i + 1, 2i + 2 along `axis`: n becomes 2n + 1."""
     first, middle, last = (lax.index_in_dim(taps, i, tap_axis, keepdims=False) for i in range(3))
     even = pad_axis(first, axis, 0, 1) + pad_axis(last, axis, 1, 0)
     odd = pad_axis(middle, axis, 0, 1)

@@ -1,8 +1,8 @@
 """The synthesis network (w, noise maps) → image: a skip generator of modulated convolutions.
 
-Layer order, which is also the order of the noise maps: conv1 at 4×4, then conv0 (doubling) and conv1 at 8×8, 16×16, …
-Per-layer latents are used as in both public implementations: conv0 of a resolution and to_rgb of the one below share a latent.
-Source: Karras et al. 2020, figures 2 and 7.
+Layer order, which is also the order of the noise maps: conv1 at 4×4, then conv0 (doubling) and conv1 at 8×8,
+16×16, … Per-layer latents are used as in both public implementations: conv0 of a resolution and to_rgb of the
+one below share a latent. Source: Karras et al. 2020 (arXiv 1912.04958), figures 2 and 7.
 """
 
 import math
@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
-from numpy.typing import DTypeLike
 
 from latentfp.generators.stylegan2 import ops
 from latentfp.generators.stylegan2.layers import ModulatedConv, leaky
@@ -32,7 +32,7 @@ def noise_sizes(size: int) -> list[int]:
 
 
 def latent_count(size: int) -> int:
-    """How many per-layer latents a generator of `size` takes: one a convolution and one for the last to_rgb."""
+    """How many per-layer latents a generator of `size` takes: one a convolution, one for the last to_rgb."""
     return len(noise_sizes(size)) + 1
 
 
@@ -72,7 +72,8 @@ class ToRGB(nn.Module):
 class Synthesis(nn.Module):
     """Images [b, size, size, 3] from per-layer latents [b, latent_count(size), d].
 
-    `channels` gives the features of every resolution from 4×4 up; `clamp` bounds activations (NVIDIA's conv_clamp).
+    `channels` gives the features of every resolution from 4×4 up; `clamp` bounds activations (conv_clamp in
+    NVIDIA's code).
     """
 
     size: int
