@@ -1,0 +1,229 @@
+"""The paper's attribution by optimisation, as one compiled program over images × starts.
+
+From each start, Adam minimises `objective` over alpha and kappa at once, with learning rate
+
+    rate · exp(-decay (t + 1)),    t = 0, 1, …, steps - 1.
+
+kappa starts at 0, alpha at centred Latin hypercube points u in [0, 1]^r: alpha = (2 u - start_shift) s. Of
+all starts the one with the lowest final loss wins; its code is kappa > 0. As in the public code the loss of a
+step is that of the point before its update, so the final loss misses the last, smallest update and the code
+does not. Source: METHOD.md §2; Nie et al. 2023, section 3.2 and the settings of its public code.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
+from jaxtyping import Array, Bool, Float, Int
+
+from latentfp import rng
+from latentfp.attribution.chunks import chunk_shape, map_chunks
+from latentfp.attribution.estimate import Estimate, Status
+from latentfp.attribution.objective import (
+    Contents,
+    Distance,
+    Losses,
+    Point,
+    Problem,
+    Synthesize,
+    bytes_per_start,
+    objective,
+)
+from latentfp.fingerprint.basis import Space
+from latentfp.fingerprint.embed import Coding, Strength
+from latentfp.generators.generator import Generator
+from latentfp.types import Count, Images, Key, Params, Scalar
+
+ImageRows = Images | Float[np.ndarray, "b h w 3"]
+
+MEAN_DECAY, SQUARE_DECAY, EPSILON = 0.9, 0.999, 1e-8  # Adam's
+SEGMENT = 50  # steps between two calls of `progress`
+
+
+class Settings(NamedTuple):
+    """The hyper-parameters of the search."""
+
+    starts: int
+    steps: int
+    rate: float  # learning rate, before any decay
+    decay: float  # of its logarithm, each step
+    penalty: float  # on each unit of content beyond three standard deviations
+    start_shift: float  # starts lie between -start_shift and 2 - start_shift standard deviations
+
+
+STYLEGAN2 = Settings(starts=20, steps=2000, rate=0.2, decay=0.001, penalty=0.1, start_shift=1.0)
+LATENT_DIFFUSION = Settings(starts=1, steps=2000, rate=0.2, decay=0.001, penalty=0.005, start_shift=0.0)
+
+
+class State(NamedTuple):
+    """The search after some updates; `loss` is that of the point before the last of them."""
+
+    point: Point
+    mean: Point  # of the gradient, and
+    square: Point  # of its square, as Adam averages them
+    loss: Losses
+
+
+class Search(NamedTuple):
+    """The best start of each image, and where all starts ended."""
+
+    estimate: Estimate
+    best: Int[Array, " b"]
+    losses: Losses
+    codes: Bool[Array, "b s k"]
+
+
+def hypercube(key: Key, *, points: int, dimensions: int) -> Float[Array, "s r"]:
+    """Centred Latin hypercube points in [0, 1]: along each dimension one point in the middle of each cell."""
+    cells = jnp.broadcast_to(jnp.arange(points)[:, None], (points, dimensions))
+    return (jax.random.permutation(key, cells, independent=True) + 0.5) / points
+
+
+@partial(jax.jit, static_argnames="settings")
+def draw_starts(key: Key, images: Int[Array, " b"], space: Space, settings: Settings) -> Contents:
+    """The contents from which images are searched; a row follows from `key` and its image's index alone."""
+
+    def draw(image: Count) -> Float[Array, "s r"]:
+        dimensions = space.content_stds.shape[0]
+        u = hypercube(rng.stream(key, "starts", image), points=settings.starts, dimensions=dimensions)
+        return (2 * u - settings.start_shift) * space.content_stds[None]
+
+    return jax.vmap(draw)(images)
+
+
+def init(starts: Contents, bits: int) -> State:
+    """The state before the first update: the given contents with undecided bits."""
+    images, width, _ = starts.shape
+
+    def origin() -> Point:
+        return Point(jnp.zeros_like(starts), jnp.zeros((images, width, bits)))
+
+    return State(origin()._replace(alpha=jnp.array(starts)), origin(), origin(), jnp.zeros((images, width)))
+
+
+def step(
+    synthesize: Synthesize,
+    problem: Problem,
+    settings: Settings,
+    targets: Images,
+    t: int | Count,
+    state: State,
+) -> State:
+    """Update number `t`. Losses are independent, so the gradient of their sum is the gradient of each."""
+
+    def total(point: Point) -> tuple[Scalar, Losses]:
+        losses = objective(synthesize, problem, targets, point)
+        return losses.sum(), losses
+
+    gradient, losses = jax.grad(total, has_aux=True)(state.point)
+    mean = _blend(MEAN_DECAY, state.mean, gradient)
+    square = _blend(SQUARE_DECAY, state.square, jax.tree.map(jnp.square, gradient))
+    # Plain 1 - 0.999^t in float32, as in optax, is off by 1e-5 of itself; expm1 keeps all digits.
+    mean_bias, square_bias = (-jnp.expm1((t + 1) * math.log(decay)) for decay in (MEAN_DECAY, SQUARE_DECAY))
+    rate = settings.rate * jnp.exp(-settings.decay * (t + 1))
+
+    def move(x: Array, m: Array, v: Array) -> Array:
+        return x - rate * (m / mean_bias) / (jnp.sqrt(v / square_bias) + EPSILON)
+
+    return State(jax.tree.map(move, state.point, mean, square), mean, square, losses)
+
+
+def _blend(decay: float, average: Point, new: Point) -> Point:
+    return jax.tree.map(lambda a, x: decay * a + (1 - decay) * x, average, new)
+
+
+@partial(jax.jit, static_argnames="synthesize", donate_argnames="state")
+def advance(
+    synthesize: Synthesize,
+    problem: Problem,
+    settings: Settings,
+    targets: Images,
+    state: State,
+    first: int | Count,
+    end: int | Count,
+) -> State:
+    """Updates first … end - 1, compiled once for each shape of `targets` and `state`; `state` is used up."""
+    return jax.lax.fori_loop(first, end, partial(step, synthesize, problem, settings, targets), state)
+
+
+@jax.jit
+def result(point: Point, loss: Losses) -> Search:
+    """The start with the lowest final loss of each image; one that is not finite never wins."""
+    finite = (
+        jnp.isfinite(loss) & jnp.isfinite(point.alpha).all(axis=-1) & jnp.isfinite(point.kappa).all(axis=-1)
+    )
+    best = jnp.argmin(jnp.where(finite, loss, jnp.inf), axis=1)
+    row = jnp.arange(best.shape[0])
+    logits = point.kappa[row, best]
+    status = jnp.where(finite.any(axis=1), Status.OK, Status.NONFINITE)
+    estimate = Estimate(logits > 0, logits, point.alpha[row, best], loss[row, best], status)
+    return Search(estimate, best, loss, point.kappa > 0)
+
+
+def attribute_images(
+    generator: Generator,
+    params: Params,
+    space: Space,
+    images: ImageRows,
+    *,
+    key: Key,
+    sigma: Strength,
+    coding: Coding,
+    distance: Distance,
+    settings: Settings = STYLEGAN2,
+    first_image: int = 0,
+    memory: int = 2**30,
+    pairs_per_chunk: int | None = None,
+    place: Callable[[Any], Any] = jax.device_put,
+    multiple: int = 1,
+    progress: Callable[[int], object] | None = None,
+) -> Search:
+    """Search every image [b h w 3] of [-1, 1]. ValueError for sizes that do not fit each other.
+
+    key, first_image: the starts of image i follow from `key` and `first_image` + i alone. distance: bind
+    weights by `jax.tree_util.Partial`, which makes them arguments of the compiled program. memory,
+    pairs_per_chunk: a chunk holds as many pairs of image and start as fit `memory` bytes, or the number
+    given. place, multiple: puts the arrays [rows ...] of a chunk onto devices, after filling up rows to a
+    `multiple`. progress: hears after each segment how many updates of pairs it was, of b · starts · steps in
+    all.
+    """
+    _check(generator, space, images, settings)
+    shared = distance if isinstance(distance, Partial) else Partial(distance)
+    problem = Problem(params, space, shared, sigma, coding.offset, settings.penalty)
+    pairs = pairs_per_chunk or max(1, memory // bytes_per_start(generator, problem))
+    rows, columns = chunk_shape(len(images), settings.starts, pairs=pairs, multiple=multiple)
+
+    def search(targets: Images, starts: Contents, pairs: int) -> tuple[Point, Losses]:
+        targets, state = place(targets), place(init(starts, space.code_axes.shape[0]))
+        for first in range(0, settings.steps, SEGMENT):
+            end = min(first + SEGMENT, settings.steps)
+            state = advance(generator.synthesize, problem, settings, targets, state, first, end)
+            state.loss.block_until_ready()
+            if progress:
+                progress((end - first) * pairs)
+        return state.point, state.loss
+
+    starts = draw_starts(key, first_image + jnp.arange(len(images)), space, settings)
+    return result(*map_chunks(search, jnp.asarray(images), starts, rows=rows, columns=columns))
+
+
+def _check(generator: Generator, space: Space, images: ImageRows, settings: Settings) -> None:
+    if len(images) == 0 or images.shape[1:] != generator.image_shape:
+        raise ValueError(
+            f"got images {images.shape}, expected one or more of {generator.image_shape}: "
+            "resize them, or open the generator that they may come from"
+        )
+    if space.mean.shape != (generator.latent_dim,):
+        raise ValueError(
+            f"the space has {space.mean.shape[0]} dimensions, expected {generator.latent_dim}: "
+            "fit the basis to this generator"
+        )
+    if settings.starts < 1 or settings.steps < 1:
+        raise ValueError(
+            f"got {settings.starts} starts of {settings.steps} steps, expected 1 or more: change the settings"
+        )
