@@ -57,7 +57,11 @@ def objective(*, learning_rate: float = 0.05, nan_at: int = -1, traces: list | N
     def evaluate(state):
         return {"distance": float(jnp.mean(jnp.abs(state["image"] - state["average"])))}
 
-    return Objective(init, update, preview, evaluate, lazy=(Lazy(4, shrink),))
+    def export(state, folder):
+        folder.mkdir(exist_ok=True)
+        np.save(folder / "image.npy", state["image"])
+
+    return Objective(init, update, preview, evaluate, lazy=(Lazy(4, shrink),), export=export)
 
 
 def preview(state, key):

@@ -22,14 +22,9 @@ def get_config(rate="0.05"):
 """
 
 
-class Noise:
-    """A source of eight fixed random images."""
-
-    def __len__(self):
-        return 8
-
-    def images(self, indices):
-        return np.random.default_rng(0).integers(0, 256, (8, 4, 4, 3), np.uint8)[indices]
+def noise(rows):
+    """Some of eight fixed random images."""
+    return np.random.default_rng(0).integers(0, 256, (8, 4, 4, 3), np.uint8)[rows]
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +34,7 @@ def toy(monkeypatch):
     def open_source(dataset, *, split, size, data_dir, memory=0):
         del split, data_dir, memory
         assert (dataset, size) == ("avatars", 4)
-        return Noise()
+        return pipeline.Source(8, noise, size=size)
 
     monkeypatch.setitem(sys.modules, "clu", None)
     monkeypatch.setitem(build.OBJECTIVES, "mean_image", lambda: mean_image.objective)
@@ -47,17 +42,25 @@ def toy(monkeypatch):
 
 
 @pytest.fixture
-def run(tmp_path):
-    """Runs the command line: run("--config.x=1", config_argument="0.1")."""
+def run(tmp_path, monkeypatch):
+    """Runs the command line: run("--config.train.steps=8", argument="0.1")."""
     (tmp_path / "toy.py").write_text(BASE)
 
     def run(*changes, argument="0.05"):
-        flags.FLAGS.unparse_flags()
+        forget_flags()
         command = ["main", f"--config={tmp_path}/toy.py:{argument}", f"--workdir={tmp_path}/run", *changes]
+        monkeypatch.setattr(sys, "argv", command)  # where config_flags looks for changed fields
         main.main(flags.FLAGS(command))
 
     yield run
+    forget_flags()
+
+
+def forget_flags():
+    """Make absl's global flags as if nothing had been parsed; config_flags adds one for each changed field."""
     flags.FLAGS.unparse_flags()
+    for name in [name for name in flags.FLAGS if name.startswith("config.")]:
+        delattr(flags.FLAGS, name)
 
 
 def rows_of(folder):
@@ -79,8 +82,11 @@ def test_a_configuration_is_run_recorded_and_resumed(run, tmp_path):
 
 def test_another_configuration_is_not_resumed(run, tmp_path):
     (tmp_path / "run").mkdir()
-    run("--config.train.steps=1")
-    with pytest.raises(SystemExit, match=r"objective\.learning_rate: 0\.05 -> 0\.1"):
+    (tmp_path / "run/config.json").write_text(
+        json.dumps(config(objective__learning_rate=0.05, data__data_dir="/x"))
+    )
+    told = r"configuration: objective\.learning_rate: 0\.05 -> 0\.1\. Set these fields back"
+    with pytest.raises(SystemExit, match=told):
         run(argument="0.1")
 
 

@@ -134,6 +134,11 @@ def test_a_run_outside_the_main_thread_does_without_signals(whole):
     assert_identical(results, [state])
 
 
+def test_what_the_run_is_for_is_exported(whole):
+    folder, state = whole
+    np.testing.assert_array_equal(np.load(folder / "export/image.npy"), state["image"])
+
+
 def test_a_finished_run_asks_for_no_data(whole):
     folder, state = whole
     rows = rows_of(folder)
