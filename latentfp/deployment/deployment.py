@@ -1,0 +1,169 @@
+"""What lives on disk: a folder that names the users of one generator.
+
+    manifest.json        facts, versions, and the SHA-256 of the basis            manifest.py
+    basis.safetensors    mean [d], axes [d d], stds [d] of the latent prior, float32
+    users.sqlite         users and codes                                      registry.py, store.py
+
+The generator is not in the folder; the manifest names it and holds the hash of its weights. A deployment
+appears whole or not at all and is never overwritten; only the users change afterwards. The folder is made
+readable by its owner alone: who has the codes can write any user's mark.
+"""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+import safetensors.numpy
+from safetensors import SafetensorError
+
+from latentfp.deployment.manifest import (
+    GeneratorFacts,
+    Manifest,
+    TamperedDeployment,
+    new_manifest,
+    read_manifest,
+    sha256,
+    to_json,
+)
+from latentfp.deployment.registry import Registry
+from latentfp.deployment.store import Store
+from latentfp.fingerprint.basis import Basis, Space, split
+from latentfp.fingerprint.embed import Coding
+from latentfp.generators import pretrained
+
+MANIFEST, BASIS, USERS = "manifest.json", "basis.safetensors", "users.sqlite"
+
+
+class Deployment(NamedTuple):
+    """An opened and verified deployment; `space` is the basis split at the manifest's shift and bits."""
+
+    path: Path
+    manifest: Manifest
+    basis: Basis
+    space: Space
+    registry: Registry
+
+
+def create(
+    path: str | os.PathLike[str],
+    *,
+    generator: GeneratorFacts,
+    basis: Basis,
+    sigma: float,
+    shift: int,
+    bits: int,
+    coding: Coding,
+    min_distance: int,
+) -> Deployment:
+    """Write a new deployment without users and open it.
+
+    `sigma` in the latent's units, `min_distance` in bits between any two users' codes. ValueError where
+    `path` exists or a value is out of range; nothing is left behind by any failure.
+    """
+    folder = Path(path)
+    if os.path.lexists(folder):
+        raise ValueError(f"{folder} exists and a deployment overwrites nothing: choose another folder")
+    split(basis, shift=shift, bits=bits)
+    arrays = _to_bytes(basis)
+    manifest = new_manifest(
+        generator=generator,
+        sigma=sigma,
+        shift=shift,
+        bits=bits,
+        coding=coding,
+        min_distance=min_distance,
+        parts={BASIS: sha256(arrays)},
+    )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        _write(partial / BASIS, arrays)
+        _write(partial / MANIFEST, to_json(manifest))
+        Store(partial / USERS, manifest.id).create()
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return open_deployment(folder)
+
+
+def open_deployment(path: str | os.PathLike[str]) -> Deployment:
+    """Open a deployment, every part verified.
+
+    ValueError where there is none, TamperedDeployment (a ValueError) that names the part, what was found and
+    what was expected. The generator is verified by `load_generator`.
+    """
+    folder = Path(path)
+    if not (folder / MANIFEST).is_file():
+        raise ValueError(
+            f"{folder} holds no {MANIFEST}, so no deployment: make one with `latentfp fit --out`"
+        )
+    for part in (BASIS, USERS):
+        if not (folder / part).is_file():
+            raise TamperedDeployment(folder / part, "found no such file, expected it beside the manifest")
+    manifest = read_manifest(folder / MANIFEST)
+    basis = _read_basis(folder / BASIS, expected=manifest.parts[BASIS])
+    try:
+        space = split(basis, shift=manifest.shift, bits=manifest.bits)
+    except ValueError as error:
+        raise TamperedDeployment(folder / MANIFEST, str(error)) from error
+    store = Store(folder / USERS, manifest.id)
+    registry = Registry(store, manifest.bits, manifest.min_distance)
+    registry.verify()
+    return Deployment(folder, manifest, basis, space, registry)
+
+
+def facts_of(generator: pretrained.Pretrained) -> GeneratorFacts:
+    """What a manifest keeps of a loaded generator."""
+    return GeneratorFacts(generator.name, generator.sha256, generator.noise_seed)
+
+
+def load_generator(deployment: Deployment, *, name: str | None = None) -> pretrained.Pretrained:
+    """The deployment's generator, from the name or path in its manifest, or from `name` if it has moved.
+
+    ValueError where there is none, TamperedDeployment where its weights, noise or latents are others.
+    """
+    stated = deployment.manifest.generator
+    loaded = pretrained.load(stated.name if name is None else name)
+    found, expected = facts_of(loaded)._replace(name=stated.name), stated
+    if found != expected:
+        raise TamperedDeployment(Path(loaded.name), f"found {found}, expected {expected}")
+    dimensions = deployment.basis.mean.shape[0]
+    if loaded.generator.latent_dim != dimensions:
+        fault = (
+            f"found {loaded.generator.latent_dim} latent dimensions, expected {dimensions} as in the basis"
+        )
+        raise TamperedDeployment(Path(loaded.name), fault)
+    return loaded
+
+
+def _write(path: Path, data: bytes) -> None:
+    with open(path, "xb") as file:
+        file.write(data)
+        os.fsync(file.fileno())
+
+
+def _to_bytes(basis: Basis) -> bytes:
+    arrays = {name: np.asarray(array, dtype=np.float32) for name, array in basis._asdict().items()}
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        raise ValueError("got a basis with NaN or infinite numbers, expected finite ones: fit it again")
+    return safetensors.numpy.save(arrays)
+
+
+def _read_basis(path: Path, *, expected: str) -> Basis:
+    data = path.read_bytes()
+    found = sha256(data)
+    if found != expected:
+        raise TamperedDeployment(path, f"found SHA-256 {found}, expected {expected}")
+    try:
+        basis = Basis(**{name: jnp.asarray(array) for name, array in safetensors.numpy.load(data).items()})
+    except (SafetensorError, TypeError) as error:
+        raise TamperedDeployment(path, f"not the arrays {Basis._fields} ({error})") from error
+    d = basis.mean.size
+    shapes = [array.shape for array in basis]
+    if shapes != [(d,), (d, d), (d,)]:
+        raise TamperedDeployment(path, f"found shapes {shapes}, expected {[(d,), (d, d), (d,)]}")
+    return basis

@@ -1,0 +1,170 @@
+"""The manifest of a deployment: what was made, with which versions, and the hashes of what never changes.
+
+`manifest.json` holds one object; its `digest` is the SHA-256 of all other fields as JSON with sorted keys and
+no spaces. Digests hold no secret: they find damage, mixed up files and careless edits, but whoever edits a
+file on purpose can compute them anew.
+"""
+
+import datetime
+import hashlib
+import json
+import math
+import re
+import secrets
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+import latentfp
+from latentfp.fingerprint.embed import Coding
+
+FORMAT = 1
+LAYOUT = {
+    "format": int,
+    "id": str,
+    "created": str,
+    "versions": {"jax": str, "latentfp": str, "numpy": str},
+    "generator": {"name": str, "sha256": str, "noise_seed": int},
+    "sigma": float,
+    "shift": int,
+    "bits": int,
+    "coding": str,
+    "min_distance": int,
+    "parts": {"basis.safetensors": str},
+    "digest": str,
+}
+SHA256 = re.compile("[0-9a-f]{64}")
+
+
+class TamperedDeployment(ValueError):
+    """A part of a deployment is not as it was written; its message is one line: file, fault, what to do."""
+
+    def __init__(self, part: Path, fault: str):
+        super().__init__(f"{part}: {' '.join(fault.split())}; restore it from a copy or fit a new deployment")
+
+
+class GeneratorFacts(NamedTuple):
+    """Which generator: the name or path that loads it, its weights' hash, the seed of its noise maps."""
+
+    name: str
+    sha256: str
+    noise_seed: int
+
+
+class Manifest(NamedTuple):
+    """The facts of a deployment. `id` is random, `created` is UTC, `parts` maps file names to SHA-256."""
+
+    id: str
+    created: str
+    versions: dict[str, str]
+    generator: GeneratorFacts
+    sigma: float
+    shift: int
+    bits: int
+    coding: Coding
+    min_distance: int
+    parts: dict[str, str]
+
+
+def new_manifest(
+    *,
+    generator: GeneratorFacts,
+    sigma: float,
+    shift: int,
+    bits: int,
+    coding: Coding,
+    min_distance: int,
+    parts: dict[str, str],
+) -> Manifest:
+    """A manifest with a new identity and this process' versions. ValueError for values out of range."""
+    versions = {"jax": jax.__version__, "latentfp": latentfp.__version__, "numpy": np.__version__}
+    identity, created = secrets.token_hex(16), now()
+    manifest = Manifest(
+        identity, created, versions, generator, float(sigma), shift, bits, coding, min_distance, parts
+    )
+    _check_values(manifest)
+    return manifest
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def sha256(data: bytes) -> str:
+    """The hash as 64 hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def to_json(manifest: Manifest) -> bytes:
+    """The contents of `manifest.json`."""
+    plain = {"generator": manifest.generator._asdict(), "coding": manifest.coding.value}
+    fields = {"format": FORMAT, **manifest._asdict(), **plain}
+    return json.dumps({**fields, "digest": _digest(fields)}, indent=2).encode()
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read and verify `manifest.json`. TamperedDeployment when it is not as `to_json` writes it."""
+    try:
+        fields = json.loads(path.read_bytes())
+        _check_fields(fields)
+        manifest = _from_fields(fields)
+        _check_values(manifest)
+    except (ValueError, RecursionError) as error:
+        raise TamperedDeployment(path, str(error)) from error
+    return manifest
+
+
+def _digest(fields: dict[str, Any]) -> str:
+    return sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode())
+
+
+def _from_fields(fields: dict[str, Any]) -> Manifest:
+    rest = {name: fields[name] for name in Manifest._fields}
+    generator, coding = GeneratorFacts(**fields["generator"]), Coding(fields["coding"])
+    return Manifest(**{**rest, "generator": generator, "coding": coding})
+
+
+def _check_fields(fields: Any) -> None:
+    version = fields.get("format") if isinstance(fields, dict) else None
+    if version != FORMAT:
+        raise ValueError(f"found format {version!r}, latentfp {latentfp.__version__} reads {FORMAT}")
+    _check_layout(fields, LAYOUT, "manifest")
+    digest = _digest({name: value for name, value in fields.items() if name != "digest"})
+    if fields["digest"] != digest:
+        raise ValueError(f"found contents with digest {digest}, expected {fields['digest']}, as they state")
+
+
+def _check_layout(value: Any, layout: Any, name: str) -> None:
+    if isinstance(layout, type):
+        if type(value) is not layout:
+            raise ValueError(f"found {name} = {value!r}, expected {layout.__name__}")
+        return
+    if not isinstance(value, dict) or value.keys() != layout.keys():
+        found = sorted(value) if isinstance(value, dict) else value
+        raise ValueError(f"found {name} = {found!r}, expected the fields {sorted(layout)}")
+    for key, part in layout.items():
+        _check_layout(value[key], part, f"{name}.{key}")
+
+
+def _check_values(manifest: Manifest) -> None:
+    facts = manifest.generator
+    hashes = (facts.sha256, *manifest.parts.values())
+    rules = [
+        (0 < manifest.sigma < math.inf, f"sigma {manifest.sigma}", "a positive finite number"),
+        (manifest.shift >= 0, f"shift {manifest.shift}", "0 or more"),
+        (manifest.bits >= 2, f"{manifest.bits} bits", "at least 2"),
+        (
+            1 <= manifest.min_distance <= 2 * (manifest.bits // 2),
+            f"min_distance {manifest.min_distance}",
+            f"1 … {2 * (manifest.bits // 2)}, the most by which balanced codes differ",
+        ),
+        (0 <= facts.noise_seed < 2**32, f"noise_seed {facts.noise_seed}", "0 … 2**32 - 1"),
+        (facts.name != "", "a generator without a name", "a name or path that loads it"),
+        (all(map(SHA256.fullmatch, hashes)), f"hashes {hashes}", "64 hexadecimal digits each"),
+    ]
+    for holds, got, expected in rules:
+        if not holds:
+            raise ValueError(f"got {got}, expected {expected}")
