@@ -39,6 +39,7 @@ COMMIT;
 """
 BUSY_SECONDS = 60.0  # how long a writer waits for others
 MODULUS = 2**256
+TO_JSON = json.JSONEncoder(default=bytes.hex)
 SURROUNDINGS = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_CANTOPEN,
@@ -170,8 +171,7 @@ class Store(NamedTuple):
         return int.from_bytes(hashlib.sha256(self.identity.encode()).digest())
 
     def _digest(self, row: Row) -> bytes:
-        text = json.dumps([self.identity, *row], default=bytes.hex)
-        return hashlib.sha256(text.encode()).digest()
+        return hashlib.sha256(TO_JSON.encode([self.identity, *row]).encode()).digest()
 
 
 def _reseal(connection: sqlite3.Connection, *, users: int, change: int) -> None:
