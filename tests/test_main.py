@@ -57,7 +57,7 @@ def run(tmp_path, monkeypatch):
 
 
 def forget_flags():
-    """Make absl's global flags as if nothing had been parsed; config_flags adds one for each changed field."""
+    """Make absl's flags as if nothing had been parsed; config_flags adds one for each changed field."""
     flags.FLAGS.unparse_flags()
     for name in [name for name in flags.FLAGS if name.startswith("config.")]:
         delattr(flags.FLAGS, name)
@@ -67,6 +67,7 @@ def rows_of(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_a_configuration_is_run_recorded_and_resumed(run, tmp_path):
     run()
     folder = tmp_path / "run"

@@ -115,6 +115,7 @@ def test_a_run_killed_and_resumed_is_the_uninterrupted_run(whole, tmp_path):
         assert picture.read_bytes() == (tmp_path / "previews" / picture.name).read_bytes()
 
 
+@pytest.mark.slow
 def test_sigterm_finishes_the_step_and_saves(whole, tmp_path):
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as ended:
@@ -151,6 +152,7 @@ def assert_close(actual, expected):
         np.testing.assert_allclose(a, b, **SAME_PROGRAM)
 
 
+@pytest.mark.slow
 def test_the_number_of_devices_cannot_be_seen(whole, tmp_path):
     assert len(jax.devices()) == 8
     folder, alone = whole
@@ -160,6 +162,7 @@ def test_the_number_of_devices_cannot_be_seen(whole, tmp_path):
     assert_close(rows_of(tmp_path), rows_of(folder))
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_another_number_of_devices(whole, tmp_path):
     folder, state = whole
     shutil.copytree(folder / "checkpoints/40", tmp_path / "checkpoints/40")
