@@ -72,7 +72,8 @@ class EqualConv(nn.Module):
         kernel = self.param("kernel", normal(1.0), shape) / math.sqrt(math.prod(shape[:3]))
         y = self.conv(x.astype(self.dtype), kernel.astype(self.dtype))
         if self.use_bias:
-            y = y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
+            bias = self.param("bias", nn.initializers.zeros, (self.features,))
+            y = y + bias.astype(self.dtype)[None, None, None]
         return y
 
 

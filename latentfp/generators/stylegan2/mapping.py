@@ -43,7 +43,8 @@ def broadcast(w: Latents, layers: int) -> LayerLatents:
 
 def truncate(ws: LayerLatents, average: Latent, *, psi: float, cutoff: int | None = None) -> LayerLatents:
     """Pull the first `cutoff` layers (all if None) towards the average: average + psi (w - average)."""
-    pulled = average + psi * (ws - average)
+    center = average[None, None]
+    pulled = center + psi * (ws - center)
     inside = jnp.arange(ws.shape[1]) < (ws.shape[1] if cutoff is None else cutoff)
     return jnp.where(inside[None, :, None], pulled, ws)
 

@@ -85,6 +85,6 @@ def conv_down(x: Features, kernel: Kernel) -> FeatureMap:
     """The FIR filter, then a stride-2 convolution (3×3 or 1×1): half the size."""
     size = kernel.shape[0]
     x = blur(x, ((size + 1) // 2, (size + 1) // 2))
-    n = (x.shape[1] - size) // 2 + 1
-    taps = [[x[:, i : i + 2 * n - 1 : 2, j : j + 2 * n - 1 : 2] for j in range(size)] for i in range(size)]
+    h, w = (2 * ((side - size) // 2) + 1 for side in x.shape[1:3])
+    taps = [[x[:, i : i + h : 2, j : j + w : 2] for j in range(size)] for i in range(size)]
     return jnp.einsum("ijbhwc,ijcf->bhwf", jnp.stack([jnp.stack(row) for row in taps]), kernel)

@@ -52,7 +52,7 @@ class StyledConv(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         noise = jnp.broadcast_to(noise, (noise.shape[0] if noise.ndim == 3 else 1, *noise.shape[-2:]))
         y = kernel(x, w) + (strength * noise[..., None]).astype(self.dtype)
-        return leaky(y + bias.astype(self.dtype), self.clamp)
+        return leaky(y + bias.astype(self.dtype)[None, None, None], self.clamp)
 
 
 class ToRGB(nn.Module):
@@ -65,7 +65,7 @@ class ToRGB(nn.Module):
     def __call__(self, x: ops.Features, w: Latents) -> Images:
         """Adds a bias and clamps."""
         y = ModulatedConv(3, 1, demodulate=False, dtype=self.dtype, name="conv")(x, w)
-        y = y.astype(jnp.float32) + self.param("bias", nn.initializers.zeros, (3,))
+        y = y.astype(jnp.float32) + self.param("bias", nn.initializers.zeros, (3,))[None, None, None]
         return y if self.clamp is None else jnp.clip(y, -self.clamp, self.clamp)
 
 
