@@ -20,11 +20,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Real
 from PIL import Image as PillowImage
 
 from latentfp.types import Image, Pixels, Scalar
 
+Quality = float | int | Real[Array, ""]
 Subsampling = Literal["4:4:4", "4:2:0"]
 Rounding = Callable[[Array], Array]
 Planes = Float[Array, "h w c"]
@@ -71,7 +72,7 @@ def cubic(x: Array) -> Array:
 def jpeg(
     image: Image,
     *,
-    quality: float | Scalar,
+    quality: Quality,
     subsampling: Subsampling = "4:2:0",
     rounding: Rounding = straight_through,
 ) -> Image:
@@ -84,7 +85,7 @@ def jpeg(
     step = _chroma_step(subsampling)
 
     def stored(planes: Planes, table: Table) -> Planes:
-        table = _whole_table(table, _checked(quality))
+        table = file_table(table, quality)[None, None, None]
         return _grey_levels(_in_blocks(planes, lambda c: rounding(_eighths(c) / table) * table))
 
     planes = _grey_levels(_to_ycc(_extended(_grey_levels((image + 1) * 127.5), 8 * step)))
@@ -94,7 +95,7 @@ def jpeg(
     return _grey_levels(_to_rgb(jnp.concatenate([luma, chroma], axis=-1)))[:h, :w] / 127.5 - 1
 
 
-def paper_jpeg(image: Image, *, quality: float | Scalar, rounding: Rounding = cubic) -> Image:
+def paper_jpeg(image: Image, *, quality: Quality, rounding: Rounding = cubic) -> Image:
     """The differentiable JPEG of the paper's public code, always 4:2:0; in [-1, 1] and not rounded.
 
     There `rounding` is `cubic` while training and `jnp.round` while evaluating.
@@ -102,7 +103,7 @@ def paper_jpeg(image: Image, *, quality: float | Scalar, rounding: Rounding = cu
     h, w, _ = image.shape
 
     def stored(planes: Planes, table: Table) -> Planes:
-        table = (table * _factor(_checked(quality)))[None, None, None]
+        table = (table * _factor(quality))[None, None, None]
         return _in_blocks(planes, lambda c: rounding(c / table) * table)
 
     planes = _to_ycc(_extended((image + 1) * 127.5, 16))
@@ -113,22 +114,22 @@ def paper_jpeg(image: Image, *, quality: float | Scalar, rounding: Rounding = cu
     return jnp.clip(rgb, 0, 255) / 127.5 - 1
 
 
-def _checked(quality: float | Scalar) -> float | Scalar:
+def file_table(table: Table, quality: Quality) -> Table:
+    """The table that libjpeg writes into a file of this quality: whole numbers from 1 to 255."""
+    # The small additions keep quotients that are whole numbers from falling below their floor in float32.
+    percent = jnp.floor(100 * _factor(quality) + 0.005)
+    return jnp.clip(jnp.floor((table * percent + 50.5) / 100), 1, 255)
+
+
+def _checked(quality: Quality) -> Quality:
     if isinstance(quality, float | int) and not 1 <= quality <= 100:
         raise ValueError(f"JPEG quality {quality}: expected a number from 1 to 100")
     return quality
 
 
-def _factor(quality: float | Scalar) -> Scalar:
-    quality = jnp.float32(quality)
+def _factor(quality: Quality) -> Scalar:
+    quality = jnp.float32(_checked(quality))
     return jnp.where(quality < 50, 50 / quality, 2 - quality / 50)
-
-
-def _whole_table(table: Table, quality: float | Scalar) -> Table:
-    """The table as libjpeg writes it into a file: percentages cut, entries rounded and limited to 1 … 255."""
-    # The small additions keep quotients that are whole numbers from falling below their floor in float32.
-    percent = jnp.floor(100 * _factor(quality) + 0.005)
-    return jnp.clip(jnp.floor((table * percent + 50.5) / 100), 1, 255)[None, None, None]
 
 
 def _in_blocks(planes: Planes, keep: Callable[[Array], Array]) -> Planes:
@@ -166,17 +167,17 @@ def _grey_levels(x: Array) -> Array:
     return jnp.clip(straight_through(x), 0, 255)
 
 
-def _extended(planes: Planes, multiple: int) -> Planes:
+def _extended(planes: Planes, multiple: int) -> Float[Array, "i j c"]:
     h, w, _ = planes.shape
     return jnp.pad(planes, ((0, -h % multiple), (0, -w % multiple), (0, 0)), mode="edge")
 
 
-def _averaged(planes: Planes, step: int) -> Planes:
+def _averaged(planes: Planes, step: int) -> Float[Array, "i j c"]:
     h, w, c = planes.shape
     return planes.reshape(h // step, step, w // step, step, c).mean((1, 3))
 
 
-def _interpolated(planes: Planes, step: int) -> Planes:
+def _interpolated(planes: Planes, step: int) -> Float[Array, "i j c"]:
     """Each new pixel is 3/4 of the nearest old one and 1/4 of the next, in both directions."""
     h, w, c = planes.shape
     return jax.image.resize(planes, (h * step, w * step, c), "bilinear", precision=jax.lax.Precision.HIGHEST)
