@@ -1,0 +1,43 @@
+"""A user's copy as a command: image files that bear the user's code."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from latentfp import rng
+from latentfp.data.files import write_image
+from latentfp.deployment.deployment import load_generator, open_deployment
+from latentfp.deployment.issue import issue
+from latentfp.deployment.registry import Status
+from latentfp.runtime.progress import progress
+
+GROUP = 256  # images between two writings
+
+
+def generate(
+    deployment: str | os.PathLike[str], *, user: str, count: int, out: Path, seed: int, suffix: str
+) -> list[Path]:
+    """Write `count` images; ValueError for an unknown or revoked user, and rather than overwriting a file."""
+    opened = open_deployment(deployment)
+    known = {entry.name: entry for entry in opened.registry.users()}
+    if user not in known:
+        raise ValueError(f"no user {user!r} in {deployment}: add it with `latentfp users add`")
+    if known[user].status is Status.REVOKED:
+        raise ValueError(f"user {user!r} is revoked: reinstate the user first")
+    paths = [out / f"{user}-{seed}-{number:04d}.{suffix}" for number in range(count)]
+    taken = [path for path in paths if path.exists()]
+    if taken:
+        raise ValueError(f"{taken[0]} exists and nothing is overwritten: choose another seed or folder")
+    loaded = load_generator(opened)
+    out.mkdir(parents=True, exist_ok=True)
+    with progress("generating", count) as advance:
+        for first in range(0, count, GROUP):
+            some = paths[first : first + GROUP]
+            issued = issue(loaded.generator, loaded.params, opened.space, np.tile(known[user].code, (len(some), 1)),
+                           sigma=opened.manifest.sigma, coding=opened.manifest.coding,
+                           key=rng.stream(rng.root(seed), f"copy/{user}"), first=first)
+            for path, pixels in zip(some, issued.marked, strict=True):
+                write_image(path, pixels)
+            advance(len(some))
+    return paths
