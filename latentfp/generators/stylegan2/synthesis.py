@@ -18,7 +18,7 @@ from latentfp.generators.stylegan2.layers import ModulatedConv, leaky
 from latentfp.generators.stylegan2.mapping import LayerLatents
 from latentfp.types import Images, Latents
 
-NoiseMap = Float[Array, "*b h w"]
+NoiseMap = Float[Array, "... _ _"]  # square; [h w] for all images, or [b h w]
 
 
 def resolutions(size: int) -> list[int]:
