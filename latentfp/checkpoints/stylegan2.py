@@ -19,6 +19,7 @@ from latentfp.checkpoints.adopt import adopt
 from latentfp.checkpoints.torch_files import flatten
 from latentfp.generators.stylegan2 import model
 from latentfp.generators.stylegan2.discriminator import Discriminator
+from latentfp.generators.stylegan2.layers import apply
 from latentfp.generators.stylegan2.synthesis import noise_sizes, resolutions
 from latentfp.types import Latent, Params
 
@@ -162,4 +163,4 @@ def _discriminator_template(fields: Mapping[str, Any]) -> Params:
 def _average(fields: Mapping[str, Any], params: Params) -> Latent:
     nets = model.networks(**fields)
     z = jax.random.normal(rng.stream(rng.root(0), "average"), (AVERAGED_LATENTS, fields["latent_dim"]))
-    return jnp.mean(jnp.asarray(nets.mapping.apply({"params": params["mapping"]}, z)), axis=0)
+    return jnp.mean(apply(nets.mapping, params["mapping"], z), axis=0)

@@ -76,16 +76,16 @@ def read_tensors(path: PathLike) -> Any:
 def flatten(tree: Any) -> dict[str, np.ndarray]:
     """The arrays of nested dictionaries and lists by their dotted path; other leaves are left out."""
     arrays: dict[str, np.ndarray] = {}
-    todo: list[tuple[tuple[str, ...], Any]] = [((), tree)]
-    for path, node in todo:
+    todo: list[tuple[str, int, Any]] = [("", 0, tree)]
+    for path, depth, node in todo:
         if isinstance(node, np.ndarray):
-            if ".".join(path) in arrays:
-                raise ValueError(f"two arrays are called {'.'.join(path)}")
-            arrays[".".join(path)] = node
+            if path in arrays:
+                raise ValueError(f"two arrays are called {path}")
+            arrays[path] = node
         elif isinstance(node, dict | list | tuple):
             items = node.items() if isinstance(node, dict) else enumerate(node)
-            todo += [((*path, str(key)), value) for key, value in items]
-        if len(path) > MAX_DEPTH or len(todo) > MAX_NODES:
+            todo += [(f"{path}.{key}" if path else str(key), depth + 1, value) for key, value in items]
+        if depth > MAX_DEPTH or len(todo) > MAX_NODES:
             raise ValueError(f"it is nested more than {MAX_DEPTH} deep or has more than {MAX_NODES} parts")
     return arrays
 
@@ -163,7 +163,7 @@ def _members(path: PathLike, length: int) -> dict[str, zipfile.ZipInfo]:
     try:
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, OverflowError, struct.error) as error:
+    except (zipfile.BadZipFile, RuntimeError, OverflowError, struct.error) as error:
         raise ValueError(f"it is truncated or damaged: {error}") from error
     members = {info.filename.partition("/")[2]: info for info in infos}
     if len(members) != len(infos) or sum(info.file_size for info in infos) > length:
