@@ -47,6 +47,15 @@ def train(
     return partial(loop.train, trained, batches, workdir=workdir, seed=seed, mesh=devices, **durations)
 
 
+def study(*, config: Fields, workdir: Path, seed: int, study: Fields) -> Callable[[], object]:
+    """The accuracy study."""
+    del config
+    from latentfp.studies import accuracy
+
+    check_fields(accuracy.run, study, section="config.study", given={"seed", "workdir"})
+    return partial(accuracy.run, **study, seed=seed, workdir=workdir)
+
+
 def make_objective(*, name: str | None = None, **fields: Any) -> "Objective":
     """The training objective of this name."""
     return call(choose(OBJECTIVES, name, field="objective.name")(), fields, section="config.objective")
@@ -98,4 +107,4 @@ def _stylegan2_gan() -> Callable[..., "Objective"]:
 
 
 OBJECTIVES: dict[str, Callable[[], Callable[..., "Objective"]]] = {"stylegan2_gan": _stylegan2_gan}
-RUNS: dict[str, Callable[..., Callable[[], object]]] = {"train": train}
+RUNS: dict[str, Callable[..., Callable[[], object]]] = {"study": study, "train": train}

@@ -9,13 +9,19 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-                  help="Latent fingerprints: every user's copy of a generator marks its images; a file names the user.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Latent fingerprints: every user's copy of a generator marks its images; a file names the user.",
+)
 users = typer.Typer(no_args_is_help=True, help="The users of a deployment.")
 app.add_typer(users, name="users")
 
 DeploymentOption = Annotated[Path, typer.Option("--deployment", help="The folder that `latentfp fit` wrote.")]
-SeedOption = Annotated[int | None, typer.Option(help="Makes the result repeatable; drawn and shown if left out.")]
+SeedOption = Annotated[
+    int | None, typer.Option(help="Makes the result repeatable; drawn and shown if left out.")
+]
 
 
 class Method(StrEnum):
@@ -50,12 +56,16 @@ class ImageFormat(StrEnum):
 @app.command()
 def fit(
     out: Annotated[Path, typer.Option(help="The folder to make.")],
-    generator: Annotated[str, typer.Option(help="A generator of the package, or a folder with generator.json.")] = "avatars",
+    generator: Annotated[
+        str, typer.Option(help="A generator of the package, or a folder with generator.json.")
+    ] = "avatars",
     sigma: Annotated[float, typer.Option(help="Strength of the mark, in the latent's units.")] = 1.0,
     shift: Annotated[int, typer.Option(help="First principal axis that carries the code.")] = 448,
     bits: Annotated[int, typer.Option(help="Length of a code.")] = 64,
     coding: Coding = Coding.ANTIPODAL,
-    min_distance: Annotated[int | None, typer.Option(help="Bits between any two users' codes; a quarter of `bits` if left out.")] = None,
+    min_distance: Annotated[
+        int | None, typer.Option(help="Bits between any two users' codes; a quarter of `bits` if left out.")
+    ] = None,
     samples: Annotated[int, typer.Option(help="Latents whose principal axes are computed.")] = 10_000,
     seed: Annotated[int, typer.Option(help="Of these samples.")] = 0,
 ) -> None:
@@ -65,10 +75,21 @@ def fit(
     """
     from latentfp.deployment import fitting
 
-    made = fitting.fit(out, generator=generator, sigma=sigma, shift=shift, bits=bits, coding=coding.value,
-                       min_distance=min_distance, samples=samples, seed=seed)
-    typer.echo(f"{made.path}: {bits} bits on axes {shift} to {shift + bits - 1} of {generator}, sigma {sigma:g}. "
-               f"Next: latentfp users add --deployment {made.path} NAME")
+    made = fitting.fit(
+        out,
+        generator=generator,
+        sigma=sigma,
+        shift=shift,
+        bits=bits,
+        coding=coding.value,
+        min_distance=min_distance,
+        samples=samples,
+        seed=seed,
+    )
+    typer.echo(
+        f"{made.path}: {bits} bits on axes {shift} to {shift + bits - 1} of {generator}, sigma {sigma:g}. "
+        f"Next: latentfp users add --deployment {made.path} NAME"
+    )
 
 
 @users.command("add")
@@ -76,7 +97,9 @@ def users_add(
     names: Annotated[list[str], typer.Argument(help="One or more names.")],
     deployment: DeploymentOption,
     note: Annotated[str, typer.Option(help="Kept with the users.")] = "",
-    seed: Annotated[int | None, typer.Option(help="Makes codes repeatable, and known to whoever knows it.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Makes codes repeatable, and known to whoever knows it.")
+    ] = None,
 ) -> None:
     """Register users, all or none; each gets a code.
 
@@ -116,7 +139,9 @@ def generate(
     from latentfp.deployment import copies
 
     seed = secrets.randbits(31) if seed is None else seed
-    written = copies.generate(deployment, user=user, count=count, out=out, seed=seed, suffix=image_format.value)
+    written = copies.generate(
+        deployment, user=user, count=count, out=out, seed=seed, suffix=image_format.value
+    )
     typer.echo(f"{len(written)} images of {user} in {out}, seed {seed}")
 
 
@@ -125,11 +150,19 @@ def attribute(
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
     deployment: DeploymentOption,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-    method: Annotated[Method, typer.Option(help="refine: damped Gauss-Newton; reference: the paper's search.")] = Method.REFINE,
-    starts: Annotated[int | None, typer.Option(min=1, help="Starts of the search [refine 4, reference 20].")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps of each start [refine 36, reference 2000].")] = None,
+    method: Annotated[
+        Method, typer.Option(help="refine: damped Gauss-Newton; reference: the paper's search.")
+    ] = Method.REFINE,
+    starts: Annotated[
+        int | None, typer.Option(min=1, help="Starts of the search [refine 4, reference 20].")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps of each start [refine 36, reference 2000].")
+    ] = None,
     distance: Annotated[Distance, typer.Option(help="Of the reference search.")] = Distance.MULTISCALE,
-    vgg: Annotated[Path | None, typer.Option(help="VGG16 weights for lpips: torchvision .pth or safetensors.")] = None,
+    vgg: Annotated[
+        Path | None, typer.Option(help="VGG16 weights for lpips: torchvision .pth or safetensors.")
+    ] = None,
     alpha: Annotated[float, typer.Option(help="Largest p-value that names a user.")] = 1e-6,
     resize: Annotated[bool, typer.Option(help="Resample files of another size.")] = False,
     seed: Annotated[int, typer.Option(help="Of the starts.")] = 0,
@@ -144,8 +177,18 @@ def attribute(
     from latentfp.deployment import inquiry
 
     complete = True
-    for finding in inquiry.attribute(deployment, images, method=method.value, starts=starts, steps=steps,
-                                     distance=distance.value, vgg=vgg, alpha=alpha, resize=resize, seed=seed):
+    for finding in inquiry.attribute(
+        deployment,
+        images,
+        method=method.value,
+        starts=starts,
+        steps=steps,
+        distance=distance.value,
+        vgg=vgg,
+        alpha=alpha,
+        resize=resize,
+        seed=seed,
+    ):
         complete &= finding.verdict != "unreadable"
         typer.echo(json.dumps(finding.to_json()) if as_json else describe(finding))
     raise typer.Exit(0 if complete else 1)
@@ -156,7 +199,9 @@ def demo(
     out: Annotated[Path, typer.Option(help="The folder to make.")] = Path("demo"),
     user_count: Annotated[int, typer.Option("--users", min=1, help="How many users.")] = 6,
     image_count: Annotated[int, typer.Option("--images", min=1, help="Images of each user.")] = 3,
-    generator: Annotated[str, typer.Option(help="A generator of the package, or a folder with generator.json.")] = "avatars",
+    generator: Annotated[
+        str, typer.Option(help="A generator of the package, or a folder with generator.json.")
+    ] = "avatars",
     sigma: Annotated[float, typer.Option(help="Strength of the mark, in the latent's units.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
 ) -> None:
@@ -166,11 +211,13 @@ def demo(
     """
     from latentfp.studies import demo as study
 
-    summary = study.run(out, users=user_count, images=image_count, generator=generator, sigma=sigma, seed=seed)
+    summary = study.run(
+        out, users=user_count, images=image_count, generator=generator, sigma=sigma, seed=seed
+    )
     typer.echo(summary)
 
 
-def describe(finding) -> str:  # noqa: ANN001  (its module is imported lazily)
+def describe(finding) -> str:
     """A finding in words."""
     if finding.verdict == "unreadable":
         return finding.status

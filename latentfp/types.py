@@ -14,14 +14,14 @@ from jaxtyping import Array, Bool, Float, Int, PyTree, UInt8
 
 Image = Float[Array, "h w 3"]
 Images = Float[Array, "b h w 3"]
-Pixels = UInt8[Any, "h w 3"]              # what a file holds; a NumPy array
+Pixels = UInt8[Any, "h w 3"]  # what a file holds; a NumPy array
 Latent = Float[Array, " d"]
 Latents = Float[Array, "b d"]
-Content = Float[Array, " r"]              # alpha: coordinates along the content axes
-Code = Bool[Array, " k"]                  # one user's bits
+Content = Float[Array, " r"]  # alpha: coordinates along the content axes
+Code = Bool[Array, " k"]  # one user's bits
 Codes = Bool[Array, "n k"]
-Logits = Float[Array, " k"]               # kappa: sigmoid(kappa) relaxes a code
+Logits = Float[Array, " k"]  # kappa: sigmoid(kappa) relaxes a code
 Scalar = Float[Array, ""]
 Count = Int[Array, ""]
-Key = jaxtyping.Key[Array, ""]            # a typed JAX random key
+Key = jaxtyping.Key[Array, ""]  # a typed JAX random key
 Params = PyTree[Any]

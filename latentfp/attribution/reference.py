@@ -137,8 +137,32 @@ def _blend(decay: float, average: Point, new: Point) -> Point:
     return jax.tree.map(lambda a, x: decay * a + (1 - decay) * x, average, new)
 
 
-@partial(jax.jit, static_argnames="synthesize", donate_argnames="state")
 def advance(
+    synthesize: Synthesize,
+    problem: Problem,
+    settings: Settings,
+    targets: Images,
+    state: State,
+    first: int,
+    end: int,
+) -> State:
+    """Updates first … end - 1, compiled once for each shape of `targets` and `state`; `state` is used up.
+
+    One loop on an accelerator. On a CPU one call an update: XLA's CPU backend runs the convolutions inside a loop
+    about three times slower, and a call costs nothing beside an update.
+    """
+    if jax.default_backend() == "cpu":
+        for t in range(first, end):
+            state = _update(synthesize, problem, settings, targets, t, state)
+        return state
+    return _updates(synthesize, problem, settings, targets, state, first, end)
+
+
+_update = partial(jax.jit, static_argnames="synthesize", donate_argnames="state")(step)
+
+
+@partial(jax.jit, static_argnames="synthesize", donate_argnames="state")
+def _updates(
     synthesize: Synthesize,
     problem: Problem,
     settings: Settings,
@@ -147,7 +171,6 @@ def advance(
     first: int | Count,
     end: int | Count,
 ) -> State:
-    """Updates first … end - 1, compiled once for each shape of `targets` and `state`; `state` is used up."""
     return jax.lax.fori_loop(first, end, partial(step, synthesize, problem, settings, targets), state)
 
 

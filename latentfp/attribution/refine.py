@@ -36,21 +36,21 @@ PerImage = Float[Array, " b"]
 Progress = Callable[[int], object]
 
 ROUNDING = 2 / 255 / math.sqrt(12)  # standard deviation of 8-bit rounding
-SOLVED = 1.5 * ROUNDING             # residual below which another start cannot help
-AGREEMENT = 15 / 16                 # share of bits in which two starts must agree
+SOLVED = 1.5 * ROUNDING  # residual below which another start cannot help
+AGREEMENT = 15 / 16  # share of bits in which two starts must agree
 
 
 class Settings(NamedTuple):
     """Of the search; `noise` in units of the range [-1, 1]."""
 
-    starts: int = 4
+    starts: int = 3
     steps: int = 36
-    inner: int = 12                # conjugate gradients of a step
-    first_noise: float = 0.3
-    last_noise: float = 0.005
+    inner: int = 12  # conjugate gradients of a step
+    first_noise: float = 4.0
+    last_noise: float = 0.003
     damping: float = 0.1
-    batch: int = 16                # images in one program call
-    probes: int = 1024             # random directions that estimate the mean curvature
+    batch: int = 16  # images in one program call
+    probes: int = 1024  # random directions that estimate the mean curvature
 
 
 class Whitened(NamedTuple):
@@ -77,7 +77,14 @@ def render(generator: Generator, params: Params, space: Whitened, theta: Thetas)
 
 
 def whiten(
-    generator: Generator, params: Params, space: Space, key: Key, *, sigma: float, coding: Coding, settings: Settings
+    generator: Generator,
+    params: Params,
+    space: Space,
+    key: Key,
+    *,
+    sigma: float,
+    coding: Coding,
+    settings: Settings,
 ) -> Whitened:
     """Coordinates in which the prior is N(0, I), with the mean curvature from random probes of Jᵀ at prior samples."""
     rows = jnp.concatenate([space.content_axes * space.content_stds[:, None], space.code_axes * (sigma / 2)])
@@ -86,11 +93,16 @@ def whiten(
     bare = Whitened(origin, rows, jnp.zeros(d), jnp.eye(d))
     curvature = np.zeros((d, d))
     for i in range(math.ceil(settings.probes / settings.batch)):
-        pulled = np.asarray(_probe(generator, params, bare, rng.stream(key, "probe", i), settings.batch), np.float64)
+        pulled = np.asarray(
+            _probe(generator, params, bare, rng.stream(key, "probe", i), settings.batch), np.float64
+        )
         curvature += pulled.T @ pulled
-    values, vectors = np.linalg.eigh(curvature / (settings.batch * math.ceil(settings.probes / settings.batch)))
+    values, vectors = np.linalg.eigh(
+        curvature / (settings.batch * math.ceil(settings.probes / settings.batch))
+    )
     return bare._replace(
-        eigenvalues=jnp.asarray(np.maximum(values, 0), jnp.float32), eigenvectors=jnp.asarray(vectors, jnp.float32)
+        eigenvalues=jnp.asarray(np.maximum(values, 0), jnp.float32),
+        eigenvectors=jnp.asarray(vectors, jnp.float32),
     )
 
 
@@ -140,7 +152,11 @@ def step(
 
 
 def conjugate_gradients(
-    operator: Callable[[Thetas], Thetas], precondition: Callable[[Thetas], Thetas], right: Thetas, *, steps: int
+    operator: Callable[[Thetas], Thetas],
+    precondition: Callable[[Thetas], Thetas],
+    right: Thetas,
+    *,
+    steps: int,
 ) -> Thetas:
     """`steps` preconditioned conjugate gradients for operator(x) = right, row by row.
 
@@ -209,19 +225,29 @@ def refine_images(
     while waiting:
         pairs, waiting = waiting[: settings.batch], waiting[settings.batch :]
         starts, rows = np.array(pairs).T
-        theta, rms = _descend(generator, params, space, targets[rows], key, first_image + rows, starts, settings)
+        theta, rms = _descend(
+            generator, params, space, targets[rows], key, first_image + rows, starts, settings
+        )
         for i, row in enumerate(rows):
             record.add(row, theta[i], rms[i], targets.shape[1])
         needed = [(start, row) for start, row in waiting if not record.settled[row]]
         if progress:
             progress((len(pairs) + len(waiting) - len(needed)) * settings.steps)
         waiting = needed
-    return _estimate(space, record.theta, record.rms, bits=bits, last_noise=settings.last_noise), record.starts
+    return _estimate(
+        space, record.theta, record.rms, bits=bits, last_noise=settings.last_noise
+    ), record.starts
 
 
 def _descend(
-    generator: Generator, params: Params, space: Whitened, targets: np.ndarray, key: Key, numbers: np.ndarray,
-    starts: np.ndarray, settings: Settings,
+    generator: Generator,
+    params: Params,
+    space: Whitened,
+    targets: np.ndarray,
+    key: Key,
+    numbers: np.ndarray,
+    starts: np.ndarray,
+    settings: Settings,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Coordinates and residuals after all steps from one start of each image, filled up to the fixed batch."""
     fill = np.minimum(np.arange(settings.batch), len(targets) - 1)
@@ -243,20 +269,26 @@ def _starts(key: Key, numbers: Int[Array, " b"], starts: Int[Array, " b"], d: in
     return jax.vmap(draw)(numbers, starts)
 
 
-def _estimate(space: Whitened, theta: np.ndarray, rms: np.ndarray, *, bits: int, last_noise: float) -> Estimate:
+def _estimate(
+    space: Whitened, theta: np.ndarray, rms: np.ndarray, *, bits: int, last_noise: float
+) -> Estimate:
     """Soft bits: with posterior variance v of a coordinate, the log-likelihood ratio of its two levels is 2 theta / v.
 
     v comes from the mean curvature at the image's own residual, so it is a local, uncalibrated figure.
     """
     weight = 1 / np.maximum(rms, last_noise) ** 2
     vectors = np.asarray(space.eigenvectors)[-bits:]
-    variance = (vectors[None] ** 2 / (np.asarray(space.eigenvalues)[None, None] * weight[:, None, None] + 1)).sum(-1)
+    variance = (
+        vectors[None] ** 2 / (np.asarray(space.eigenvalues)[None, None] * weight[:, None, None] + 1)
+    ).sum(-1)
     code = theta[:, -bits:]
     finite: Bool[np.ndarray, " b"] = np.isfinite(rms)
     return Estimate(
         code=jnp.asarray(code > 0),
         logits=jnp.asarray(2 * code / variance, jnp.float32),
-        content=jnp.asarray(theta[:, :-bits] * np.linalg.norm(np.asarray(space.rows), axis=1)[None, :-bits], jnp.float32),
+        content=jnp.asarray(
+            theta[:, :-bits] * np.linalg.norm(np.asarray(space.rows), axis=1)[None, :-bits], jnp.float32
+        ),
         loss=jnp.asarray(rms, jnp.float32),
         status=jnp.asarray(np.where(finite, Status.OK, Status.NONFINITE), jnp.int32),
     )

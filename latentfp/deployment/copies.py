@@ -34,9 +34,16 @@ def generate(
     with progress("generating", count) as advance:
         for first in range(0, count, GROUP):
             some = paths[first : first + GROUP]
-            issued = issue(loaded.generator, loaded.params, opened.space, np.tile(known[user].code, (len(some), 1)),
-                           sigma=opened.manifest.sigma, coding=opened.manifest.coding,
-                           key=rng.stream(rng.root(seed), f"copy/{user}"), first=first)
+            issued = issue(
+                loaded.generator,
+                loaded.params,
+                opened.space,
+                np.tile(known[user].code, (len(some), 1)),
+                sigma=opened.manifest.sigma,
+                coding=opened.manifest.coding,
+                key=rng.stream(rng.root(seed), f"copy/{user}"),
+                first=first,
+            )
             for path, pixels in zip(some, issued.marked, strict=True):
                 write_image(path, pixels)
             advance(len(some))

@@ -23,12 +23,22 @@ def sample_basis(loaded: Pretrained, *, samples: int, seed: int) -> Basis:
         raise ValueError(f"{samples} samples are not a multiple of {BATCH}: round them")
     draw = jax.jit(loaded.generator.sample, static_argnums=2)
     keys = [rng.stream(rng.root(seed), "basis", i) for i in range(samples // size)]
-    return fit_basis(np.concatenate([draw(loaded.params, key, size) for key in track(keys, "sampling latents")]))
+    return fit_basis(
+        np.concatenate([draw(loaded.params, key, size) for key in track(keys, "sampling latents")])
+    )
 
 
 def fit(
-    out: str | os.PathLike[str], *, generator: str, sigma: float, shift: int, bits: int, coding: str,
-    min_distance: int | None, samples: int, seed: int,
+    out: str | os.PathLike[str],
+    *,
+    generator: str,
+    sigma: float,
+    shift: int,
+    bits: int,
+    coding: str,
+    min_distance: int | None,
+    samples: int,
+    seed: int,
 ) -> Deployment:
     """Write a deployment for the generator of this name or folder; `min_distance` None: a quarter of `bits`."""
     if os.path.lexists(out):

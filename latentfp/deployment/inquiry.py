@@ -35,13 +35,24 @@ def choose_distance(name: str, vgg: Path | None) -> Distance:
 
 
 def make_estimator(
-    deployment: Deployment, loaded: Pretrained, *, method: str, starts: int | None, steps: int | None,
-    distance: Distance, seed: int, advance: Progress | None = None,
+    deployment: Deployment,
+    loaded: Pretrained,
+    *,
+    method: str,
+    starts: int | None,
+    steps: int | None,
+    distance: Distance,
+    seed: int,
+    advance: Progress | None = None,
 ) -> tuple[Estimator, int]:
     """The estimator of this name ("refine" or "reference"), and how much progress each image makes."""
     given = {name: value for name, value in dict(starts=starts, steps=steps).items() if value is not None}
-    options = dict(sigma=deployment.manifest.sigma, coding=deployment.manifest.coding, progress=advance,
-                   key=rng.stream(rng.root(seed), "attribute"))
+    options = dict(
+        sigma=deployment.manifest.sigma,
+        coding=deployment.manifest.coding,
+        progress=advance,
+        key=rng.stream(rng.root(seed), "attribute"),
+    )
     if method == "reference":
         settings = reference.STYLEGAN2._replace(**given)
         build = partial(by_reference, settings=settings, distance=distance)
@@ -52,8 +63,17 @@ def make_estimator(
 
 
 def attribute(
-    folder: str | os.PathLike[str], images: Sequence[Path], *, method: str, starts: int | None, steps: int | None,
-    distance: str, vgg: Path | None, alpha: float, resize: bool, seed: int,
+    folder: str | os.PathLike[str],
+    images: Sequence[Path],
+    *,
+    method: str,
+    starts: int | None,
+    steps: int | None,
+    distance: str,
+    vgg: Path | None,
+    alpha: float,
+    resize: bool,
+    seed: int,
 ) -> Iterator[Finding]:
     """A finding for every image below `images`."""
     opened = open_deployment(folder)
@@ -61,10 +81,22 @@ def attribute(
     paths = find_images(images)
     counter: list[Progress] = []
     estimate, work = make_estimator(
-        opened, loaded, method=method, starts=starts, steps=steps, seed=seed,
-        distance=choose_distance(distance, vgg), advance=lambda n: counter[0](n),
+        opened,
+        loaded,
+        method=method,
+        starts=starts,
+        steps=steps,
+        seed=seed,
+        distance=choose_distance(distance, vgg),
+        advance=lambda n: counter[0](n),
     )
     with progress("attributing", work * len(paths)) as advance:
         counter.append(advance)
-        yield from investigate(paths, opened.registry, estimate, size=loaded.generator.image_shape[:2],
-                               alpha=alpha, resize=resize)
+        yield from investigate(
+            paths,
+            opened.registry,
+            estimate,
+            size=loaded.generator.image_shape[:2],
+            alpha=alpha,
+            resize=resize,
+        )

@@ -70,6 +70,16 @@ def _findings(estimates: Estimate, names: list[str], book: np.ndarray, alpha: fl
     statuses = [Status(int(status)).name.lower() for status in np.asarray(estimates.status)]
     logits = np.asarray(estimates.logits)
     return [
-        Finding("", v.verdict, None if v.user is None else names[v.user], v.matched_bits, v.bits, v.p_value, status, 0.0, row)
+        Finding(
+            "",
+            v.verdict,
+            None if v.user is None else names[v.user],
+            v.matched_bits,
+            v.bits,
+            v.p_value,
+            status,
+            0.0,
+            row,
+        )
         for v, status, row in zip(judge(estimates, book, alpha=alpha), statuses, logits, strict=True)
     ]

@@ -45,7 +45,9 @@ def issue(
     n = len(codes)
     rows = np.minimum(np.arange(-(-n // BATCH) * BATCH), n - 1).reshape(-1, BATCH)
     parts = [
-        _issue(generator, params, space, jnp.asarray(codes[part]), sigma, coding, key, jnp.asarray(first + part))
+        _issue(
+            generator, params, space, jnp.asarray(codes[part]), sigma, coding, key, jnp.asarray(first + part)
+        )
         for part in rows
     ]
     plain, marked = (np.concatenate([np.asarray(part[i]) for part in parts])[:n] for i in range(2))

@@ -32,8 +32,17 @@ def by_reference(
 ) -> Estimator:
     """The paper's search. `progress` hears updates of images × starts: starts · steps of every image."""
     search = partial(
-        reference.attribute_images, pretrained.generator, pretrained.params, space,
-        key=key, sigma=sigma, coding=coding, distance=distance, settings=settings, pairs_per_chunk=32, progress=progress,
+        reference.attribute_images,
+        pretrained.generator,
+        pretrained.params,
+        space,
+        key=key,
+        sigma=sigma,
+        coding=coding,
+        distance=distance,
+        settings=settings,
+        pairs_per_chunk=32,
+        progress=progress,
     )
     return lambda images, first: search(images, first_image=first).estimate
 
@@ -54,7 +63,13 @@ def by_refinement(
         generator, params, space, rng.stream(key, "whiten"), sigma=sigma, coding=coding, settings=settings
     )
     search = partial(
-        refine.refine_images, generator, params, whitened,
-        bits=space.code_axes.shape[0], key=key, settings=settings, progress=progress,
+        refine.refine_images,
+        generator,
+        params,
+        whitened,
+        bits=space.code_axes.shape[0],
+        key=key,
+        settings=settings,
+        progress=progress,
     )
     return lambda images, first: search(images, first_image=first)[0]

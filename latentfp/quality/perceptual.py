@@ -3,8 +3,8 @@
     d(a, b) = Σ_l mean over places of  Σ_c w_lc (f_lc(a) / |f_l(a)| - f_lc(b) / |f_l(b)|)²
 
 f_l: activations after the last ReLU of each of the five stages of VGG16, [h_l w_l c_l]; |f_l|: their norm
-over the channels at a place, plus 1e-10; w_l: published non-negative weights. Source: Zhang et al., CVPR
-2018.
+over the channels at a place, plus 1e-10; w_l: published non-negative weights. Source: Zhang et al. 2018,
+*The Unreasonable Effectiveness of Deep Features as a Perceptual Metric*.
 
 The weights w_l ship with the package (1472 numbers, BSD 2-clause, see lpips_vgg_linear.LICENSE). Those of
 VGG16 are too large to ship: the user names a file with torchvision's tensors.

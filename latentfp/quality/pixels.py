@@ -1,11 +1,12 @@
 """Distances and similarities of two images, computed from pixels alone.
 
-    mse         mean of (a - b)² psnr        10 log10(2² / mse) dB: the range [-1, 1] is 2 wide ssim
-    Wang et al. 2004: means, variances and covariance under a Gaussian window of 11 pixels, sigma 1.5,
-                K = (0.01, 0.03), wherever the window lies inside the image; mean over places and channels
+    mse         mean of (a - b)²
+    psnr        10 log10(2² / mse) dB: the range [-1, 1] is 2 wide
+    ssim        Wang et al. 2004: means, variances and covariance under a Gaussian window of 11 pixels,
+                sigma 1.5, K = (0.01, 0.03), wherever the window lies inside the image; mean over places
+                and channels
     multiscale  mean over a pyramid of the mean squared difference; a level is the 2×2 average of the one
-    below,
-                and the last is the smallest that can be made with at least 4 pixels a side
+                below, and the last is the smallest that can be made with at least 4 pixels a side
 
 `multiscale` is the distance of an attribution that needs no network: coarse levels give a search its way,
 fine ones its precision. Images are in [-1, 1] nominally; all four accept values outside and are
