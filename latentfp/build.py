@@ -48,12 +48,12 @@ def train(
 
 
 def study(*, config: Fields, workdir: Path, seed: int, study: Fields) -> Callable[[], object]:
-    """The accuracy study."""
-    del config
-    from latentfp.studies import accuracy
+    """The study that `config["run"]` names."""
+    from latentfp.studies import accuracy, fidelity, speed
 
-    check_fields(accuracy.run, study, section="config.study", given={"seed", "workdir"})
-    return partial(accuracy.run, **study, seed=seed, workdir=workdir)
+    measure = {"study": accuracy.run, "fidelity": fidelity.run, "speed": speed.run}[config["run"]]
+    check_fields(measure, study, section="config.study", given={"seed", "workdir"})
+    return partial(measure, **study, seed=seed, workdir=workdir)
 
 
 def make_objective(*, name: str | None = None, **fields: Any) -> "Objective":
@@ -107,4 +107,9 @@ def _stylegan2_gan() -> Callable[..., "Objective"]:
 
 
 OBJECTIVES: dict[str, Callable[[], Callable[..., "Objective"]]] = {"stylegan2_gan": _stylegan2_gan}
-RUNS: dict[str, Callable[..., Callable[[], object]]] = {"study": study, "train": train}
+RUNS: dict[str, Callable[..., Callable[[], object]]] = {
+    "fidelity": study,
+    "speed": study,
+    "study": study,
+    "train": train,
+}

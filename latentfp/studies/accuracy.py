@@ -84,28 +84,40 @@ def run(
     loaded = pretrained.load(generator)
     setting = Setting(loaded, sample_basis(loaded, samples=samples, seed=seed), bits, Coding(coding), seed)
     workdir.mkdir(parents=True, exist_ok=True)
-    journal = workdir / "cells.jsonl"
-    done = (
-        {tuple(row["cell"]): row for row in map(json.loads, journal.read_text().splitlines())}
-        if journal.exists()
-        else {}
-    )
-    for cell in (Cell(**fields) for fields in cells):
-        if tuple(cell) not in done:
-            done[tuple(cell)] = row = {"cell": list(cell), **measure(setting, cell)}
-            with journal.open("a") as file:
-                file.write(json.dumps(row) + "\n")
-    rows = [{**_labels(Cell(**fields)), **_numbers(done[tuple(Cell(**fields))])} for fields in cells]
-    result = {"name": name, "title": title, "command": command, "hardware": hardware, "cells": rows}
-    return write_study(workdir, {**result, "seconds": sum(done[tuple(Cell(**c))]["seconds"] for c in cells)})
+    chosen = [Cell(**fields) for fields in cells]
+    journal = Journal(workdir / "cells.jsonl")
+    for cell in chosen:
+        if journal.get(cell) is None:
+            journal.add(cell, measure(setting, cell))
+    numbers = [journal.get(cell) or {} for cell in chosen]
+    rows = [_labels(cell) | row for cell, row in zip(chosen, numbers, strict=True)]
+    seconds = sum({cell[2:]: row["seconds"] for cell, row in zip(chosen, numbers, strict=True)}.values())
+    result = {"name": name, "title": title, "command": command, "hardware": hardware}
+    return write_study(workdir, {**result, "seconds": seconds, "cells": rows})
+
+
+class Journal:
+    """What was measured, one line a setting; cells that differ only in their labels share a line."""
+
+    def __init__(self, path: Path):
+        self._path, self._rows = path, {}
+        for line in path.read_text().splitlines() if path.exists() else []:
+            row = json.loads(line)
+            self._rows[tuple(row["setting"])] = row["numbers"]
+
+    def get(self, cell: Cell) -> dict[str, Any] | None:
+        """The numbers of a cell, if it was measured."""
+        return self._rows.get(cell[2:])
+
+    def add(self, cell: Cell, numbers: dict[str, Any]) -> None:
+        """Keep the numbers of a cell."""
+        self._rows[cell[2:]] = numbers
+        with self._path.open("a") as file:
+            file.write(json.dumps({"setting": cell[2:], "numbers": numbers}) + "\n")
 
 
 def _labels(cell: Cell) -> dict[str, Any]:
     return {key: getattr(cell, key) for key in ("group", "value", "images", "starts", "steps")}
-
-
-def _numbers(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if key not in ("cell", "seconds")}
 
 
 def measure(setting: Setting, cell: Cell) -> dict[str, Any]:

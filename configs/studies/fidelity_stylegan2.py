@@ -1,0 +1,24 @@
+"""Fidelity of the embedded StyleGAN2 to the avatars.
+
+Run: python -m latentfp.main --config=configs/studies/fidelity_stylegan2.py --workdir=runs/fidelity
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config() -> ConfigDict:
+    """5000 samples against 5000 training images."""
+    config = base.get_config()
+    config.run = "fidelity"
+    config.study = ConfigDict(
+        {
+            "generator": "avatars",
+            "dataset": "avatars/toon_head",
+            "split": "train",
+            "data_dir": None,
+            "images": 5000,
+        }
+    )
+    return config
