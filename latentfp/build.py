@@ -47,11 +47,21 @@ def train(
     return partial(loop.train, trained, batches, workdir=workdir, seed=seed, mesh=devices, **durations)
 
 
-def study(*, config: Fields, workdir: Path, seed: int, study: Fields) -> Callable[[], object]:
-    """The study that `config["run"]` names."""
-    from latentfp.studies import accuracy, fidelity, speed
+def accuracy(*, config: Fields, workdir: Path, seed: int, study: Fields) -> Callable[[], object]:
+    """The accuracy study, with its table and plots."""
+    del config
+    from latentfp.report.study import write_study
+    from latentfp.studies import accuracy
 
-    measure = {"study": accuracy.run, "fidelity": fidelity.run, "speed": speed.run}[config["run"]]
+    check_fields(accuracy.run, study, section="config.study", given={"seed", "workdir"})
+    return lambda: write_study(workdir, accuracy.run(**study, seed=seed, workdir=workdir))
+
+
+def measurement(*, config: Fields, workdir: Path, seed: int, study: Fields) -> Callable[[], object]:
+    """The measurement that `config["run"]` names."""
+    from latentfp.studies import fidelity, speed
+
+    measure = {"fidelity": fidelity.run, "speed": speed.run}[config["run"]]
     check_fields(measure, study, section="config.study", given={"seed", "workdir"})
     return partial(measure, **study, seed=seed, workdir=workdir)
 
@@ -108,8 +118,8 @@ def _stylegan2_gan() -> Callable[..., "Objective"]:
 
 OBJECTIVES: dict[str, Callable[[], Callable[..., "Objective"]]] = {"stylegan2_gan": _stylegan2_gan}
 RUNS: dict[str, Callable[..., Callable[[], object]]] = {
-    "fidelity": study,
-    "speed": study,
-    "study": study,
+    "accuracy": accuracy,
+    "fidelity": measurement,
+    "speed": measurement,
     "train": train,
 }

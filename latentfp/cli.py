@@ -209,12 +209,12 @@ def demo(
 
     Example: latentfp demo --out demo --users 6 --images 3
     """
+    from latentfp.report.page import write_page
     from latentfp.studies import demo as study
+    from latentfp.studies.demo_record import summary
 
-    summary = study.run(
-        out, users=user_count, images=image_count, generator=generator, sigma=sigma, seed=seed
-    )
-    typer.echo(summary)
+    record = study.run(out, users=user_count, images=image_count, generator=generator, sigma=sigma, seed=seed)
+    typer.echo(f"{summary(record)}\npage: {write_page(out)}")
 
 
 def describe(finding) -> str:

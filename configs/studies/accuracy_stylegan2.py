@@ -36,7 +36,7 @@ def get_config(budget: str = "refine") -> ConfigDict:
         cells += [cell("shift", str(s), shift=s) for s in (0, 224, 448)]
         cells += [cell("attack", a, attack=a) for a in ATTACKS]
     config = base.get_config()
-    config.run = "study"
+    config.run = "accuracy"
     config.study = ConfigDict(
         {
             "name": f"accuracy_stylegan2_{budget}",

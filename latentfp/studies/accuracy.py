@@ -1,8 +1,9 @@
 """Accuracy of attribution, one thing varied at a time, on images that were read back from PNG files.
 
-A cell draws a fresh code for each image, writes it into a true sample of the prior, saves the image, reads it, attacks
-it, saves and reads it again, and estimates the code. *All-bits accuracy*, the paper's measure, is the share of images with
-every bit right; *bit accuracy* the mean share of right bits. Finished cells lie in `cells.jsonl` and are not run again.
+A cell draws a fresh code for each image, writes it into a true sample of the prior, saves the image, reads it,
+attacks it, saves and reads it again, and estimates the code. *All-bits accuracy*, the paper's measure, is the
+share of images with every bit right; *bit accuracy* the mean share of right bits. Finished cells lie in
+`cells.jsonl` and are not run again.
 """
 
 import json
@@ -34,9 +35,8 @@ from latentfp.pixels import to_float
 from latentfp.quality import pixels
 from latentfp.quality.distribution import frechet_distance
 from latentfp.quality.features import random_features
-from latentfp.report.intervals import binomial_interval
-from latentfp.report.study import write_study
 from latentfp.runtime.progress import progress
+from latentfp.studies.intervals import binomial_interval
 
 Rows = UInt8[np.ndarray, "n h w 3"]
 
@@ -79,8 +79,8 @@ def run(
     seed: int,
     cells: Sequence[dict[str, Any]],
     workdir: Path,
-) -> Path:
-    """Measure all cells that `workdir` does not hold yet, and write NAME.md with its plots there; returns its path."""
+) -> dict[str, Any]:
+    """Measure all cells that `workdir` does not hold yet; the result is what report/study.py shows."""
     loaded = pretrained.load(generator)
     setting = Setting(loaded, sample_basis(loaded, samples=samples, seed=seed), bits, Coding(coding), seed)
     workdir.mkdir(parents=True, exist_ok=True)
@@ -93,7 +93,7 @@ def run(
     rows = [_labels(cell) | row for cell, row in zip(chosen, numbers, strict=True)]
     seconds = sum({cell[2:]: row["seconds"] for cell, row in zip(chosen, numbers, strict=True)}.values())
     result = {"name": name, "title": title, "command": command, "hardware": hardware}
-    return write_study(workdir, {**result, "seconds": seconds, "cells": rows})
+    return {**result, "seconds": seconds, "cells": rows}
 
 
 class Journal:

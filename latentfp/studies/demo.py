@@ -1,8 +1,9 @@
 """The demonstration: the whole method on real files, from fitting to verdicts, with a page to look at.
 
-In the folder: `deployment/`, `images/USER/` (with codes), `plain/USER/` (the same latents without), `attacked/ATTACK/USER/`,
-`negatives/SOURCE/` (the same generator without a code, and drawings of another style), report.json and report.html.
-Clean images are all attributed; under each attack the first image of every user is.
+In the folder: `deployment/`, `images/USER/` (with codes), `plain/USER/` (the same latents without),
+`attacked/ATTACK/USER/`, `negatives/SOURCE/` (the same generator without a code, and drawings of another
+style), and report.json, of which report/page.py makes the page. Clean images are all attributed; under each
+attack the first image of every user is.
 """
 
 import json
@@ -10,6 +11,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +27,6 @@ from latentfp.deployment.investigate import Finding, investigate
 from latentfp.deployment.issue import issue
 from latentfp.deployment.registry import User
 from latentfp.generators.pretrained import Pretrained
-from latentfp.report.page import write_page
 from latentfp.runtime.progress import progress, track
 from latentfp.studies import demo_record
 from latentfp.studies.demo_record import Sample
@@ -35,8 +36,8 @@ OTHER_STYLE = "adventurer"
 SUITE = "nie2023"
 
 
-def run(out: Path, *, users: int, images: int, generator: str, sigma: float, seed: int) -> str:
-    """Make the folder and return a summary in words. ValueError where it exists."""
+def run(out: Path, *, users: int, images: int, generator: str, sigma: float, seed: int) -> dict[str, Any]:
+    """Make the folder and return the record in its report.json. ValueError where it exists."""
     if os.path.lexists(out):
         raise ValueError(f"{out} exists and nothing is overwritten: choose another folder with --out")
     clock = Clock()
@@ -64,7 +65,7 @@ def run(out: Path, *, users: int, images: int, generator: str, sigma: float, see
     facts = {"images": images, "seed": seed, "size": loaded.generator.image_shape[0]}
     report = demo_record.make(out, deployment, added, samples, findings, seconds=clock.seconds, **facts)
     (out / "report.json").write_text(json.dumps(report, indent=1))
-    return demo_record.summary(report, write_page(out))
+    return report
 
 
 def name_of(i: int) -> str:
@@ -118,7 +119,7 @@ def write_copies(
 def write_negatives(
     out: Path, deployment: Deployment, loaded: Pretrained, *, images: int, seed: int
 ) -> Iterator[Sample]:
-    """Images that nobody's copy made: the same generator without a code, and another style if it can be drawn."""
+    """Images that nobody's copy made: unmarked ones, and another style where it can be drawn."""
     size = loaded.generator.image_shape[0]
     nobody = np.zeros((images, deployment.manifest.bits), bool)
     unmarked = issue(

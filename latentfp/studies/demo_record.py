@@ -1,4 +1,4 @@
-"""The record of a demonstration, report.json: what was set, what was found for each file, and the counts over files."""
+"""The record of a demonstration, report.json: what was set, what was found for each file, and the counts."""
 
 import os
 import platform
@@ -20,7 +20,7 @@ from latentfp.deployment.investigate import Finding
 from latentfp.deployment.registry import User
 from latentfp.pixels import to_float
 from latentfp.quality.pixels import psnr
-from latentfp.report.intervals import binomial_interval
+from latentfp.studies.intervals import binomial_interval
 
 
 class Sample(NamedTuple):
@@ -145,11 +145,11 @@ def negatives(files: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
-def summary(report: dict[str, Any], page: Path) -> str:
+def summary(report: dict[str, Any]) -> str:
     """The outcome in a few lines."""
     lines = [f"{'attack':<12} files named  bits"]
     for row in report["accuracy"]:
         lines.append(f"{row['attack']:<12} {row['files']:>5} {row['correct']:>5}  {row['bit_accuracy']:.3f}")
     for row in report["negatives"]:
         lines.append(f"{row['source']}: {row['accused']} of {row['files']} accused")
-    return "\n".join([*lines, f"page: {page}"])
+    return "\n".join(lines)

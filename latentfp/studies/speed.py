@@ -37,7 +37,7 @@ def run(
     seed: int,
     workdir: Path,
 ) -> dict[str, Any]:
-    """Measure and write speed.json: architectures by name, the search of `generator` at batches of `pairs`."""
+    """Measure and write speed.json: architectures by name, the search of `generator` by batch of pairs."""
     rows = {name: synthesis(fields, batch, seed) for name, fields in architectures.items()}
     loaded = pretrained.load(generator)
     search = {str(n): update_of(loaded, n, seed) for n in pairs}
