@@ -59,7 +59,7 @@ def fit(
     generator: Annotated[
         str, typer.Option(help="A generator of the package, or a folder with generator.json.")
     ] = "avatars",
-    sigma: Annotated[float, typer.Option(help="Strength of the mark, in the latent's units.")] = 1.0,
+    sigma: Annotated[float, typer.Option(help="Strength of the mark, in the latent's units.")] = 2.0,
     shift: Annotated[int, typer.Option(help="First principal axis that carries the code.")] = 448,
     bits: Annotated[int, typer.Option(help="Length of a code.")] = 64,
     coding: Coding = Coding.ANTIPODAL,
@@ -71,7 +71,7 @@ def fit(
 ) -> None:
     """Fit a fingerprint space to a generator and start a registry of users.
 
-    Example: latentfp fit --out deployment --sigma 1
+    Example: latentfp fit --out deployment --sigma 2
     """
     from latentfp.deployment import fitting
 
@@ -202,7 +202,7 @@ def demo(
     generator: Annotated[
         str, typer.Option(help="A generator of the package, or a folder with generator.json.")
     ] = "avatars",
-    sigma: Annotated[float, typer.Option(help="Strength of the mark, in the latent's units.")] = 1.0,
+    sigma: Annotated[float, typer.Option(help="Strength of the mark, in the latent's units.")] = 2.0,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
 ) -> None:
     """All of it: fit, register, generate, damage, attribute; writes report.html and report.json.
