@@ -1,8 +1,8 @@
 """The embedded generator: StyleGAN2 on cartoon faces.
 
 Run: python -m latentfp.main --config=configs/stylegan2_avatars.py:32 --workdir=runs/stylegan2_avatars
-Made latentfp/generators/weights/avatars (see its README.md): 5842 steps, 72 minutes on 2 CPU cores. The argument 64
-is the same at 64x64, for a GPU or a night; it has not been run to its end.
+Made latentfp/generators/weights/avatars (see its README.md): 5842 steps, 72 minutes on 2 CPU cores. The
+argument 64 is the same at 64x64, for a GPU or a night; it has not been run to its end.
 """
 
 from ml_collections import ConfigDict

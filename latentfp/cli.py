@@ -5,9 +5,12 @@ import secrets
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from latentfp.deployment.investigate import Finding
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -170,7 +173,8 @@ def attribute(
     """Name the user whose copy made each image, or none.
 
     p_value: the chance that any of the N registered codes matches at least m of k fair bits,
-    1 - (1 - P[Bin(k, 1/2) >= m])^N. Exit code: 0 when every file was read, 1 when some was not, 2 for wrong usage.
+    1 - (1 - P[Bin(k, 1/2) >= m])^N. Exit code: 0 when every file was read, 1 when some was not, 2 for wrong
+    usage.
 
     Example: latentfp attribute --deployment deployment --json images/*.png
     """
@@ -217,7 +221,7 @@ def demo(
     typer.echo(f"{summary(record)}\npage: {write_page(out)}")
 
 
-def describe(finding) -> str:
+def describe(finding: "Finding") -> str:
     """A finding in words."""
     if finding.verdict == "unreadable":
         return finding.status

@@ -18,7 +18,7 @@ def root(seed: int) -> Key:
 
 
 def stream(key: Key, name: str, *index: int | Count) -> Key:
-    """The key of the draw called `name`, at `index` (for instance a step and an example; each below 2**31)."""
+    """The key of the draw called `name`, at `index` (for instance a step and an example, below 2**31)."""
     for word in (zlib.crc32(name.encode()) & 0x7FFFFFFF, *index):
         key = jax.random.fold_in(key, word)
     return key

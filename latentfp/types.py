@@ -3,7 +3,7 @@
     b  batch     h w  image height and width     d  latent dimensions     k  code length (bits)
     r  content dimensions (d - k)     s  starts of a search     n  number of samples
 
-Images are sRGB in [-1, 1], channels last, and never min-max normalised; uint8 exists only at the file boundary.
+Images are sRGB in [-1, 1], channels last, and never min-max normalised; uint8 exists only at files.
 The paper's "key" is a *code* here: a *key* is a JAX random key.
 """
 

@@ -1,6 +1,6 @@
-"""Accuracy on the embedded StyleGAN2, around the paper's setting (sigma 1, shift 448, 64 bits, codes in {0, 1}).
+"""Accuracy on the embedded StyleGAN2 around the paper's setting: sigma 1, shift 448, 64 bits in {0, 1}.
 
-Run: python -m latentfp.main --config=configs/studies/accuracy_stylegan2.py:METHOD --workdir=docs/results/METHOD
+Run: python -m latentfp.main --config=configs/studies/accuracy_stylegan2.py:METHOD --workdir=DIR
 METHOD: paper      the full search, 20 starts x 2000 steps, 5 clean images
         reference  the same search with 1 start x 500 steps that anneal as far, 20 images a cell
         refine     damped Gauss-Newton, 3 starts x 36 steps, 20 images a cell
@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from configs import base
 
+COMMAND = "python -m latentfp.main --config=configs/studies/accuracy_stylegan2.py"
 BUDGETS = {
     "paper": ("reference", 20, 2000, 5),
     "reference": ("reference", 1, 500, 20),
@@ -41,7 +42,7 @@ def get_config(budget: str = "refine") -> ConfigDict:
         {
             "name": f"accuracy_stylegan2_{budget}",
             "title": f"Accuracy on the embedded StyleGAN2: {method}, {starts} starts x {steps} steps",
-            "command": f"python -m latentfp.main --config=configs/studies/accuracy_stylegan2.py:{budget} --workdir=DIR",
+            "command": f"{COMMAND}:{budget} --workdir=DIR",
             "hardware": "2 CPU cores (AMD EPYC, AVX2), no accelerator",
             "generator": "avatars",
             "samples": 10_000,

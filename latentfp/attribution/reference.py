@@ -148,8 +148,7 @@ def advance(
 ) -> State:
     """Updates first … end - 1, compiled once for each shape of `targets` and `state`; `state` is used up.
 
-    One loop on an accelerator. On a CPU one call an update: XLA's CPU backend runs the convolutions inside a loop
-    about three times slower, and a call costs nothing beside an update.
+    One loop on an accelerator; on a CPU one call each, as XLA runs a loop's convolutions three times slower.
     """
     if jax.default_backend() == "cpu":
         for t in range(first, end):
@@ -212,8 +211,7 @@ def attribute_images(
     weights by `jax.tree_util.Partial`, which makes them arguments of the compiled program. memory,
     pairs_per_chunk: a chunk holds as many pairs of image and start as fit `memory` bytes, or the number
     given. place, multiple: puts the arrays [rows ...] of a chunk onto devices, after filling up rows to a
-    `multiple`. progress: hears after each segment how many updates of pairs it was, of b · starts · steps in
-    all.
+    `multiple`. progress: hears how many updates of pairs each segment was, of b · starts · steps in all.
     """
     _check(generator, space, images, settings)
     shared = distance if isinstance(distance, Partial) else Partial(distance)

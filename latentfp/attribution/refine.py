@@ -1,16 +1,16 @@
-"""Attribution by damped Gauss–Newton steps in whitened coordinates: the same question as the reference, few steps.
+"""Attribution by damped Gauss–Newton steps in whitened coordinates: the question of the reference, few steps.
 
-    theta = (alpha / s, 2 level') ~ N(0, I),    level' = level - (1/2 - offset),    w = origin + theta A
-    minimise |x - clip(g(w), -1, 1)|² / noise² + |theta|²
+    minimise |x - clip(g(w), -1, 1)|² / noise² + |theta|²,    w = origin + theta A        see whitening.py
 
-A code bit is the sign of its coordinate. A file's pixels were limited to [-1, 1], so the render is too. The scale `noise`
-starts large, where the prior smooths the problem, and falls geometrically to that of 8-bit rounding, but never
-below the residual itself: an attacked image is not explained better than its damage allows.
+A code bit is the sign of its coordinate. A file's pixels were limited to [-1, 1], so the render is too. The
+scale `noise` starts large, where the prior smooths the problem, and falls geometrically to that of 8-bit
+rounding, but never below the residual itself: an attacked image is not explained better than its damage
+allows.
 
 A step solves (JᵀJ/noise² + I + damping · M) d = -gradient by a few conjugate gradients with preconditioner
-M = E[JᵀJ]/noise² + I, the mean curvature over the prior, whose eigenvectors are computed once for a fingerprint
-space. Every image has its own damping, and steps that raise the objective are not taken. Starts are the mean and
-samples of the prior; an image needs no further start once its residual is that of rounding or two starts agree.
+M = E[JᵀJ]/noise² + I, the mean curvature over the prior. Every image has its own damping, and steps that
+raise the objective are not taken. Starts are the mean and samples of the prior; an image needs no further
+start once its residual is that of rounding or two starts agree.
 Source: METHOD.md §4; Nocedal and Wright, Numerical Optimization (2006), chapters 7 and 10.
 """
 
@@ -26,12 +26,10 @@ from jaxtyping import Array, Bool, Float, Int
 
 from latentfp import rng
 from latentfp.attribution.estimate import Estimate, Status
-from latentfp.fingerprint.basis import Space
-from latentfp.fingerprint.embed import Coding
+from latentfp.attribution.whitening import Thetas, Whitened, render
 from latentfp.generators.generator import Generator
 from latentfp.types import Images, Key, Params
 
-Thetas = Float[Array, "b d"]
 PerImage = Float[Array, " b"]
 Progress = Callable[[int], object]
 
@@ -53,64 +51,12 @@ class Settings(NamedTuple):
     probes: int = 1024  # random directions that estimate the mean curvature
 
 
-class Whitened(NamedTuple):
-    """The coordinates of a fingerprint space, and the mean curvature E[JᵀJ] = Q diag(eigenvalues) Qᵀ in them."""
-
-    origin: Float[Array, " d"]
-    rows: Float[Array, "d d"]
-    eigenvalues: Float[Array, " d"]
-    eigenvectors: Float[Array, "d d"]
-
-
 class State(NamedTuple):
     """Of every image: coordinates, damping, and the root mean square of the residual."""
 
     theta: Thetas
     damping: PerImage
     rms: PerImage
-
-
-def render(generator: Generator, params: Params, space: Whitened, theta: Thetas) -> Float[Array, "b p"]:
-    """The limited images of coordinates, flattened."""
-    images = generator.synthesize(params, space.origin + theta @ space.rows)
-    return jnp.clip(images, -1, 1).reshape(theta.shape[0], -1)
-
-
-def whiten(
-    generator: Generator,
-    params: Params,
-    space: Space,
-    key: Key,
-    *,
-    sigma: float,
-    coding: Coding,
-    settings: Settings,
-) -> Whitened:
-    """Coordinates in which the prior is N(0, I), with the mean curvature from random probes of Jᵀ at prior samples."""
-    rows = jnp.concatenate([space.content_axes * space.content_stds[:, None], space.code_axes * (sigma / 2)])
-    origin = space.mean + sigma * (0.5 - coding.offset) * jnp.sum(space.code_axes, axis=0)
-    d = rows.shape[0]
-    bare = Whitened(origin, rows, jnp.zeros(d), jnp.eye(d))
-    curvature = np.zeros((d, d))
-    for i in range(math.ceil(settings.probes / settings.batch)):
-        pulled = np.asarray(
-            _probe(generator, params, bare, rng.stream(key, "probe", i), settings.batch), np.float64
-        )
-        curvature += pulled.T @ pulled
-    values, vectors = np.linalg.eigh(
-        curvature / (settings.batch * math.ceil(settings.probes / settings.batch))
-    )
-    return bare._replace(
-        eigenvalues=jnp.asarray(np.maximum(values, 0), jnp.float32),
-        eigenvectors=jnp.asarray(vectors, jnp.float32),
-    )
-
-
-@partial(jax.jit, static_argnames=("generator", "n"))
-def _probe(generator: Generator, params: Params, space: Whitened, key: Key, n: int) -> Thetas:
-    theta = jax.random.normal(rng.stream(key, "theta"), (n, space.rows.shape[0]))
-    images, pull = jax.vjp(partial(render, generator, params, space), theta)
-    return pull(jax.random.rademacher(rng.stream(key, "sign"), images.shape, images.dtype))[0]
 
 
 @partial(jax.jit, static_argnames=("generator", "inner"), donate_argnames="state")
@@ -190,7 +136,7 @@ class Record:
         self.settled, self.bits = np.zeros(images, bool), bits
 
     def add(self, row: int, theta: np.ndarray, rms: float, pixels: int) -> None:
-        """A start's end. An image is settled at the residual of rounding, or when a second start finds its code again.
+        """A start's end. It settles an image at the residual of rounding, or when it finds the code again.
 
         Starts are compared by pixels · log rms² + |theta|²: the objective with the noise scale profiled out.
         """
@@ -216,8 +162,8 @@ def refine_images(
 ) -> tuple[Estimate, np.ndarray]:
     """The best start of every image [b h w 3], and how many starts each took.
 
-    Start s of image i follows from `key`, `first_image` + i and s. `progress` hears steps of images that were done or
-    found needless, of b · starts · steps in all.
+    Start s of image i follows from `key`, `first_image` + i and s. `progress` hears steps of images that
+    were done or found needless, of b · starts · steps in all.
     """
     targets = np.asarray(images, np.float32).reshape(len(images), -1)
     record = Record(len(targets), space.origin.shape[0], bits)
@@ -249,7 +195,7 @@ def _descend(
     starts: np.ndarray,
     settings: Settings,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates and residuals after all steps from one start of each image, filled up to the fixed batch."""
+    """Coordinates and residuals after all steps from one start of each image, filled up to a batch."""
     fill = np.minimum(np.arange(settings.batch), len(targets) - 1)
     theta = _starts(key, jnp.asarray(numbers[fill]), jnp.asarray(starts[fill]), space.origin.shape[0])
     some = jnp.asarray(targets[fill])
@@ -272,7 +218,7 @@ def _starts(key: Key, numbers: Int[Array, " b"], starts: Int[Array, " b"], d: in
 def _estimate(
     space: Whitened, theta: np.ndarray, rms: np.ndarray, *, bits: int, last_noise: float
 ) -> Estimate:
-    """Soft bits: with posterior variance v of a coordinate, the log-likelihood ratio of its two levels is 2 theta / v.
+    """Soft bits: 2 theta / v, the log-likelihood ratio of the two levels at a posterior variance v.
 
     v comes from the mean curvature at the image's own residual, so it is a local, uncalibrated figure.
     """

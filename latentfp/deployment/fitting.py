@@ -40,7 +40,7 @@ def fit(
     samples: int,
     seed: int,
 ) -> Deployment:
-    """Write a deployment for the generator of this name or folder; `min_distance` None: a quarter of `bits`."""
+    """Write a deployment for the generator of this name or folder; no `min_distance`: a quarter of `bits`."""
     if os.path.lexists(out):
         raise ValueError(f"{out} exists and a deployment overwrites nothing: choose another folder")
     loaded = pretrained.load(generator)

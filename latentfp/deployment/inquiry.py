@@ -46,20 +46,22 @@ def make_estimator(
     advance: Progress | None = None,
 ) -> tuple[Estimator, int]:
     """The estimator of this name ("refine" or "reference"), and how much progress each image makes."""
-    given = {name: value for name, value in dict(starts=starts, steps=steps).items() if value is not None}
-    options = dict(
-        sigma=deployment.manifest.sigma,
-        coding=deployment.manifest.coding,
-        progress=advance,
-        key=rng.stream(rng.root(seed), "attribute"),
-    )
+    given = {name: value for name, value in [("starts", starts), ("steps", steps)] if value is not None}
     if method == "reference":
         settings = reference.STYLEGAN2._replace(**given)
         build = partial(by_reference, settings=settings, distance=distance)
     else:
         settings = refine.Settings()._replace(**given)
         build = partial(by_refinement, settings=settings)
-    return build(loaded, deployment.space, **options), settings.starts * settings.steps
+    estimator = build(
+        loaded,
+        deployment.space,
+        sigma=deployment.manifest.sigma,
+        coding=deployment.manifest.coding,
+        key=rng.stream(rng.root(seed), "attribute"),
+        progress=advance,
+    )
+    return estimator, settings.starts * settings.steps
 
 
 def attribute(

@@ -1,4 +1,7 @@
-"""From image files to verdicts: read, estimate, judge, in groups, so that early files are answered while later ones wait."""
+"""From image files to verdicts: read, estimate, judge.
+
+Files go in groups, so that the early ones are answered while the later ones wait.
+"""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -20,7 +23,8 @@ GROUP = 64  # files between two answers
 class Finding(NamedTuple):
     """The answer for one file; `logits` are the code's (positive: 1), None where nothing was estimated.
 
-    `seconds` is the file's share of its group's time. `status`: "ok", "nonfinite", or why the file was not read.
+    `seconds` is the file's share of its group's time. `status`: "ok", "nonfinite", or why the file was not
+    read.
     """
 
     file: str

@@ -2,7 +2,8 @@
 
     w0 ~ prior,    plain = g(w0),    marked = g(w0 - V^T V (w0 - mu) + sigma V^T level(code)),
 
-each rounded to the 8 bits of a file. Image i follows from the key and i alone, so a later batch continues an earlier one.
+each rounded to the 8 bits of a file. Image i follows from the key and i alone, so a later batch continues an
+earlier one.
 """
 
 from functools import partial

@@ -1,4 +1,4 @@
-"""The ways to estimate codes with a deployment's generator: functions images [b h w 3], first number → Estimate."""
+"""The ways to estimate codes with a generator: functions images [b h w 3], first number → Estimate."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,6 +10,7 @@ from latentfp import rng
 from latentfp.attribution import reference, refine
 from latentfp.attribution.estimate import Estimate
 from latentfp.attribution.objective import Distance
+from latentfp.attribution.whitening import whiten
 from latentfp.fingerprint.basis import Space
 from latentfp.fingerprint.embed import Coding
 from latentfp.generators.pretrained import Pretrained
@@ -59,8 +60,15 @@ def by_refinement(
 ) -> Estimator:
     """Damped Gauss–Newton from several starts. `progress` hears steps: starts · steps of every image."""
     generator, params = pretrained.generator, pretrained.params
-    whitened = refine.whiten(
-        generator, params, space, rng.stream(key, "whiten"), sigma=sigma, coding=coding, settings=settings
+    whitened = whiten(
+        generator,
+        params,
+        space,
+        rng.stream(key, "whiten"),
+        sigma=sigma,
+        coding=coding,
+        batch=settings.batch,
+        probes=settings.probes,
     )
     search = partial(
         refine.refine_images,

@@ -1,7 +1,7 @@
 """The interface that everything hangs on: what the method needs of an image generator.
 
-A generator is g: latent w in R^d -> image. It must be deterministic given its parameters, so fixed noise maps are part of
-the parameters. Latents are flat vectors here; a generator whose latent is a map reshapes inside.
+A generator is g: latent w in R^d -> image. It must be deterministic given its parameters, so fixed noise maps
+are part of the parameters. Latents are flat vectors here; a generator whose latent is a map reshapes inside.
 No caller asks which kind of generator it holds.
 """
 
@@ -15,7 +15,8 @@ class Generator(NamedTuple):
     """Pure functions and sizes.
 
     sample(params, key, n): n latents [n, d] of the prior in which the fingerprint is written (`n` is static).
-    synthesize(params, w): images [b, h, w, 3], nominally in [-1, 1] and not clipped, one for each latent of [b, d].
+    synthesize(params, w): images [b, h, w, 3], nominally in [-1, 1] and not clipped, one for each latent of
+        [b, d].
     encode(params, images): an estimate of the latents [b, d], where the generator comes with one.
     """
 

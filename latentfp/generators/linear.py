@@ -1,7 +1,8 @@
 """The generator with exact answers: x = A w + b, w ~ N(0, diag(scale²)).
 
-Test double, smoke configuration and teaching example. A has orthonormal columns times `gain`, so distances between images
-are `gain` times distances between latents, and every optimum that a search looks for is known in closed form.
+Test double, smoke configuration and teaching example. A has orthonormal columns times `gain`, so distances
+between images are `gain` times distances between latents, and every optimum that a search looks for is known
+in closed form.
 """
 
 import math
@@ -36,7 +37,7 @@ def make(*, latent_dim: int = 24, size: int = 8, gain: float = 0.5) -> Generator
 
 
 def init(key: Key, *, latent_dim: int = 24, size: int = 8) -> Params:
-    """Random parameters: `matrix` [3·size², d] with orthonormal columns, `offset`, and a decaying prior `scale` [d]."""
+    """Random `matrix` [3·size², d] with orthonormal columns and `offset`, and a falling prior `scale` [d]."""
     pixels = 3 * size * size
     gaussian = jax.random.normal(rng.stream(key, "matrix"), (pixels, latent_dim))
     return {

@@ -1,8 +1,8 @@
 """Accuracy of attribution, one thing varied at a time, on images that were read back from PNG files.
 
-A cell draws a fresh code for each image, writes it into a true sample of the prior, saves the image, reads it,
-attacks it, saves and reads it again, and estimates the code. *All-bits accuracy*, the paper's measure, is the
-share of images with every bit right; *bit accuracy* the mean share of right bits. Finished cells lie in
+A cell draws a fresh code for each image, writes it into a true sample of the prior, saves the image, reads
+it, attacks it, saves and reads it again, and estimates the code. *All-bits accuracy*, the paper's measure, is
+the share of images with every bit right; *bit accuracy* the mean share of right bits. Finished cells lie in
 `cells.jsonl` and are not run again.
 """
 
@@ -10,6 +10,7 @@ import json
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -163,23 +164,26 @@ def issue_cell(setting: Setting, cell: Cell, codes: np.ndarray) -> Issued:
 def make_estimator(setting: Setting, cell: Cell, advance: Any) -> Estimator:
     """The method of the cell. A reference with fewer steps than the paper's anneals as far in its steps."""
     space = split(setting.basis, shift=cell.shift, bits=setting.bits)
-    options = dict(
-        sigma=cell.sigma,
-        coding=setting.coding,
-        key=rng.stream(rng.root(setting.seed), "search"),
-        progress=advance,
-    )
     if cell.method == "reference":
         full = reference.STYLEGAN2
         chosen = full._replace(
             starts=cell.starts, steps=cell.steps, decay=full.decay * full.steps / cell.steps
         )
         distance = jax.tree_util.Partial(as_filed, jax.tree_util.Partial(pixels.multiscale))
-        return by_reference(setting.loaded, space, distance=distance, settings=chosen, **options)
-    if cell.method == "refine":
+        build = partial(by_reference, distance=distance, settings=chosen)
+    elif cell.method == "refine":
         chosen = refine.Settings()._replace(starts=cell.starts, steps=cell.steps)
-        return by_refinement(setting.loaded, space, settings=chosen, **options)
-    raise ValueError(f"method {cell.method!r}: expected reference or refine")
+        build = partial(by_refinement, settings=chosen)
+    else:
+        raise ValueError(f"method {cell.method!r}: expected reference or refine")
+    return build(
+        setting.loaded,
+        space,
+        sigma=cell.sigma,
+        coding=setting.coding,
+        key=rng.stream(rng.root(setting.seed), "search"),
+        progress=advance,
+    )
 
 
 def through_files(marked: Rows, attack: str, *, seed: int) -> Rows:
