@@ -36,7 +36,7 @@ class Whitened(NamedTuple):
 
 def render(generator: Generator, params: Params, space: Whitened, theta: Thetas) -> Float[Array, "b p"]:
     """The limited images of coordinates, flattened."""
-    images = generator.synthesize(params, space.origin + theta @ space.rows)
+    images = generator.synthesize(params, space.origin[None] + theta @ space.rows)
     return jnp.clip(images, -1, 1).reshape(theta.shape[0], -1)
 
 

@@ -23,14 +23,14 @@ def make(*, latent_dim: int = 24, size: int = 8, gain: float = 0.5) -> Generator
         )
 
     def sample(params: Params, key: Key, n: int) -> Latents:
-        return params["scale"] * jax.random.normal(key, (n, latent_dim))
+        return params["scale"][None] * jax.random.normal(key, (n, latent_dim))
 
     def synthesize(params: Params, w: Latents) -> Images:
-        flat = gain * jnp.einsum("pd,bd->bp", params["matrix"], w) + params["offset"]
+        flat = gain * jnp.einsum("pd,bd->bp", params["matrix"], w) + params["offset"][None]
         return flat.reshape(-1, size, size, 3)
 
     def encode(params: Params, images: Images) -> Latents:
-        flat = images.reshape(images.shape[0], -1) - params["offset"]
+        flat = images.reshape(images.shape[0], -1) - params["offset"][None]
         return jnp.einsum("pd,bp->bd", params["matrix"], flat) / gain
 
     return Generator("linear", latent_dim, (size, size, 3), sample, synthesize, encode)

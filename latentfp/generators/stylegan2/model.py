@@ -4,7 +4,7 @@ Parameters: {"mapping", "synthesis": network weights, "noise": tuple of maps [h,
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -87,7 +87,7 @@ def fresh_noise(key: Key, size: int, n: int) -> tuple[NoiseMap, ...]:
     )
 
 
-def make(**fields) -> Generator:
+def make(**fields: Any) -> Generator:
     """The generator of `networks(**fields)`."""
     nets = networks(**fields)
     size = nets.synthesis.size
