@@ -112,7 +112,7 @@ def _halved(x: Float[Array, "h w c"]) -> Float[Array, "i j c"]:
 
 
 def _unit(x: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
-    """Divided by the norm over the channels; 0 stays 0, with gradient 0 instead of none."""
+    """Divided by the norm over the channels; 0 stays 0, with a finite gradient."""
     square = jnp.sum(jnp.square(x), axis=-1, keepdims=True)
     norm = jnp.sqrt(jnp.where(square > 0, square, 1.0))
     return x / (norm + 1e-10)

@@ -96,12 +96,12 @@ def test_a_batch_is_a_loop(params, distance):
     assert batch[0] < 1e-10
 
 
-def test_places_where_nothing_responds_have_a_gradient_of_zero(params):
-    silent = jax.tree.map(jnp.zeros_like, params)
-    image = jnp.ones((16, 16, 3))
-    value, gradient = jax.jit(jax.value_and_grad(lpips, argnums=1))(silent, image, -image)
-    assert value == 0
-    assert not gradient.any()
+def test_places_where_nothing_responds_have_a_finite_gradient(params):
+    """The norm of the channels has none at zero."""
+    silent = [jnp.zeros((1, 2, len(weights))) for weights in params["linear"]]
+    responding = [jnp.ones_like(tap) for tap in silent]
+    gradients = jax.grad(tap_distance, argnums=1)(params, silent, responding)
+    assert all(np.isfinite(gradient).all() for gradient in gradients)
 
 
 def test_images_below_16_pixels_are_refused(params):
