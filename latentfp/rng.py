@@ -22,8 +22,3 @@ def stream(key: Key, name: str, *index: int | Count) -> Key:
     for word in (zlib.crc32(name.encode()) & 0x7FFFFFFF, *index):
         key = jax.random.fold_in(key, word)
     return key
-
-
-def per_example(key: Key, n: int) -> Key:
-    """`n` keys, one an example: row i depends on `key` and i alone, not on `n`. Shape [n]."""
-    return jax.vmap(lambda i: jax.random.fold_in(key, i))(jax.numpy.arange(n))
