@@ -113,13 +113,18 @@ def conjugate_gradients(
     direction, power = scaled, jnp.sum(residual * scaled, axis=1)
     for _ in range(steps):
         curved = operator(direction)
-        length = power / jnp.sum(direction * curved, axis=1)
+        length = _ratio(power, jnp.sum(direction * curved, axis=1))
         x = x + length[:, None] * direction
         residual = residual - length[:, None] * curved
         scaled = precondition(residual)
         power, before = jnp.sum(residual * scaled, axis=1), power
-        direction = scaled + (power / before)[:, None] * direction
+        direction = scaled + _ratio(power, before)[:, None] * direction
     return x
+
+
+def _ratio(numerator: PerImage, denominator: PerImage) -> PerImage:
+    """0 for 0 / 0: a solved row has no way to go."""
+    return jnp.where(denominator == 0, 0, numerator / denominator)
 
 
 def _objective(image: Array, targets: Array, theta: Thetas, weight: Array) -> PerImage:
@@ -175,7 +180,7 @@ def refine_images(
             generator, params, space, targets[rows], key, first_image + rows, starts, settings
         )
         for i, row in enumerate(rows):
-            record.add(row, theta[i], rms[i], targets.shape[1])
+            record.add(int(row), theta[i], float(rms[i]), targets.shape[1])
         needed = [(start, row) for start, row in waiting if not record.settled[row]]
         if progress:
             progress((len(pairs) + len(waiting) - len(needed)) * settings.steps)

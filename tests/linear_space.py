@@ -1,0 +1,55 @@
+"""A linear generator with a fitted fingerprint space, in memory or as a folder."""
+
+from pathlib import Path
+
+import numpy as np
+
+from latentfp import rng
+from latentfp.deployment import fitting
+from latentfp.fingerprint.basis import fit_basis, split
+from latentfp.generators import linear, pretrained
+
+D, SIZE, BITS, SHIFT = 24, 8, 8, 10
+
+
+def linear_space(key):
+    """Generator, parameters and space: 8 bits on axes 10 … 17 of 24."""
+    params = linear.init(key, latent_dim=D, size=SIZE)
+    samples = np.random.default_rng(2).normal(size=(400, D)) * np.asarray(params["scale"])
+    return linear.make(latent_dim=D, size=SIZE), params, split(fit_basis(samples), shift=SHIFT, bits=BITS)
+
+
+def jacobian(params, white):
+    """J [p, d] of images over whitened coordinates in float64: gain · matrix · rowsᵀ."""
+    return 0.5 * np.asarray(params["matrix"], np.float64) @ np.asarray(white.rows, np.float64).T
+
+
+def write_generator(folder: Path, *, latent_dim: int, size: int) -> str:
+    """A generator folder; returns its name for `fit`."""
+    pretrained.save(
+        folder,
+        kind="linear",
+        fields={"latent_dim": latent_dim, "size": size},
+        params=linear.init(rng.root(3), latent_dim=latent_dim, size=size),
+        noise_seed=0,
+        half=False,
+    )
+    return str(folder)
+
+
+def write_deployment(folder: Path) -> Path:
+    """A deployment of 32 bits on the last axes of 48, sigma 1, with the users alice and bob."""
+    generator = write_generator(folder / "generator", latent_dim=48, size=8)
+    deployment = fitting.fit(
+        folder / "deployment",
+        generator=generator,
+        sigma=1.0,
+        shift=16,
+        bits=32,
+        coding="antipodal",
+        min_distance=None,
+        samples=1000,
+        seed=0,
+    )
+    deployment.registry.add(["alice", "bob"], seed=1)
+    return deployment.path
