@@ -1,0 +1,125 @@
+"""Files to findings, with an estimator that is exact: the linear generator's own encoder."""
+
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from linear_space import write_deployment
+
+from latentfp import rng
+from latentfp.attribution.estimate import Estimate, Status
+from latentfp.data.files import write_image
+from latentfp.deployment import investigate as investigation
+from latentfp.deployment.deployment import load_generator, open_deployment
+from latentfp.deployment.investigate import investigate
+from latentfp.deployment.issue import issue
+
+FIELDS = ["file", "verdict", "user", "matched_bits", "bits", "p_value", "status", "seconds"]
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory):
+    return open_deployment(write_deployment(tmp_path_factory.mktemp("investigate")))
+
+
+@pytest.fixture(scope="module")
+def evidence(opened, tmp_path_factory):
+    """Paths in this order, with the expected verdict and user of each."""
+    folder = tmp_path_factory.mktemp("evidence")
+    users = opened.registry.users()
+    loaded = load_generator(opened)
+    issued = issue(
+        loaded.generator,
+        loaded.params,
+        opened.space,
+        np.stack([users[0].code, users[1].code, users[1].code]),
+        sigma=opened.manifest.sigma,
+        coding=opened.manifest.coding,
+        key=rng.root(4),
+    )
+    for name, pixels in (
+        ("bob", issued.marked[1]),
+        ("alice", issued.marked[0]),
+        ("plain", issued.plain[2]),
+        ("bob-again", issued.marked[2]),
+    ):
+        write_image(folder / f"{name}.png", pixels)
+    (folder / "text.png").write_text("no image")
+    write_image(folder / "large.png", np.zeros((9, 8, 3), np.uint8))
+    return [
+        (folder / "bob.png", "user", "bob"),
+        (folder / "text.png", "unreadable", None),
+        (folder / "alice.png", "user", "alice"),
+        (folder / "plain.png", "none", None),
+        (folder / "missing.png", "unreadable", None),
+        (folder / "large.png", "unreadable", None),
+        (folder / "bob-again.png", "user", "bob"),
+    ]
+
+
+class Encoder:
+    """The exact estimator; remembers the first number of every call."""
+
+    def __init__(self, opened, status=Status.OK):
+        self.loaded, self.space = load_generator(opened), opened.space
+        self.status, self.firsts = status, []
+
+    def __call__(self, images, first):
+        self.firsts.append(first)
+        assert self.loaded.generator.encode is not None
+        w = self.loaded.generator.encode(self.loaded.params, jnp.asarray(images))
+        marks = (w - self.space.mean[None]) @ self.space.code_axes.T
+        n = len(images)
+        contents = jnp.zeros((n, self.space.content_stds.shape[0]))
+        return Estimate(marks > 0, marks, contents, jnp.zeros(n), jnp.full(n, int(self.status)))
+
+
+def test_every_file_is_answered_in_order(opened, evidence):
+    found = list(investigate([e[0] for e in evidence], opened.registry, Encoder(opened), size=(8, 8)))
+    assert [(f.file, f.verdict, f.user) for f in found] == [(str(p), v, u) for p, v, u in evidence]
+
+
+def test_groups_change_nothing_but_the_numbers_given_on(opened, evidence, monkeypatch):
+    paths = [e[0] for e in evidence]
+    whole = list(investigate(paths, opened.registry, Encoder(opened), size=(8, 8)))
+    monkeypatch.setattr(investigation, "GROUP", 2)
+    encoder = Encoder(opened)
+    parts = list(investigate(paths, opened.registry, encoder, size=(8, 8)))
+    assert encoder.firsts == [0, 2, 6]  # the third group holds nothing that can be read
+    for one, other in zip(whole, parts, strict=True):
+        assert one._replace(seconds=0, logits=None) == other._replace(seconds=0, logits=None)
+
+
+def test_a_finding_is_json(opened, evidence):
+    found = list(investigate([e[0] for e in evidence], opened.registry, Encoder(opened), size=(8, 8)))
+    rows = [json.loads(json.dumps(f.to_json(), allow_nan=False)) for f in found]
+    assert all(list(row) == FIELDS for row in rows)
+    by_name = {row["file"].split("/")[-1]: row for row in rows}
+    assert by_name["bob.png"]["matched_bits"] == by_name["bob.png"]["bits"] == 32
+    assert by_name["bob.png"]["status"] == "ok"
+    # 1 - (1 - 2^-32)^2, two users
+    np.testing.assert_allclose(by_name["bob.png"]["p_value"], 2 * 2.0**-32, rtol=1e-6)
+    assert by_name["plain.png"]["p_value"] > 1e-6
+    missing = by_name["missing.png"]
+    assert (missing["matched_bits"], missing["p_value"], missing["bits"]) == (None, None, 32)
+    assert "missing.png" in missing["status"]
+    assert "\n" not in missing["status"]
+
+
+def test_an_estimate_that_failed_names_nobody(opened, evidence):
+    encoder = Encoder(opened, Status.NONFINITE)
+    (found,) = investigate([evidence[0][0]], opened.registry, encoder, size=(8, 8))
+    assert (found.verdict, found.user, found.status, found.matched_bits) == ("none", None, "nonfinite", 0)
+
+
+def test_files_of_another_size_are_resampled_on_request(opened, evidence):
+    (found,) = investigate([evidence[5][0]], opened.registry, Encoder(opened), size=(8, 8), resize=True)
+    assert found.verdict == "none"
+
+
+def test_unreadable_files_alone_need_no_estimate(opened, evidence):
+    encoder = Encoder(opened)
+    (found,) = investigate([evidence[1][0]], opened.registry, encoder, size=(8, 8))
+    assert found.verdict == "unreadable"
+    assert encoder.firsts == []
