@@ -1,0 +1,172 @@
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from latentfp.generators import pretrained
+from latentfp.generators.pretrained import DESCRIPTION, KINDS, WEIGHTS
+from latentfp.generators.stylegan2 import model
+
+FIELDS = {
+    "linear": {"latent_dim": 6, "size": 4, "gain": 0.25},
+    "stylegan2": {"size": 16, "channels": [4, 3, 2], "latent_dim": 5, "mapping_layers": 2, "clamp": 9.0},
+}
+
+
+def random_params(kind):
+    draw = np.random.default_rng(3)
+    shapes = jax.eval_shape(lambda: KINDS[kind].template(FIELDS[kind]))
+    return jax.tree.map(lambda leaf: draw.normal(size=leaf.shape).astype(np.float32), shapes)
+
+
+def write(folder, kind="linear", **options):
+    params = random_params(kind)
+    pretrained.save(folder, kind=kind, fields=FIELDS[kind], params=params, noise_seed=11, **options)
+    return params
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A generator that each test damages in its way."""
+    write(tmp_path)
+    return tmp_path
+
+
+def assert_equal(actual, expected):
+    jax.tree.map(np.testing.assert_array_equal, actual, expected)
+
+
+@pytest.mark.parametrize("half", [True, False])
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_what_was_saved_is_loaded(tmp_path, kind, half):
+    params = write(tmp_path, kind, half=half)
+    loaded = pretrained.load(str(tmp_path))
+    stored = {name: loaded.params[name] for name in params}
+    assert_equal(stored, jax.tree.map(np.float16, params) if half else params)
+    assert {leaf.dtype for leaf in jax.tree.leaves(loaded.params)} == {jnp.dtype("float32")}
+    assert {array.dtype for array in load_file(tmp_path / WEIGHTS).values()} == {
+        np.dtype("float16" if half else "float32")
+    }
+    assert (loaded.name, loaded.noise_seed) == (str(tmp_path), 11)
+    assert loaded.generator.name == kind
+    assert loaded.generator.latent_dim == FIELDS[kind]["latent_dim"]
+
+
+def test_noise_maps_follow_from_the_seed(tmp_path):
+    params = write(tmp_path, "stylegan2")
+    loaded = pretrained.load(str(tmp_path))
+    assert loaded.params.keys() == params.keys() | {"noise"}
+    assert_equal(loaded.params["noise"], model.fixed_noise(16, 11))
+
+
+def test_saving_again_gives_the_same_bytes(tmp_path):
+    for name in ("one", "two"):
+        write(tmp_path / name, "stylegan2")
+    assert (tmp_path / "one" / WEIGHTS).read_bytes() == (tmp_path / "two" / WEIGHTS).read_bytes()
+    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == [DESCRIPTION, WEIGHTS]
+
+
+def test_shipped_generators_go_by_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(pretrained, "SHIPPED", tmp_path / "nothing")
+    assert pretrained.shipped() == []
+    monkeypatch.setattr(pretrained, "SHIPPED", tmp_path)
+    (tmp_path / "empty").mkdir()
+    write(tmp_path / "flat")
+    assert pretrained.shipped() == ["flat"]
+    assert pretrained.load("flat").name == "flat"
+    with pytest.raises(ValueError, match=r"no generator 'empty': give one of \['flat'\] or a folder with"):
+        pretrained.load("empty")
+
+
+@pytest.mark.usefixtures("quick_compile")
+@pytest.mark.parametrize("name", pretrained.shipped())
+def test_every_shipped_generator_opens(name):
+    loaded = pretrained.load(name)
+    generator = loaded.generator
+    images = jax.jit(lambda params, key: generator.synthesize(params, generator.sample(params, key, 2)))(
+        loaded.params, jax.random.key(0)
+    )
+    assert images.shape == (2, *loaded.generator.image_shape)
+    assert np.isfinite(images).all()
+    assert 0.2 < np.abs(images).mean() < 1.5  # a picture in [-1, 1], neither grey nor saturated
+
+
+def test_changed_weights_are_refused(folder):
+    damaged = bytearray((folder / WEIGHTS).read_bytes())
+    damaged[-1] ^= 1
+    (folder / WEIGHTS).write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"has SHA-256 \w{64}, but generator.json says \w{64}: the file was"):
+        pretrained.load(str(folder))
+
+
+def test_missing_weights_are_refused(folder):
+    (folder / WEIGHTS).unlink()
+    with pytest.raises(ValueError, match=r"has no weights\.safetensors"):
+        pretrained.load(str(folder))
+
+
+def describe(folder, **changes):
+    description = json.loads((folder / DESCRIPTION).read_text()) | changes
+    (folder / DESCRIPTION).write_text(json.dumps(description))
+
+
+def replace_weights(folder, content):
+    if isinstance(content, bytes):
+        (folder / WEIGHTS).write_bytes(content)
+    else:
+        save_file(content, folder / WEIGHTS)
+    describe(folder, sha256=pretrained._sha256(folder / WEIGHTS))
+
+
+def test_all_that_does_not_fit_is_reported_together(folder):
+    arrays = load_file(folder / WEIGHTS)
+    del arrays["scale"]
+    arrays["offset"] = np.zeros(3, np.float32)
+    arrays["more"] = np.zeros(1, np.float32)
+    replace_weights(folder, arrays)
+    expected = r"missing \['scale'\], unused \['more'\], misshapen \['offset'\]"
+    with pytest.raises(ValueError, match=expected):
+        pretrained.load(str(folder))
+
+
+def test_weights_of_another_format_are_refused(folder):
+    replace_weights(folder, b"not tensors")
+    with pytest.raises(ValueError, match=r"weights\.safetensors is not a safetensors file"):
+        pretrained.load(str(folder))
+
+
+@pytest.mark.parametrize("content", ['{"kind": "linear", "fie', "", "[1, 2]", "null", "\udcff"])
+def test_a_broken_description_is_refused(folder, content):
+    (folder / DESCRIPTION).write_bytes(content.encode(errors="surrogateescape"))
+    with pytest.raises(ValueError, match=r"generator\.json is not a generator's description"):
+        pretrained.load(str(folder))
+
+
+def test_an_incomplete_description_is_refused(folder):
+    (folder / DESCRIPTION).write_text('{"kind": "linear", "fields": {}}')
+    with pytest.raises(ValueError, match=r"generator\.json lacks \['noise_seed', 'sha256'\]"):
+        pretrained.load(str(folder))
+
+
+def test_an_unknown_kind_is_refused(folder):
+    describe(folder, kind="magic")
+    with pytest.raises(ValueError, match=r"has kind 'magic', not one of \['linear', 'stylegan2'\]"):
+        pretrained.load(str(folder))
+
+
+def test_an_unknown_name_lists_the_known_ones(tmp_path):
+    for name in ("nobody", str(tmp_path)):
+        with pytest.raises(ValueError, match=r"no generator .*: give one of .* or a folder with"):
+            pretrained.load(name)
+
+
+def test_a_folder_can_be_moved(folder, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "generator"
+    shutil.copytree(folder, elsewhere)
+    moved, here = pretrained.load(str(elsewhere)), pretrained.load(str(folder))
+    assert moved.sha256 == here.sha256
+    assert_equal(moved.params, here.params)
