@@ -1,0 +1,94 @@
+"""The accuracy study on a linear generator: measured once, written down, resumed."""
+
+import json
+
+import numpy as np
+import pytest
+from linear_space import write_generator
+
+from latentfp.report.study import write_study
+from latentfp.studies import accuracy
+
+CELL = {
+    "group": "sigma",
+    "value": "1.0",
+    "images": 3,
+    "sigma": 1.0,
+    "shift": 10,
+    "attack": "none",
+    "method": "refine",
+    "starts": 1,
+    "steps": 20,
+}
+CELLS = [CELL, {**CELL, "value": "0.5", "sigma": 0.5, "method": "reference", "steps": 10}]
+
+
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory):
+    return write_generator(tmp_path_factory.mktemp("accuracy") / "generator", latent_dim=24, size=8)
+
+
+def study(generator, workdir, cells):
+    labels = {"name": "tiny", "title": "Tiny study", "command": "none", "hardware": "any"}
+    fields = {"samples": 1000, "bits": 8, "coding": "antipodal", "seed": 2}
+    return accuracy.run(generator=generator, workdir=workdir, cells=cells, **labels, **fields)
+
+
+@pytest.fixture(scope="module")
+def measured(generator, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("study")
+    return workdir, study(generator, workdir, CELLS)
+
+
+def test_numbers_are_those_of_the_cells(measured):
+    _, result = measured
+    first, second = result["cells"]
+    assert (first["all_bits"], first["bit_accuracy"]) == (3, 1.0)  # a linear generator hides nothing
+    assert (first["value"], second["value"]) == ("1.0", "0.5")
+    assert 0 <= second["bit_accuracy"] <= 1
+    assert second["psnr"] > first["psnr"]  # a weaker mark
+    low, high = first["interval"]
+    # exact interval of 3 right of 3: from 0.025^(1/3) to 1
+    np.testing.assert_allclose([low, high], [0.025 ** (1 / 3), 1], rtol=1e-6)
+
+
+def test_a_finished_study_measures_nothing(measured, generator, monkeypatch):
+    workdir, result = measured
+    monkeypatch.setattr(accuracy, "measure", None)
+    assert study(generator, workdir, CELLS) == result
+
+
+def test_a_study_goes_on_where_it_stopped(measured, generator, tmp_path, monkeypatch):
+    workdir, result = measured
+    lines = (workdir / "cells.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "cells.jsonl").write_text(lines[0])
+    called = []
+
+    def measure(_, cell):
+        called.append(cell.value)
+        return json.loads(lines[1])["numbers"]
+
+    monkeypatch.setattr(accuracy, "measure", measure)
+    assert study(generator, tmp_path, CELLS) == result
+    assert called == ["0.5"]
+
+
+def test_labels_do_not_make_another_measurement(measured, generator, monkeypatch):
+    workdir, result = measured
+    monkeypatch.setattr(accuracy, "measure", None)
+    renamed = study(generator, workdir, [{**CELL, "group": "paper", "value": "all"}])
+    assert renamed["cells"][0]["all_bits"] == result["cells"][0]["all_bits"]
+    assert renamed["cells"][0]["value"] == "all"
+
+
+def test_the_table_is_written(measured, tmp_path):
+    text = write_study(tmp_path, measured[1]).read_text()
+    assert "Tiny study" in text
+    assert "0.5" in text
+
+
+@pytest.mark.parametrize(("field", "value"), [("attack", "acid"), ("method", "guess")])
+def test_unknown_words_are_refused(generator, tmp_path, field, value):
+    with pytest.raises(ValueError, match=f"{value}.*expected"):
+        study(generator, tmp_path, [{**CELL, field: value}])
+    assert not (tmp_path / "cells.jsonl").exists()
