@@ -1,0 +1,195 @@
+"""The commands as a user types them: output, files and exit codes."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from linear_space import write_deployment, write_generator
+
+from latentfp import cli
+
+FIELDS = ["file", "verdict", "user", "matched_bits", "bits", "p_value", "status", "seconds"]
+COMMANDS = ["fit", "users add", "users list", "generate", "attribute", "demo"]
+HELP = """
+import sys, time
+from latentfp import cli
+sys.argv = ["latentfp", "--help"]
+try:
+    cli.run()
+except SystemExit as end:
+    assert end.code == 0, end.code
+heavy = sorted({"jax", "tensorflow", "numpy", "flax"} & sys.modules.keys())
+print(f"{heavy} {time.process_time()}", file=sys.stderr)
+"""
+
+
+@pytest.fixture
+def latentfp(monkeypatch, capsys):
+    """Run a command; its exit code, standard output and standard error."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["latentfp", *map(str, arguments)])
+        code = 0
+        try:
+            cli.run()
+        except SystemExit as end:
+            code = end.code or 0
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory):
+    return write_deployment(tmp_path_factory.mktemp("cli"))
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    return write_deployment(tmp_path)
+
+
+def is_one_line(text):
+    return text.count("\n") == 1 and text.startswith("error: ")
+
+
+def test_fit_makes_a_deployment_once(latentfp, tmp_path):
+    generator = write_generator(tmp_path / "generator", latent_dim=24, size=8)
+    request = ["fit", "--out", tmp_path / "deployment", "--generator", generator, "--shift", 8, "--bits", 16]
+    code, out, _ = latentfp(*request, "--samples", 1000)
+    assert code == 0
+    assert "16 bits on axes 8 to 23" in out
+    code, out, err = latentfp(*request)
+    assert (code, out) == (2, "")
+    assert "overwrites nothing" in err
+    assert is_one_line(err)
+
+
+def test_users_are_added_once_and_listed_without_codes(latentfp, fresh):
+    code, out, _ = latentfp("users", "add", "--deployment", fresh, "carol", "dan", "--note", "trial")
+    assert (code, out) == (0, "added carol, dan\n")
+    code, out, err = latentfp("users", "add", "--deployment", fresh, "erin", "carol")
+    assert (code, out) == (2, "")
+    assert "'carol'" in err
+    assert is_one_line(err)
+    code, out, _ = latentfp("users", "list", "--deployment", fresh)
+    rows = [line.split("\t") for line in out.splitlines()]
+    assert code == 0
+    assert [row[:2] for row in rows] == [[name, "active"] for name in ("alice", "bob", "carol", "dan")]
+    assert rows[2][3] == "trial"
+
+
+def test_generate_names_its_files_and_says_its_seed(latentfp, deployment, tmp_path):
+    request = ["generate", "--deployment", deployment, "--user", "bob", "--count", 2, "--out", tmp_path]
+    code, out, _ = latentfp(*request, "--seed", 5)
+    assert (code, out) == (0, f"2 images of bob in {tmp_path}, seed 5\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bob-5-0000.png", "bob-5-0001.png"]
+    code, out, _ = latentfp(*request, "--format", "webp")
+    drawn = out.split()[-1]
+    assert code == 0
+    assert (tmp_path / f"bob-{drawn}-0001.webp").is_file()
+
+
+@pytest.mark.parametrize("user", ["eve", "bob"])
+def test_generate_refuses_strangers_and_revoked_users(latentfp, fresh, tmp_path, user):
+    from latentfp.deployment.deployment import open_deployment
+    from latentfp.deployment.registry import Status
+
+    open_deployment(fresh).registry.set_status("bob", Status.REVOKED, note="")
+    code, _, err = latentfp(
+        "generate", "--deployment", fresh, "--user", user, "--count", 1, "--out", tmp_path / "out"
+    )
+    assert code == 2
+    assert repr(user) in err
+    assert is_one_line(err)
+    assert not (tmp_path / "out").exists()
+
+
+def test_attribute_answers_one_json_object_a_line(latentfp, deployment, tmp_path):
+    latentfp("generate", "--deployment", deployment, "--user", "bob", "--count", 2, "--out", tmp_path)
+    request = ["attribute", "--deployment", deployment, "--json", "--starts", 1, tmp_path]
+    code, out, _ = latentfp(*request)
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert all(list(row) == FIELDS for row in rows)
+    assert [row["user"] for row in rows] == ["bob", "bob"]
+    for row in rows:
+        assert (row["verdict"], row["matched_bits"], row["bits"], row["status"]) == ("user", 32, 32, "ok")
+        assert 0 < row["p_value"] < 1e-6
+        assert row["seconds"] > 0
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG")
+    code, out, _ = latentfp(*request)
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert code == 1
+    assert [row["verdict"] for row in rows] == ["user", "user", "unreadable"]
+    assert (rows[2]["user"], rows[2]["matched_bits"], rows[2]["p_value"]) == (None, None, None)
+
+
+def test_attribute_by_the_papers_search_in_words(latentfp, deployment, tmp_path):
+    latentfp("generate", "--deployment", deployment, "--user", "alice", "--count", 1, "--out", tmp_path)
+    code, out, _ = latentfp(
+        *("attribute", "--deployment", deployment, tmp_path),
+        *("--method", "reference", "--starts", 2, "--steps", 60),
+    )
+    assert code == 0
+    (line,) = out.splitlines()
+    assert line.startswith(str(tmp_path / "alice-"))
+    assert "of 32 bits, p = " in line
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["attribute", "--deployment", "{deployment}"],
+        ["attribute", "--deployment", "{deployment}", "--distance", "lpips", "image.png"],
+        ["attribute", "--deployment", "{deployment}", "--alpha", "1e-30", "{image}"],
+        ["attribute", "--deployment", "nowhere", "image.png"],
+        ["generate", "--deployment", "{deployment}", "--user", "bob", "--count", "0", "--out", "out"],
+        ["fly"],
+    ],
+)
+def test_wrong_usage_is_exit_code_2(latentfp, deployment, tmp_path, arguments):
+    from latentfp.deployment import copies
+
+    (image,) = copies.generate(deployment, user="bob", count=1, out=tmp_path, seed=1, suffix="png")
+    places = {"deployment": deployment, "image": image}
+    code, out, err = latentfp(*(argument.format(**places) for argument in arguments))
+    assert (code, out) == (2, "")
+    assert err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("part", ["manifest.json", "basis.safetensors", "users.sqlite"])
+def test_a_tampered_deployment_is_exit_code_2(latentfp, fresh, part):
+    path = fresh / part
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes().replace(b"alice", b"Alice").replace(b"1", b"2"))
+    code, out, err = latentfp("users", "list", "--deployment", fresh)
+    assert (code, out) == (2, "")
+    assert part in err
+    assert is_one_line(err)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_an_example(latentfp, command):
+    code, out, _ = latentfp(*command.split(), "--help")
+    assert code == 0
+    assert f"Example: latentfp {command} " in " ".join(out.split())
+
+
+def test_every_command_is_in_the_list_above():
+    typed = [
+        command.name or getattr(command.callback, "__name__", "") for command in cli.app.registered_commands
+    ]
+    users = [command.name for command in cli.users.registered_commands]
+    assert sorted(COMMANDS) == sorted([*typed, *(f"users {name}" for name in users)])
+
+
+def test_help_is_quick_and_imports_nothing_heavy():
+    done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, check=True)
+    heavy, seconds = done.stderr.rsplit(" ", 1)
+    assert heavy == "[]"
+    assert float(seconds) < 3  # of processor time
+    assert "attribute" in done.stdout
