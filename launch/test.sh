@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The tests, from nothing: installs, then runs pytest (all arguments are passed on, for instance a folder or -k NAME).
+# The tests, from nothing: installs, then runs pytest in two processes (all arguments are passed on, for instance a folder or -k NAME).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash launch/setup.sh
-exec .venv/bin/python -m pytest "$@"
+exec .venv/bin/python -m pytest -n 2 "$@"
