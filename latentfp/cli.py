@@ -157,7 +157,7 @@ def attribute(
         Method, typer.Option(help="refine: damped Gauss-Newton; reference: the paper's search.")
     ] = Method.REFINE,
     starts: Annotated[
-        int | None, typer.Option(min=1, help="Starts of the search [refine 4, reference 20].")
+        int | None, typer.Option(min=1, help="Starts of the search [refine 3, reference 20].")
     ] = None,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Steps of each start [refine 36, reference 2000].")

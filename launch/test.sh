@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The tests, from nothing: installs, then runs pytest in two processes (all arguments are passed on, for instance a folder or -k NAME).
+# The tests, from nothing: installs, then runs pytest in two processes. All arguments are passed on (a folder, -k NAME).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash launch/setup.sh

@@ -1,9 +1,10 @@
 """What a search minimises: how badly content alpha and code logits kappa explain an image x,
 
-    distance(x, g(w)) + penalty Σ_i relu(|alpha_i| - 3 s_i),    w = mu + U^T alpha + sigma V^T (sigmoid(kappa)
-    - offset).
+    distance(x, g(w)) + penalty Σ_i relu(|alpha_i| - 3 s_i),
+    w = mu + U^T alpha + sigma V^T (sigmoid(kappa) - offset).
 
-alpha, s and sigma are in the latent's units. Source: METHOD.md §2; Nie et al. 2023, section 3.2.
+alpha, s and sigma are in the latent's units.
+Source: METHOD.md §2; Nie et al. 2023, section 3.2.
 """
 
 from collections.abc import Callable

@@ -7,7 +7,8 @@ From each start, Adam minimises `objective` over alpha and kappa at once, with l
 kappa starts at 0, alpha at centred Latin hypercube points u in [0, 1]^r: alpha = (2 u - start_shift) s. Of
 all starts the one with the lowest final loss wins; its code is kappa > 0. As in the public code the loss of a
 step is that of the point before its update, so the final loss misses the last, smallest update and the code
-does not. Source: METHOD.md §2; Nie et al. 2023, section 3.2 and the settings of its public code.
+does not.
+Source: METHOD.md §2; Nie et al. 2023, section 3.2 and the settings of its public code.
 """
 
 import math
@@ -207,11 +208,11 @@ def attribute_images(
 ) -> Search:
     """Search every image [b h w 3] of [-1, 1]. ValueError for sizes that do not fit each other.
 
-    key, first_image: the starts of image i follow from `key` and `first_image` + i alone. distance: bind
-    weights by `jax.tree_util.Partial`, which makes them arguments of the compiled program. memory,
-    pairs_per_chunk: a chunk holds as many pairs of image and start as fit `memory` bytes, or the number
-    given. place, multiple: puts the arrays [rows ...] of a chunk onto devices, after filling up rows to a
-    `multiple`. progress: hears how many updates of pairs each segment was, of b · starts · steps in all.
+    * The starts of image i follow from `key` and `first_image` + i alone.
+    * Weights of `distance` are bound by `jax.tree_util.Partial`, as arguments of the compiled program.
+    * A chunk holds `pairs_per_chunk` pairs of an image and a start, by default as many as fit `memory` bytes.
+    * `place` puts the arrays [rows …] of a chunk onto devices, after filling up to a `multiple` of rows.
+    * `progress` hears of n more updates of pairs, of b · starts · steps in all.
     """
     _check(generator, space, images, settings)
     shared = distance if isinstance(distance, Partial) else Partial(distance)

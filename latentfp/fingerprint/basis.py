@@ -6,7 +6,8 @@ are orthonormal, so
 
     w = mu + U^T alpha + V^T m,    alpha = U (w - mu) [r],    m = V (w - mu) [k],
 
-all in the latent's own units. Source: METHOD.md §2; Nie et al. 2023, section 3.
+all in the latent's own units.
+Source: METHOD.md §2; Nie et al. 2023, section 3.
 """
 
 from typing import NamedTuple

@@ -122,7 +122,10 @@ def load(name: str) -> Pretrained:
 
 
 def _shapes(kind: Kind, fields: Mapping[str, Any]) -> dict[str, Any]:
-    return jax.eval_shape(partial(kind.template, fields))
+    try:
+        return jax.eval_shape(partial(kind.template, fields))
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"the fields {fields} do not make a generator: {error}") from None
 
 
 def _describe(folder: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import scipy.special
 
@@ -112,8 +113,8 @@ def describe(out: Path, sample: Sample, finding: Finding, codes: dict[str, np.nd
 
 
 def _psnr(out: Path, sample: Sample) -> float:
-    a, b = (to_float(read_image(out / str(name), size=None)) for name in (sample.clean, sample.plain))
-    return float(psnr(a, b))
+    pair = [to_float(read_image(out / str(name), size=None)) for name in (sample.clean, sample.plain)]
+    return float(psnr(*map(jnp.asarray, pair)))
 
 
 def accuracy(files: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -157,13 +157,16 @@ def test_steps_are_adams(generator, params, space, images, steps):
     np.testing.assert_allclose(state.point.kappa[0, 0], x[DIM - BITS :], atol=1e-6 * steps)
 
 
-def test_segments_are_one_run(generator, params, space, images):
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
+def test_segments_are_one_run(generator, params, space, images, monkeypatch, backend):
+    """`gpu`: the loop that runs on accelerators, here on the CPU, where it is only slow."""
     problem = Problem(params, space, jax.tree_util.Partial(energy), SIGMA, 0.5, 0.1)
     run = partial(reference.advance, generator.synthesize, problem, BRIEF, images[:1])
     starts = jnp.zeros((1, 2, DIM - BITS))
     whole = run(reference.init(starts, BITS), 0, 20)
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
     parts = run(run(reference.init(starts, BITS), 0, 7), 7, 20)
-    jax.tree.map(np.testing.assert_array_equal, whole, parts)
+    jax.tree.map(assert_same, whole, parts)
 
 
 @pytest.mark.parametrize("coding", Coding)

@@ -85,8 +85,8 @@ def test_content_and_coordinates_make_up_the_latent(samples):
 def test_principal_axes_of_the_public_code(golden):
     with np.load(golden("fingerprint") / "io.npz") as io:
         basis = fit_basis(io["w"])
-        # Tolerances of that folder: its float32 solver, not ours, is the inaccurate one. Its mean is a float32
-        # sum of 10 000 terms, which is 1.9e-5 from the exact mean of its own samples.
+        # Tolerances of that folder, whose float32 solver is the inaccurate one. Its mean is a float32 sum of
+        # 10 000 terms, which is 1.9e-5 from the exact mean of its own samples.
         exact = io["w"].astype(np.float64).mean(axis=0)
         np.testing.assert_allclose(basis.mean, exact, atol=3e-7)  # half a unit in the last place of 4.6
         np.testing.assert_allclose(basis.mean, io["mean"], atol=1e-5 + np.abs(io["mean"] - exact).max())
