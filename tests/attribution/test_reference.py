@@ -228,6 +228,7 @@ def test_files_and_device_arrays_are_searched_alike(search, images, found):
     assert_same(search(np.asarray(images)).losses, found.losses)
 
 
+@pytest.mark.slow
 def test_one_program_serves_all_chunks_strengths_and_images(generator, params, space, images):
     traced = []
 
@@ -259,10 +260,9 @@ def test_progress_counts_the_updates_of_all_pairs(search, images):
     assert len(heard) == 3 * 2
 
 
-@pytest.mark.parametrize("devices", [8])
-def test_the_number_of_devices_cannot_be_seen(images, found, params, space, generator, devices):
-    assert len(jax.devices()) == 8
-    over = mesh.data_mesh(devices)
+@pytest.mark.slow
+def test_the_number_of_devices_cannot_be_seen(images, found, params, space, generator):
+    over = mesh.data_mesh(8)
     there, space_there = mesh.replicate(over, (params, space))
     spread = attribute_images(
         generator,
@@ -275,7 +275,7 @@ def test_the_number_of_devices_cannot_be_seen(images, found, params, space, gene
         distance=energy,
         settings=BRIEF,
         place=partial(mesh.shard_batch, over),
-        multiple=devices,
+        multiple=8,
     )
     np.testing.assert_array_equal(spread.codes, found.codes)
     assert_same(spread.losses, found.losses)
