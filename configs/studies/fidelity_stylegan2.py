@@ -3,7 +3,7 @@
 Run: python -m latentfp.main --config=configs/studies/fidelity_stylegan2.py --workdir=runs/fidelity
 """
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 from configs import base
 
@@ -17,7 +17,7 @@ def get_config() -> ConfigDict:
             "generator": "avatars",
             "dataset": "avatars/toon_head",
             "split": "train",
-            "data_dir": None,
+            "data_dir": config_dict.placeholder(str),  # None: where TFDS data usually lie
             "images": 5000,
         }
     )

@@ -7,8 +7,7 @@ From each start, Adam minimises `objective` over alpha and kappa at once, with l
 kappa starts at 0, alpha at centred Latin hypercube points u in [0, 1]^r: alpha = (2 u - start_shift) s. Of
 all starts the one with the lowest final loss wins; its code is kappa > 0. As in the public code the loss of a
 step is that of the point before its update, so the final loss misses the last, smallest update and the code
-does not.
-Source: METHOD.md §2; Nie et al. 2023, section 3.2 and the settings of its public code.
+does not. Source: METHOD.md §2; Nie et al. 2023, section 3.2 and the settings of its public code.
 """
 
 import math

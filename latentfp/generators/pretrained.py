@@ -140,6 +140,8 @@ def _describe(folder: Path) -> dict[str, Any]:
         raise ValueError(
             f"{folder / DESCRIPTION} has kind {description['kind']!r}, not one of {sorted(KINDS)}"
         )
+    if not isinstance(description["fields"], dict):
+        raise ValueError(f"the fields {description['fields']} do not make a generator: expected an object")
     return description
 
 

@@ -63,9 +63,8 @@ def synthesis(fields: Mapping[str, Any], batch: int, seed: int) -> dict[str, flo
     params: Params = {**model.init(nets, rng.root(seed)), "noise": model.fixed_noise(fields["size"], seed)}
     w = made.sample(params, rng.stream(rng.root(seed), "w"), batch)
     render = jax.jit(made.synthesize)
-    compiled = render.lower(params, w).compile().cost_analysis()
     first, seconds = best_seconds(partial(render, params, w))
-    flops = (compiled or {}).get("flops", 0.0) / batch
+    flops = (render.lower(params, w).compile().cost_analysis() or {}).get("flops", 0.0) / batch
     return {"images_per_second": batch / seconds, "gflop_per_image": flops / 1e9, "first_call_seconds": first}
 
 

@@ -66,7 +66,7 @@ def test_losses_and_gradients(published, io):
         losses = objective(synthesize, problem, target, point)
         return losses.sum(), losses
 
-    gradient, losses = jax.grad(total, has_aux=True)(point)
+    gradient, losses = jax.jit(jax.grad(total, has_aux=True))(point)
     np.testing.assert_allclose(losses[0], io["pt_total"], rtol=1e-4, atol=1e-6)
     for ours, theirs in ((gradient.alpha[0], io["pt_grad_alpha"]), (gradient.kappa[0], io["pt_grad_key"])):
         error = np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(theirs, axis=1)

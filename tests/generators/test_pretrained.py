@@ -158,6 +158,13 @@ def test_an_unknown_kind_is_refused(folder):
         pretrained.load(str(folder))
 
 
+@pytest.mark.parametrize("fields", [{"latent": 6}, [1, 2], None])
+def test_fields_that_do_not_make_a_generator_are_refused(folder, fields):
+    describe(folder, fields=fields)
+    with pytest.raises(ValueError, match=r"the fields .* do not make a generator"):
+        pretrained.load(str(folder))
+
+
 def test_an_unknown_name_lists_the_known_ones(tmp_path):
     for name in ("nobody", str(tmp_path)):
         with pytest.raises(ValueError, match=r"no generator .*: give one of .* or a folder with"):
