@@ -14,7 +14,8 @@ SIGMA = 0.8
 
 
 def issue_some(world, key, codes, *, coding=Coding.ANTIPODAL, first=0):
-    return issue(*world, codes, sigma=SIGMA, coding=coding, key=key, first=first)
+    generator, params, space = world
+    return issue(generator, params, space, codes, sigma=SIGMA, coding=coding, key=key, first=first)
 
 
 @pytest.mark.parametrize("coding", Coding)
