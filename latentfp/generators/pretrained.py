@@ -124,7 +124,7 @@ def load(name: str) -> Pretrained:
 def _shapes(kind: Kind, fields: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return jax.eval_shape(partial(kind.template, fields))
-    except (TypeError, AttributeError) as error:
+    except TypeError as error:
         raise ValueError(f"the fields {fields} do not make a generator: {error}") from None
 
 

@@ -158,10 +158,17 @@ def test_an_unknown_kind_is_refused(folder):
         pretrained.load(str(folder))
 
 
-@pytest.mark.parametrize("fields", [{"latent": 6}, [1, 2], None])
-def test_fields_that_do_not_make_a_generator_are_refused(folder, fields):
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"latent": 6}, "the fields .* do not make a generator: .*'latent'"),
+        ([1], r"the fields \[1\] do not make a generator: expected an object"),
+        (None, "the fields None do not make a generator"),
+    ],
+)
+def test_fields_that_do_not_make_a_generator_are_refused(folder, fields, message):
     describe(folder, fields=fields)
-    with pytest.raises(ValueError, match=r"the fields .* do not make a generator"):
+    with pytest.raises(ValueError, match=message):
         pretrained.load(str(folder))
 
 
