@@ -97,4 +97,5 @@ def test_eight_devices_are_one(whole, tmp_path):
         assert one.keys() == other.keys()
         np.testing.assert_allclose(list(one.values()), list(other.values()), **SAME_PROGRAM)
     leaves = [np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(state)]) for state in (alone, many)]
-    np.testing.assert_allclose(*leaves, **SAME_PROGRAM)
+    one, other = leaves
+    np.testing.assert_allclose(one, other, **SAME_PROGRAM)
