@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latentfp.runtime.cache import enable_compilation_cache
+from latentfp.runtime.environment import prepare
 
 if TYPE_CHECKING:
     from latentfp.deployment.investigate import Finding
 
 app = typer.Typer(
-    callback=enable_compilation_cache,
+    callback=prepare,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -1,6 +1,7 @@
 """The commands as a user types them: output, files and exit codes."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -170,6 +171,15 @@ def test_a_tampered_deployment_is_exit_code_2(latentfp, fresh, part):
     assert (code, out) == (2, "")
     assert part in err
     assert is_one_line(err)
+
+
+@pytest.mark.parametrize(("own", "used"), [("", "1"), ("4", "4")])
+def test_a_command_gives_blas_one_thread_unless_told_otherwise(latentfp, deployment, monkeypatch, own, used):
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", own)
+    if not own:
+        monkeypatch.delenv("OPENBLAS_NUM_THREADS")
+    assert latentfp("users", "list", "--deployment", deployment)[0] == 0
+    assert os.environ["OPENBLAS_NUM_THREADS"] == used
 
 
 @pytest.mark.parametrize("command", COMMANDS)
