@@ -8,6 +8,7 @@ imported when needed.
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,9 +30,12 @@ def prepare(config: Fields, *, workdir: Path) -> Callable[[], object]:
 
 
 def train(
-    *, config: Fields, workdir: Path, seed: int, data: Fields, objective: Fields, train: Fields
+    *, config: Fields, workdir: Path, seed: int, objective: Fields, train: Fields, data: Fields | None = None
 ) -> Callable[[], object]:
-    """The training of an objective. `train` holds `batch` (images a step) and the durations of loop.train."""
+    """The training of an objective. `train` holds `batch` (images a step) and the durations of loop.train.
+
+    Without `data`, for an objective that makes its own examples, a batch is their numbers 0 … batch - 1.
+    """
     from latentfp.runtime import checkpoint, loop, mesh
 
     batch, durations = train.get("batch"), {name: value for name, value in train.items() if name != "batch"}
@@ -42,7 +46,7 @@ def train(
     trained = make_objective(**objective)
     devices = mesh.data_mesh()
     mesh.check_divisible(devices, batch)
-    batches = make_batches(data, batch=batch, seed=seed)
+    batches = make_batches(data, batch=batch, seed=seed) if data else lambda _: repeat(np.arange(batch))
     checkpoint.record_config(workdir, config, may_change=MAY_CHANGE)
     return partial(loop.train, trained, batches, workdir=workdir, seed=seed, mesh=devices, **durations)
 
@@ -69,6 +73,19 @@ def measurement(*, config: Fields, workdir: Path, seed: int, study: Fields) -> C
 def make_objective(*, name: str | None = None, **fields: Any) -> "Objective":
     """The training objective of this name."""
     return call(choose(OBJECTIVES, name, field="objective.name")(), fields, section="config.objective")
+
+
+def decoder_objective(*, deployment: str, network: Fields, shares: Fields, learning: Fields) -> "Objective":
+    """The training of a decoder for the deployment in a folder."""
+    from latentfp.deployment import decoders
+    from latentfp.training import decoder
+
+    return decoders.objective(
+        deployment,
+        network=call(decoder.Network, network, section="config.objective.network"),
+        shares=call(decoder.Shares, shares, section="config.objective.shares"),
+        learning=call(decoder.Learning, learning, section="config.objective.learning"),
+    )
 
 
 def make_batches(data: Fields, *, batch: int, seed: int) -> Callable[[int], Iterator[np.ndarray]]:
@@ -116,7 +133,14 @@ def _stylegan2_gan() -> Callable[..., "Objective"]:
     return gan.objective
 
 
-OBJECTIVES: dict[str, Callable[[], Callable[..., "Objective"]]] = {"stylegan2_gan": _stylegan2_gan}
+def _decoder() -> Callable[..., "Objective"]:
+    return decoder_objective
+
+
+OBJECTIVES: dict[str, Callable[[], Callable[..., "Objective"]]] = {
+    "decoder": _decoder,
+    "stylegan2_gan": _stylegan2_gan,
+}
 RUNS: dict[str, Callable[..., Callable[[], object]]] = {
     "accuracy": accuracy,
     "fidelity": measurement,

@@ -16,7 +16,7 @@ COMMAND = "python -m latentfp.main --config=configs/studies/accuracy_stylegan2.p
 BUDGETS = {
     "paper": ("reference", 20, 2000, 5),
     "reference": ("reference", 1, 500, 20),
-    "refine": ("refine", 3, 36, 20),
+    "refine": ("multistart", 3, 36, 20),
 }
 ATTACKS = ("blur", "noise", "jpeg", "combination", "crop")
 

@@ -1,9 +1,17 @@
 """What every way of attribution returns: the estimated code and content of an image, and how that went."""
 
 import enum
+from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
+
+from latentfp.augment.damage import SIZE
+
+Rows = Int[np.ndarray, " n"]
 
 
 class Status(enum.IntEnum):
@@ -13,11 +21,71 @@ class Status(enum.IntEnum):
     NONFINITE = 1  # no start reached a finite loss at a finite point, as for an image that holds NaN
 
 
+class Stage(enum.IntEnum):
+    """The ways of attribution, from the cheapest to the dearest."""
+
+    DECODER = 0
+    REFINE = 1
+    MULTISTART = 2
+    REFERENCE = 3
+
+
 class Estimate(NamedTuple):
     """The code and content that explain each image of a batch best."""
 
     code: Bool[Array, "b k"]
-    logits: Float[Array, "b k"]  # kappa: positive for a set bit
+    logits: Float[Array, "b k"]  # positive for a set bit: kappa, or the log-likelihood ratio
     content: Float[Array, "b r"]  # alpha, in the latent's units
     loss: Float[Array, " b"]  # the objective that was minimised
     status: Int[Array, " b"]  # a Status
+
+
+class Answer(NamedTuple):
+    """Estimates, the stage that each comes from, what all stages up to there cost, and the inferred damage.
+
+    `passes` counts evaluations of the generator and products with its Jacobian or the transpose, `looks`
+    passes of the decoder's network. `damage` is in the coordinates of augment/damage.py.
+    """
+
+    estimate: Estimate
+    stage: Int[Array, " b"]  # a Stage
+    passes: Int[Array, " b"]
+    looks: Int[Array, " b"]
+    damage: Float[Array, "b m"]
+
+
+Estimator = Callable[[Float[np.ndarray, "b h w 3"], int], Answer]  # images and the number of the first
+
+
+def answer(
+    estimate: Estimate,
+    stage: Stage,
+    *,
+    passes: Array | int,
+    looks: Array | int = 0,
+    damage: Array | None = None,
+) -> Answer:
+    """An answer of one stage; costs may be given once for all images, no damage stands for none."""
+    shape = estimate.status.shape
+    return Answer(
+        estimate,
+        jnp.full(shape, int(stage)),
+        jnp.broadcast_to(jnp.asarray(passes, int), shape),
+        jnp.broadcast_to(jnp.asarray(looks, int), shape),
+        jnp.zeros((*shape, SIZE)) if damage is None else damage,
+    )
+
+
+def select(found: Answer, rows: Rows) -> Answer:
+    """The answers in these rows."""
+    return jax.tree.map(lambda leaf: leaf[rows], found)
+
+
+def replace(found: Answer, rows: Rows, better: Answer) -> Answer:
+    """`found` with `better` in these rows."""
+    return jax.tree.map(lambda old, new: old.at[rows].set(new.astype(old.dtype)), found, better)
+
+
+def stack(found: list[Answer]) -> Answer:
+    """One batch after the other."""
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *found)

@@ -198,7 +198,7 @@ def attribute_images(
     coding: Coding,
     distance: Distance,
     settings: Settings = STYLEGAN2,
-    first_image: int = 0,
+    numbers: Int[np.ndarray, " b"] | None = None,
     memory: int = 2**30,
     pairs_per_chunk: int | None = None,
     place: Callable[[Any], Any] = jax.device_put,
@@ -207,7 +207,7 @@ def attribute_images(
 ) -> Search:
     """Search every image [b h w 3] of [-1, 1]. ValueError for sizes that do not fit each other.
 
-    * The starts of image i follow from `key` and `first_image` + i alone.
+    * The starts of an image follow from `key` and its number alone; they count from 0 if not given.
     * Weights of `distance` are bound by `jax.tree_util.Partial`, as arguments of the compiled program.
     * A chunk holds `pairs_per_chunk` pairs of an image and a start, by default as many as fit `memory` bytes.
     * `place` puts the arrays [rows …] of a chunk onto devices, after filling up to a `multiple` of rows.
@@ -229,7 +229,8 @@ def attribute_images(
                 progress((end - first) * pairs)
         return state.point, state.loss
 
-    starts = draw_starts(key, first_image + jnp.arange(len(images)), space, settings)
+    count = np.arange(len(images)) if numbers is None else numbers
+    starts = draw_starts(key, jnp.asarray(count), space, settings)
     return result(*map_chunks(search, jnp.asarray(images), starts, rows=rows, columns=columns))
 
 

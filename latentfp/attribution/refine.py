@@ -1,20 +1,19 @@
-"""Attribution by damped Gauss–Newton steps in whitened coordinates: the question of the reference, few steps.
+"""Attribution by damped Gauss–Newton steps in whitened coordinates: the reference's question, few steps.
 
-    minimise |x - clip(g(w), -1, 1)|² / noise² + |theta|²,    w = origin + theta A        see whitening.py
+    minimise |z|² / scale² + |theta|² + |psi|²,   z = (O(D_psi(g(w))) - O(x)) / error,   w = origin + theta A
 
-A code bit is the sign of its coordinate. A file's pixels were limited to [-1, 1], so the render is too. The
-scale `noise` starts large, where the prior smooths the problem, and falls geometrically to that of 8-bit
-rounding, but never below the residual itself: an attacked image is not explained better than its damage
-allows.
+theta: content and code, psi: what the damage is estimated wrong by (observation.py). A code bit is the sign
+of its coordinate. `scale` starts above the misfit √mean z² of the start, so that the prior smooths the
+problem, and falls geometrically to 1, the known errors; but it is never below the misfit itself: an image is
+not explained better than its damage allows.
 
-A step solves (JᵀJ/noise² + I + damping · M) d = -gradient by a few conjugate gradients with preconditioner
-M = E[JᵀJ]/noise² + I, the mean curvature over the prior. Every image has its own damping, and steps that
-raise the objective are not taken. Starts are the mean and samples of the prior; an image needs no further
-start once its residual is that of rounding or two starts agree.
+A step solves (JᵀJ/scale² + I + damping · M) d = -gradient by a few conjugate gradients with preconditioner
+M = E[JᵀJ]/scale² + I, the mean curvature over the prior. Every image has its own damping and scale, and steps
+that raise the objective are not taken. An image is done when its misfit is that of the known errors, or when
+neither its code nor its objective changes any more.
 Source: METHOD.md §4; Nocedal and Wright, Numerical Optimization (2006), chapters 7 and 10.
 """
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -24,86 +23,195 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from latentfp import rng
-from latentfp.attribution.estimate import Estimate, Status
-from latentfp.attribution.whitening import Thetas, Whitened, render
+from latentfp.attribution.observation import Harms, Observation, Observed, observe
+from latentfp.attribution.whitening import Curvature, Thetas, Whitened, render
 from latentfp.generators.generator import Generator
-from latentfp.types import Images, Key, Params
+from latentfp.types import Images, Params
 
 PerImage = Float[Array, " b"]
-Progress = Callable[[int], object]
+Point = Float[Array, "b q"]  # theta and psi, side by side
 
-ROUNDING = 2 / 255 / math.sqrt(12)  # standard deviation of 8-bit rounding
-SOLVED = 1.5 * ROUNDING  # residual below which another start cannot help
-AGREEMENT = 15 / 16  # share of bits in which two starts must agree
+SOLVED = 1.5  # misfit of a solved image: the known errors, and what single precision and stale noise maps add
+SETTLED = 0.01  # relative fall of the objective below which an image is as good as it gets
 
 
 class Settings(NamedTuple):
-    """Of the search; `noise` in units of the range [-1, 1]."""
+    """Of one descent."""
 
-    starts: int = 3
-    steps: int = 36
+    steps: int = 12
     inner: int = 12  # conjugate gradients of a step
-    first_noise: float = 4.0
-    last_noise: float = 0.003
+    first_scale: float = 4.0  # of the misfit at the start
     damping: float = 0.1
-    batch: int = 16  # images in one program call
-    probes: int = 1024  # random directions that estimate the mean curvature
+
+
+class Model(NamedTuple):
+    """What all images share: a pytree, so that none of it is compiled into a program."""
+
+    params: Params
+    space: Whitened
+    curvature: Curvature
 
 
 class State(NamedTuple):
-    """Of every image: coordinates, damping, and the root mean square of the residual."""
+    """Of every image. `scale` is that of the next step's prior, `still` counts steps without change."""
 
-    theta: Thetas
+    point: Point
     damping: PerImage
-    rms: PerImage
+    misfit: PerImage
+    scale: PerImage
+    fall: PerImage  # the factor of `scale` from step to step
+    still: Int[Array, " b"]
+    done: Bool[Array, " b"]
+    steps: Int[Array, " b"]
 
 
-@partial(jax.jit, static_argnames=("generator", "inner"), donate_argnames="state")
-def step(
+class Problem(NamedTuple):
+    """The images, and how they are compared."""
+
+    targets: Observed
+    errors: Observed
+    harms: Harms
+
+
+def predicted(
+    observation: Observation, generator: Generator, model: Model, problem: Problem, point: Point
+) -> Observed:
+    """What would be observed of a point, in units of the errors."""
+    d = model.space.rows.shape[0]
+    images = render(generator, model.params, model.space, point[:, :d])
+    return observe(observation, images, problem.harms, point[:, d:]) / problem.errors
+
+
+def pose(observation: Observation, images: Images, harms: Harms) -> Problem:
+    """The problem of images [b h w 3] of [-1, 1] with the damages that are assumed."""
+    errors = jax.vmap(lambda harm: observation.errors(images.shape[1:], harm))(harms)
+    return Problem(jax.vmap(observation.target)(images) / errors, errors, harms)
+
+
+@partial(jax.jit, static_argnames=("observation", "generator", "settings"))
+def init(
+    observation: Observation,
     generator: Generator,
-    params: Params,
-    space: Whitened,
-    targets: Float[Array, "b p"],
-    state: State,
-    noise: Float[Array, ""],
-    *,
-    inner: int,
+    model: Model,
+    settings: Settings,
+    problem: Problem,
+    theta: Thetas,
 ) -> State:
-    """One damped step of every image at noise scale max(noise, rms)."""
-    theta, damping, rms = state
-    weight = 1 / jnp.maximum(noise, rms)[:, None] ** 2
-    image, push = jax.linearize(partial(render, generator, params, space), theta)
-    pull = jax.linear_transpose(push, theta)
-    mean_curvature = space.eigenvalues[None] * weight + 1
-
-    def curve(move: Thetas) -> Thetas:
-        damped = ((move @ space.eigenvectors) * mean_curvature * damping[:, None]) @ space.eigenvectors.T
-        return pull(push(move) * weight)[0] + move + damped
-
-    def precondition(residual: Thetas) -> Thetas:
-        scaled = (residual @ space.eigenvectors) / (mean_curvature * (1 + damping[:, None]))
-        return scaled @ space.eigenvectors.T
-
-    gradient = pull((image - targets) * weight)[0] + theta
-    moved = theta + conjugate_gradients(curve, precondition, -gradient, steps=inner)
-    new = render(generator, params, space, moved)
-    better = _objective(new, targets, moved, weight) < _objective(image, targets, theta, weight)
-    kept = jnp.where(better[:, None], new, image)
+    """The state before the first step from these coordinates; one pass."""
+    b = theta.shape[0]
+    point = jnp.concatenate([theta, jnp.zeros((b, observation.free))], axis=1)
+    misfit = _misfit(predicted(observation, generator, model, problem, point) - problem.targets, problem)
+    scale = jnp.maximum(settings.first_scale * misfit, 1)
     return State(
-        jnp.where(better[:, None], moved, theta),
-        jnp.where(better, damping / 4, damping * 4),
-        jnp.sqrt(jnp.mean((kept - targets) ** 2, axis=1)),
+        point=point,
+        damping=jnp.full(b, settings.damping),
+        misfit=misfit,
+        scale=scale,
+        fall=scale ** (-1 / max(1, settings.steps - 1)),
+        still=jnp.zeros(b, int),
+        done=~jnp.isfinite(misfit),
+        steps=jnp.zeros(b, int),
     )
 
 
+@partial(jax.jit, static_argnames=("observation", "generator", "settings", "bits"), donate_argnames="state")
+def step(
+    observation: Observation,
+    generator: Generator,
+    model: Model,
+    settings: Settings,
+    problem: Problem,
+    state: State,
+    *,
+    bits: int,
+) -> State:
+    """One damped step of every image that is not done: 2 + 2 · inner passes."""
+    d = model.space.rows.shape[0]
+    see = partial(predicted, observation, generator, model, problem)
+    scale = jnp.maximum(state.scale, state.misfit)
+    weight = 1 / scale[:, None] ** 2
+    seen, push = jax.linearize(see, state.point)
+    pull = jax.linear_transpose(push, state.point)
+    curve, precondition = _curvatures(model.curvature, problem, state.damping, weight, d)
+
+    def damped(move: Point) -> Point:
+        return pull(push(move) * weight)[0] + move + curve(move)
+
+    gradient = pull((seen - problem.targets) * weight)[0] + state.point
+    moved = state.point + conjugate_gradients(damped, precondition, -gradient, steps=settings.inner)
+    after = see(moved)
+    old = _objective(seen - problem.targets, state.point, weight)
+    new = _objective(after - problem.targets, moved, weight)
+    better = (new < old) & ~state.done
+    point = jnp.where(better[:, None], moved, state.point)
+    kept = jnp.where(better[:, None], after, seen)
+    same = jnp.all((point > 0)[:, d - bits : d] == (state.point > 0)[:, d - bits : d], axis=1)
+    resting = same & (old - new < SETTLED * old) & (state.scale <= jnp.maximum(1.0, state.misfit))
+    misfit = _misfit(kept - problem.targets, problem)
+    still = jnp.where(resting, state.still + 1, 0)
+    steps = state.steps + ~state.done
+    over = (misfit < SOLVED) & same | (still >= 2) | (steps >= settings.steps)
+    return State(
+        point=point,
+        damping=jnp.where(better, state.damping / 4, state.damping * 4),
+        misfit=misfit,
+        scale=jnp.maximum(1.0, state.scale * state.fall),
+        fall=state.fall,
+        still=still,
+        done=state.done | over,
+        steps=steps,
+    )
+
+
+def passes(steps: Int[np.ndarray, " b"], settings: Settings) -> Int[np.ndarray, " b"]:
+    """Evaluations of the generator and products with its Jacobian or the transpose that these steps took."""
+    return 1 + steps * (3 + 2 * settings.inner)
+
+
+def _curvatures(
+    curvature: Curvature, problem: Problem, damping: PerImage, weight: Float[Array, "b 1"], d: int
+) -> tuple[Callable[[Point], Point], Callable[[Point], Point]]:
+    """damping · M, and (1 + damping)⁻¹ M⁻¹; damages count as if an image changed by all of its errors."""
+    sharp = weight * sharpness(problem)[:, None]
+    content = curvature.eigenvalues[None] * sharp + 1
+    vectors = curvature.eigenvectors
+
+    def by(move: Point, factor: Float[Array, "b d"], rest: Float[Array, "b 1"]) -> Point:
+        turned = ((move[:, :d] @ vectors) * factor) @ vectors.T
+        return jnp.concatenate([turned, move[:, d:] * rest], axis=1)
+
+    harm = sharp * HARM_CURVATURE + 1
+    return (
+        lambda move: by(move, content * damping[:, None], harm * damping[:, None]),
+        lambda move: by(move, 1 / (content * (1 + damping[:, None])), 1 / (harm * (1 + damping[:, None]))),
+    )
+
+
+HARM_CURVATURE = 10.0  # squared change of an image by one SPREAD of a damage, in squared units of [-1, 1]
+
+
+def sharpness(problem: Problem) -> PerImage:
+    """How much an observation weighs a change of the image, against one of unit errors a pixel."""
+    return jnp.sum(1 / problem.errors**2, axis=1) / jnp.sum(jnp.isfinite(problem.errors), axis=1)
+
+
+def _misfit(z: Observed, problem: Problem) -> PerImage:
+    """√mean z² over what is observed at all."""
+    return jnp.sqrt(jnp.sum(z**2, axis=1) / jnp.sum(jnp.isfinite(problem.errors), axis=1))
+
+
+def _objective(z: Observed, point: Point, weight: Float[Array, "b 1"]) -> PerImage:
+    value = jnp.sum(z**2 * weight, axis=1) + jnp.sum(point**2, axis=1)
+    return jnp.where(jnp.isfinite(value), value, jnp.inf)
+
+
 def conjugate_gradients(
-    operator: Callable[[Thetas], Thetas],
-    precondition: Callable[[Thetas], Thetas],
-    right: Thetas,
+    operator: Callable[[Point], Point],
+    precondition: Callable[[Point], Point],
+    right: Point,
     *,
     steps: int,
-) -> Thetas:
+) -> Point:
     """`steps` preconditioned conjugate gradients for operator(x) = right, row by row.
 
     Unrolled: XLA's CPU backend runs the convolutions of a loop's body several times slower.
@@ -125,121 +233,3 @@ def conjugate_gradients(
 def _ratio(numerator: PerImage, denominator: PerImage) -> PerImage:
     """0 for 0 / 0: a solved row has no way to go."""
     return jnp.where(denominator == 0, 0, numerator / denominator)
-
-
-def _objective(image: Array, targets: Array, theta: Thetas, weight: Array) -> PerImage:
-    value = jnp.sum((image - targets) ** 2 * weight, axis=1) + jnp.sum(theta**2, axis=1)
-    return jnp.where(jnp.isfinite(value), value, jnp.inf)
-
-
-class Record:
-    """The best start of every image so far, and whether another one could still matter."""
-
-    def __init__(self, images: int, d: int, bits: int):
-        self.theta, self.rms = np.zeros((images, d), np.float32), np.full(images, np.inf)
-        self.score, self.starts = np.full(images, np.inf), np.zeros(images, int)
-        self.settled, self.bits = np.zeros(images, bool), bits
-
-    def add(self, row: int, theta: np.ndarray, rms: float, pixels: int) -> None:
-        """A start's end. It settles an image at the residual of rounding, or when it finds the code again.
-
-        Starts are compared by pixels · log rms² + |theta|²: the objective with the noise scale profiled out.
-        """
-        self.starts[row] += 1
-        score = pixels * np.log(rms**2 + 1e-12) + np.sum(theta**2)
-        agree = np.mean((theta > 0)[-self.bits :] == (self.theta[row] > 0)[-self.bits :]) >= AGREEMENT
-        self.settled[row] |= rms < SOLVED or (self.starts[row] > 1 and bool(agree))
-        if score < self.score[row]:
-            self.theta[row], self.rms[row], self.score[row] = theta, rms, score
-
-
-def refine_images(
-    generator: Generator,
-    params: Params,
-    space: Whitened,
-    images: Images | Float[np.ndarray, "b h w 3"],
-    *,
-    bits: int,
-    key: Key,
-    settings: Settings,
-    first_image: int = 0,
-    progress: Progress | None = None,
-) -> tuple[Estimate, np.ndarray]:
-    """The best start of every image [b h w 3], and how many starts each took.
-
-    Start s of image i follows from `key`, `first_image` + i and s. `progress` hears steps of images that
-    were done or found needless, of b · starts · steps in all.
-    """
-    targets = np.asarray(images, np.float32).reshape(len(images), -1)
-    record = Record(len(targets), space.origin.shape[0], bits)
-    waiting = [(start, row) for start in range(settings.starts) for row in range(len(targets))]
-    while waiting:
-        pairs, waiting = waiting[: settings.batch], waiting[settings.batch :]
-        starts, rows = np.array(pairs).T
-        theta, rms = _descend(
-            generator, params, space, targets[rows], key, first_image + rows, starts, settings
-        )
-        for i, row in enumerate(rows):
-            record.add(int(row), theta[i], float(rms[i]), targets.shape[1])
-        needed = [(start, row) for start, row in waiting if not record.settled[row]]
-        if progress:
-            progress((len(pairs) + len(waiting) - len(needed)) * settings.steps)
-        waiting = needed
-    return _estimate(
-        space, record.theta, record.rms, bits=bits, last_noise=settings.last_noise
-    ), record.starts
-
-
-def _descend(
-    generator: Generator,
-    params: Params,
-    space: Whitened,
-    targets: np.ndarray,
-    key: Key,
-    numbers: np.ndarray,
-    starts: np.ndarray,
-    settings: Settings,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates and residuals after all steps from one start of each image, filled up to a batch."""
-    fill = np.minimum(np.arange(settings.batch), len(targets) - 1)
-    theta = _starts(key, jnp.asarray(numbers[fill]), jnp.asarray(starts[fill]), space.origin.shape[0])
-    some = jnp.asarray(targets[fill])
-    state = State(theta, jnp.full(settings.batch, settings.damping), jnp.zeros(settings.batch))
-    for noise in np.geomspace(settings.first_noise, settings.last_noise, settings.steps, dtype=np.float32):
-        state = step(generator, params, space, some, state, jnp.asarray(noise), inner=settings.inner)
-    return np.asarray(state.theta)[: len(targets)], np.asarray(state.rms)[: len(targets)]
-
-
-@partial(jax.jit, static_argnames="d")
-def _starts(key: Key, numbers: Int[Array, " b"], starts: Int[Array, " b"], d: int) -> Thetas:
-    """Start 0 is the mean, the others are samples of the prior."""
-
-    def draw(number: Int[Array, ""], start: Int[Array, ""]) -> Float[Array, " d"]:
-        return jnp.where(start > 0, jax.random.normal(rng.stream(key, "start", number, start), (d,)), 0)
-
-    return jax.vmap(draw)(numbers, starts)
-
-
-def _estimate(
-    space: Whitened, theta: np.ndarray, rms: np.ndarray, *, bits: int, last_noise: float
-) -> Estimate:
-    """Soft bits: 2 theta / v, the log-likelihood ratio of the two levels at a posterior variance v.
-
-    v comes from the mean curvature at the image's own residual, so it is a local, uncalibrated figure.
-    """
-    weight = 1 / np.maximum(rms, last_noise) ** 2
-    vectors = np.asarray(space.eigenvectors)[-bits:]
-    variance = (
-        vectors[None] ** 2 / (np.asarray(space.eigenvalues)[None, None] * weight[:, None, None] + 1)
-    ).sum(-1)
-    code = theta[:, -bits:]
-    finite: Bool[np.ndarray, " b"] = np.isfinite(rms)
-    return Estimate(
-        code=jnp.asarray(code > 0),
-        logits=jnp.asarray(2 * code / variance, jnp.float32),
-        content=jnp.asarray(
-            theta[:, :-bits] * np.linalg.norm(np.asarray(space.rows), axis=1)[None, :-bits], jnp.float32
-        ),
-        loss=jnp.asarray(rms, jnp.float32),
-        status=jnp.asarray(np.where(finite, Status.OK, Status.NONFINITE), jnp.int32),
-    )

@@ -2,8 +2,9 @@
 
     theta = (alpha / s, 2 level') ~ N(0, I),    level' = level - (1/2 - offset),    w = origin + theta A
 
-The mean curvature E[JᵀJ] of the limited images x = clip(g(w), -1, 1) is estimated with random signs v: since
-E[v vᵀ] = I, it is the mean of (Jᵀv)(Jᵀv)ᵀ over samples of the prior. Its eigenvectors serve every image.
+So the two levels of a bit are -1 and 1. The mean curvature E[JᵀJ] of the limited images x = clip(g(w), -1, 1)
+is estimated with random signs v: since E[v vᵀ] = I, it is the mean of (Jᵀv)(Jᵀv)ᵀ over samples of the prior.
+Its eigenvectors serve every image.
 Source: METHOD.md §2 and §4; Hutchinson (1990), doi:10.1080/03610919008812866.
 """
 
@@ -20,55 +21,55 @@ from latentfp import rng
 from latentfp.fingerprint.basis import Space
 from latentfp.fingerprint.embed import Coding
 from latentfp.generators.generator import Generator
-from latentfp.types import Key, Params
+from latentfp.types import Images, Key, Latents, Params
 
 Thetas = Float[Array, "b d"]
 
 
 class Whitened(NamedTuple):
-    """The coordinates, and the mean curvature E[JᵀJ] = Q diag(eigenvalues) Qᵀ in them."""
+    """The coordinates: content first, then the code."""
 
     origin: Float[Array, " d"]
     rows: Float[Array, "d d"]
+
+
+class Curvature(NamedTuple):
+    """E[JᵀJ] = Q diag(eigenvalues) Qᵀ in whitened coordinates."""
+
     eigenvalues: Float[Array, " d"]
     eigenvectors: Float[Array, "d d"]
 
 
-def render(generator: Generator, params: Params, space: Whitened, theta: Thetas) -> Float[Array, "b p"]:
-    """The limited images of coordinates, flattened."""
-    images = generator.synthesize(params, space.origin[None] + theta @ space.rows)
-    return jnp.clip(images, -1, 1).reshape(theta.shape[0], -1)
+def whiten(space: Space, *, sigma: float, coding: Coding) -> Whitened:
+    """Coordinates in which the prior is N(0, I)."""
+    rows = jnp.concatenate([space.content_axes * space.content_stds[:, None], space.code_axes * (sigma / 2)])
+    return Whitened(space.mean + sigma * (0.5 - coding.offset) * jnp.sum(space.code_axes, axis=0), rows)
 
 
-def whiten(
-    generator: Generator,
-    params: Params,
-    space: Space,
-    key: Key,
-    *,
-    sigma: float,
-    coding: Coding,
-    batch: int,
-    probes: int,
-) -> Whitened:
-    """Coordinates in which the prior is N(0, I), with the mean curvature from probes of Jᵀ at prior samples.
+def latents(space: Whitened, theta: Thetas) -> Latents:
+    """The latents at these coordinates."""
+    return space.origin[None] + theta @ space.rows
+
+
+def render(generator: Generator, params: Params, space: Whitened, theta: Thetas) -> Images:
+    """The images of coordinates, limited to [-1, 1] as the pixels of every file are."""
+    return jnp.clip(generator.synthesize(params, latents(space, theta)), -1, 1)
+
+
+def mean_curvature(
+    generator: Generator, params: Params, space: Whitened, key: Key, *, batch: int, probes: int
+) -> Curvature:
+    """The mean curvature from probes of Jᵀ at prior samples.
 
     `probes` is rounded up to a multiple of `batch`, the images of one program call.
     """
-    rows = jnp.concatenate([space.content_axes * space.content_stds[:, None], space.code_axes * (sigma / 2)])
-    origin = space.mean + sigma * (0.5 - coding.offset) * jnp.sum(space.code_axes, axis=0)
-    d = rows.shape[0]
-    bare = Whitened(origin, rows, jnp.zeros(d), jnp.eye(d))
-    calls = math.ceil(probes / batch)
+    d, calls = space.rows.shape[0], math.ceil(probes / batch)
     curvature = np.zeros((d, d))
     for i in range(calls):
-        pulled = np.asarray(_probe(generator, params, bare, rng.stream(key, "probe", i), batch), np.float64)
+        pulled = np.asarray(_probe(generator, params, space, rng.stream(key, "probe", i), batch), np.float64)
         curvature += pulled.T @ pulled
     values, vectors = np.linalg.eigh(curvature / (batch * calls))
-    return bare._replace(
-        eigenvalues=jnp.asarray(np.maximum(values, 0), jnp.float32),
-        eigenvectors=jnp.asarray(vectors, jnp.float32),
-    )
+    return Curvature(jnp.asarray(np.maximum(values, 0), jnp.float32), jnp.asarray(vectors, jnp.float32))
 
 
 @partial(jax.jit, static_argnames=("generator", "n"))

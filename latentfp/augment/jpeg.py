@@ -114,6 +114,24 @@ def paper_jpeg(image: Image, *, quality: Quality, rounding: Rounding = cubic) ->
     return jnp.clip(rgb, 0, 255) / 127.5 - 1
 
 
+def coefficients(image: Image) -> Float[Array, " p"]:
+    """The cosine coefficients that JPEG at 4:2:0 rounds, unrounded, in grey levels: luma, then Cb and Cr.
+
+    Linear in the image but for a constant, and orthonormal in each plane.
+    """
+    planes = _to_ycc(_extended((image + 1) * 127.5, 16))
+    luma, chroma = _transformed(planes[..., :1]), _transformed(_averaged(planes[..., 1:], 2))
+    return jnp.concatenate([luma.reshape(-1), chroma.reshape(-1)])
+
+
+def coefficient_errors(height: int, width: int, *, quality: Quality) -> Float[Array, " p"]:
+    """The standard deviation of the rounding of every coefficient of `coefficients`: T / √12."""
+    h, w = (-(-side // 16) * 16 for side in (height, width))
+    luma = jnp.broadcast_to(file_table(LUMINANCE, quality), (h // 8, w // 8, 1, 8, 8))
+    chroma = jnp.broadcast_to(file_table(CHROMINANCE, quality), (h // 16, w // 16, 2, 8, 8))
+    return jnp.concatenate([luma.reshape(-1), chroma.reshape(-1)]) / 12**0.5
+
+
 def file_table(table: Table, quality: Quality) -> Table:
     """The table that libjpeg writes into a file of this quality: whole numbers from 1 to 255."""
     # The small additions keep quotients that are whole numbers from falling below their floor in float32.
@@ -134,10 +152,14 @@ def _factor(quality: Quality) -> Scalar:
 
 def _in_blocks(planes: Planes, keep: Callable[[Array], Array]) -> Planes:
     """The planes after `keep` acted on the cosine coefficients [.. .. c 8 8] of their 8×8 blocks."""
+    kept = keep(_transformed(planes))
+    return _exact_einsum("abcuv,uvij->aibjc", kept, BASIS).reshape(planes.shape) + 128
+
+
+def _transformed(planes: Planes) -> Float[Array, "i j c 8 8"]:
     h, w, c = planes.shape
     blocks = planes.reshape(h // 8, 8, w // 8, 8, c) - 128
-    kept = keep(_exact_einsum("aibjc,uvij->abcuv", blocks, BASIS))
-    return _exact_einsum("abcuv,uvij->aibjc", kept, BASIS).reshape(h, w, c) + 128
+    return _exact_einsum("aibjc,uvij->abcuv", blocks, BASIS)
 
 
 def _eighths(coefficients: Array) -> Array:

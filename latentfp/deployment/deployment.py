@@ -3,6 +3,7 @@
     manifest.json        facts, versions, and the SHA-256 of the basis            manifest.py
     basis.safetensors    mean [d], axes [d d], stds [d] of the latent prior, float32
     users.sqlite         users and codes                                      registry.py, store.py
+    decoder/             a decoder of this fingerprint space, if there is one    decoders.py
 
 The generator is not in the folder; the manifest names it and holds the hash of its weights. A deployment
 appears whole or not at all and is never overwritten; only the users change afterwards. The folder is made
@@ -105,7 +106,7 @@ def open_deployment(path: str | os.PathLike[str]) -> Deployment:
         if not (folder / part).is_file():
             raise TamperedDeployment(folder / part, "found no such file, expected it beside the manifest")
     manifest = read_manifest(folder / MANIFEST)
-    basis = _read_basis(folder / BASIS, expected=manifest.parts[BASIS])
+    basis = read_basis(folder / BASIS, expected=manifest.parts[BASIS])
     try:
         space = split(basis, shift=manifest.shift, bits=manifest.bits)
     except ValueError as error:
@@ -153,10 +154,11 @@ def _to_bytes(basis: Basis) -> bytes:
     return safetensors.numpy.save(arrays)
 
 
-def _read_basis(path: Path, *, expected: str) -> Basis:
+def read_basis(path: Path, *, expected: str | None = None) -> Basis:
+    """The basis in a file of which the SHA-256 may be `expected`. TamperedDeployment if it is not so."""
     data = path.read_bytes()
     found = sha256(data)
-    if found != expected:
+    if expected is not None and found != expected:
         raise TamperedDeployment(path, f"found SHA-256 {found}, expected {expected}")
     try:
         basis = Basis(**{name: jnp.asarray(array) for name, array in safetensors.numpy.load(data).items()})

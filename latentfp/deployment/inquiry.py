@@ -1,104 +1,151 @@
 """Attribution as a command: from the names of files and of a method to findings."""
 
 import os
-from collections.abc import Iterator, Sequence
-from functools import partial
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-import jax.numpy as jnp
+import numpy as np
 from jax.tree_util import Partial
+from jaxtyping import Bool, Float
 
 from latentfp import rng
-from latentfp.attribution import reference, refine
+from latentfp.attribution.decoder import TrainedDecoder
+from latentfp.attribution.estimate import Answer, Stage, Status
+from latentfp.attribution.ladder import Decided
 from latentfp.attribution.objective import Distance
+from latentfp.attribution.observation import is_damaged
+from latentfp.attribution.refine import SOLVED
+from latentfp.attribution.verdict import judge
+from latentfp.augment import damage
 from latentfp.data.files import find_images
+from latentfp.deployment import decoders
 from latentfp.deployment.deployment import Deployment, load_generator, open_deployment
 from latentfp.deployment.investigate import Finding, investigate
-from latentfp.deployment.methods import Estimator, Progress, by_reference, by_refinement
+from latentfp.deployment.methods import MULTISCALE, Budget, Method, as_filed, make_estimator, subject_of
+from latentfp.fingerprint.codes import CodeBook
 from latentfp.generators.pretrained import Pretrained
-from latentfp.quality import perceptual, pixels
+from latentfp.quality import perceptual
 from latentfp.runtime.progress import progress
-from latentfp.types import Image, Scalar
 
 
-def as_filed(distance: Distance, target: Image, image: Image) -> Scalar:
-    """The distance to a render that was limited to [-1, 1], as the pixels of every file were."""
-    return distance(target, jnp.clip(image, -1, 1))
+class Request(NamedTuple):
+    """What may be asked of an attribution. `starts` and `steps` replace those of multistart or reference."""
+
+    method: Method = Method.AUTO
+    until: Stage = Stage.MULTISTART
+    starts: int | None = None
+    steps: int | None = None
+    distance: str = "multiscale"
+    vgg: Path | None = None
+    damage: Mapping[str, float] | None = None
+    decoder: Path | None = None
+    alpha: float = 1e-6
+    seed: int = 0
 
 
 def choose_distance(name: str, vgg: Path | None) -> Distance:
     """multiscale, or lpips with the weights in the file `vgg`."""
     if (name == "lpips") != (vgg is not None):
         raise ValueError("--distance lpips and --vgg FILE need each other: give both or neither")
-    bare = Partial(perceptual.lpips, perceptual.load(vgg)) if vgg is not None else Partial(pixels.multiscale)
-    return Partial(as_filed, bare)
+    if vgg is None:
+        return MULTISCALE
+    return Partial(as_filed, Partial(perceptual.lpips, perceptual.load(vgg)))
 
 
-def make_estimator(
-    deployment: Deployment,
-    loaded: Pretrained,
-    *,
-    method: str,
-    starts: int | None,
-    steps: int | None,
-    distance: Distance,
-    seed: int,
-    advance: Progress | None = None,
-) -> tuple[Estimator, int]:
-    """The estimator of this name ("refine" or "reference"), and how much progress each image makes."""
-    given = {name: value for name, value in [("starts", starts), ("steps", steps)] if value is not None}
-    if method == "reference":
-        settings = reference.STYLEGAN2._replace(**given)
-        build = partial(by_reference, settings=settings, distance=distance)
-    else:
-        settings = refine.Settings()._replace(**given)
-        build = partial(by_refinement, settings=settings)
-    estimator = build(
-        loaded,
-        deployment.space,
-        sigma=deployment.manifest.sigma,
-        coding=deployment.manifest.coding,
-        key=rng.stream(rng.root(seed), "attribute"),
-        progress=advance,
-    )
-    return estimator, settings.starts * settings.steps
+def choose_budget(request: Request) -> Budget:
+    """The budget of a request."""
+    given = {n: v for n, v in (("starts", request.starts), ("steps", request.steps)) if v is not None}
+    if given and request.method not in (Method.MULTISTART, Method.REFERENCE):
+        raise ValueError(f"--{' --'.join(given)}: only --method multistart and reference take them")
+    budget = Budget(until=request.until)
+    if request.method is Method.REFERENCE:
+        return budget._replace(search=budget.search._replace(**given))
+    steps = given.pop("steps", budget.multistart.steps)
+    return budget._replace(multistart=budget.multistart._replace(steps=steps), **given)
+
+
+def known_damage(strengths: Mapping[str, float] | None) -> Float[np.ndarray, " m"] | None:
+    """The coordinates of a damage whose strengths are given by the names of augment.damage.Damage."""
+    if strengths is None:
+        return None
+    unknown = sorted(strengths.keys() - set(damage.Damage._fields))
+    if unknown or not all(np.isfinite(list(strengths.values()))):
+        raise ValueError(
+            f"damage {dict(strengths)}: expected finite strengths of {', '.join(damage.Damage._fields)}"
+        )
+    return np.asarray(damage.coordinates(damage.Damage(**strengths)))
+
+
+def sufficient(book: CodeBook, *, alpha: float) -> Decided:
+    """Answers that name a user, or that explain an undamaged image to within rounding, whoever made it."""
+
+    def decided(answer: Answer) -> Bool[np.ndarray, " n"]:
+        named = [verdict.verdict == "user" for verdict in judge(answer.estimate, book, alpha=alpha)]
+        explained = np.asarray(answer.estimate.loss) < SOLVED
+        certain = (
+            explained & (np.asarray(answer.stage) > Stage.DECODER) & ~np.asarray(is_damaged(answer.damage))
+        )
+        failed = np.asarray(answer.estimate.status) != Status.OK
+        return np.array(named) | certain & ~failed
+
+    return decided
 
 
 def attribute(
-    folder: str | os.PathLike[str],
-    images: Sequence[Path],
-    *,
-    method: str,
-    starts: int | None,
-    steps: int | None,
-    distance: str,
-    vgg: Path | None,
-    alpha: float,
-    resize: bool,
-    seed: int,
+    folder: str | os.PathLike[str], images: Sequence[Path], request: Request, *, resize: bool = False
 ) -> Iterator[Finding]:
     """A finding for every image below `images`."""
     opened = open_deployment(folder)
     loaded = load_generator(opened)
-    paths = find_images(images)
-    counter: list[Progress] = []
+    yield from inquire(opened, loaded, find_images(images), request, resize=resize)
+
+
+def inquire(
+    opened: Deployment,
+    loaded: Pretrained,
+    paths: Sequence[Path],
+    request: Request,
+    *,
+    resize: bool = False,
+) -> Iterator[Finding]:
+    """A finding for every file, with progress."""
+    manifest, budget = opened.manifest, choose_budget(request)
+    _, book = opened.registry.codes()
+    if len(book) == 0:
+        raise ValueError(f"{opened.path} has no users: add one with `latentfp users add`")
+    trained = find_decoder(opened, request)
+    counter: list[Callable[[int], object]] = []
     estimate, work = make_estimator(
-        opened,
-        loaded,
-        method=method,
-        starts=starts,
-        steps=steps,
-        seed=seed,
-        distance=choose_distance(distance, vgg),
-        advance=lambda n: counter[0](n),
+        subject_of(loaded, opened.space, sigma=manifest.sigma, coding=manifest.coding),
+        trained,
+        request.method,
+        key=rng.stream(rng.root(request.seed), "attribute"),
+        budget=budget,
+        distance=choose_distance(request.distance, request.vgg),
+        known=known_damage(request.damage),
+        decided=sufficient(book, alpha=request.alpha),
+        progress=lambda n: counter[0](n),
     )
     with progress("attributing", work * len(paths)) as advance:
         counter.append(advance)
+        size = loaded.generator.image_shape[:2]
         yield from investigate(
-            paths,
-            opened.registry,
-            estimate,
-            size=loaded.generator.image_shape[:2],
-            alpha=alpha,
-            resize=resize,
+            paths, opened.registry, estimate, size=size, alpha=request.alpha, resize=resize
         )
+
+
+def find_decoder(opened: Deployment, request: Request) -> TrainedDecoder | None:
+    """The decoder that is asked for, else the deployment's; says on stderr if one is missed."""
+    if request.method in (Method.MULTISTART, Method.REFERENCE):
+        return None
+    if request.decoder is not None:
+        return decoders.load(request.decoder, opened)
+    trained = decoders.find(opened)
+    if trained is None and request.method is not Method.DECODER:
+        sys.stderr.write(
+            f"note: {opened.path} has no decoder, so every image is searched from several starts, "
+            "which takes a hundred times longer; train one with configs/decoder_stylegan2_avatars.py\n"
+        )
+    return trained

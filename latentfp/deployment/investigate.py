@@ -7,24 +7,27 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from latentfp.attribution.estimate import Estimate, Status
+from latentfp.attribution.estimate import Answer, Estimator, Stage, Status
+from latentfp.attribution.observation import VISIBLE
 from latentfp.attribution.verdict import ALPHA, judge
+from latentfp.augment import damage
 from latentfp.data.files import Size, StrPath, UnreadableImage, read_images
-from latentfp.deployment.methods import Estimator
 from latentfp.deployment.registry import Registry
 from latentfp.pixels import to_float
 
-GROUP = 64  # files between two answers
+GROUP = 128  # files between two answers
 
 
 class Finding(NamedTuple):
     """The answer for one file; `logits` are the code's (positive: 1), None where nothing was estimated.
 
-    `seconds` is the file's share of its group's time. `status`: "ok", "nonfinite", or why the file was not
-    read.
+    `status`: "ok", "nonfinite", or why the file was not read. `stage`: the one that decided. `passes` of the
+    generator and `looks` of the decoder are what the file cost, `seconds` its share of its group's time.
+    `damage`: the strengths that were inferred and are visible, by the names of augment.damage.Damage.
     """
 
     file: str
@@ -34,7 +37,11 @@ class Finding(NamedTuple):
     bits: int
     p_value: float | None
     status: str
+    stage: str | None
+    passes: int
+    looks: int
     seconds: float
+    damage: dict[str, float] | None = None
     logits: Float[np.ndarray, " k"] | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -65,25 +72,52 @@ def investigate(
         found = iter(_findings(estimates, names, book, alpha) if estimates else [])
         for path, pixels in read:
             if isinstance(pixels, UnreadableImage):
-                yield Finding(str(path), "unreadable", None, None, book.shape[1], None, str(pixels), 0.0)
+                yield _unreadable(path, str(pixels), bits=book.shape[1])
             else:
                 yield next(found)._replace(file=str(path), seconds=seconds)
 
 
-def _findings(estimates: Estimate, names: list[str], book: np.ndarray, alpha: float) -> list[Finding]:
-    statuses = [Status(int(status)).name.lower() for status in np.asarray(estimates.status)]
-    logits = np.asarray(estimates.logits)
+def _unreadable(path: StrPath, reason: str, *, bits: int) -> Finding:
+    return Finding(
+        file=str(path),
+        verdict="unreadable",
+        user=None,
+        matched_bits=None,
+        bits=bits,
+        p_value=None,
+        status=reason,
+        stage=None,
+        passes=0,
+        looks=0,
+        seconds=0.0,
+    )
+
+
+def _findings(found: Answer, names: list[str], book: np.ndarray, alpha: float) -> list[Finding]:
+    verdicts = judge(found.estimate, book, alpha=alpha)
+    harms, logits = np.asarray(found.damage), np.asarray(found.estimate.logits)
     return [
         Finding(
-            "",
-            v.verdict,
-            None if v.user is None else names[v.user],
-            v.matched_bits,
-            v.bits,
-            v.p_value,
-            status,
-            0.0,
-            row,
+            file="",
+            verdict=verdict.verdict,
+            user=None if verdict.user is None else names[verdict.user],
+            matched_bits=verdict.matched_bits,
+            bits=verdict.bits,
+            p_value=verdict.p_value,
+            status=Status(int(found.estimate.status[i])).name.lower(),
+            stage=Stage(int(found.stage[i])).name.lower(),
+            passes=int(found.passes[i]),
+            looks=int(found.looks[i]),
+            seconds=0.0,
+            damage=_visible(harms[i]),
+            logits=logits[i],
         )
-        for v, status, row in zip(judge(estimates, book, alpha=alpha), statuses, logits, strict=True)
+        for i, verdict in enumerate(verdicts)
     ]
+
+
+def _visible(harm: Float[np.ndarray, " m"]) -> dict[str, float]:
+    """The strengths of a damage, in the coordinates of augment/damage.py, that can be seen."""
+    strengths = damage.from_coordinates(jnp.asarray(harm))._asdict()
+    shown = zip(strengths.items(), np.abs(harm) > VISIBLE, strict=True)
+    return {name: round(float(strength), 3) for (name, strength), seen in shown if seen}

@@ -1,83 +1,145 @@
-"""The ways to estimate codes with a generator: functions images [b h w 3], first number → Estimate."""
+"""The ways to estimate codes with a deployment: functions images [b h w 3], number of the first → Answer.
 
-from collections.abc import Callable
-from functools import partial
+auto         climbs from the decoder as far as an image needs, at most to multistart or as far as it is told
+decoder      the decoder's reading
+refine       the decoder's reading and a descent from it
+multistart   descents from the mean and from samples of the prior
+reference    the paper's search
+"""
 
+import enum
+from functools import cache, partial
+from typing import NamedTuple
+
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jax.tree_util import Partial
+from jaxtyping import Bool, Float
 
 from latentfp import rng
-from latentfp.attribution import reference, refine
-from latentfp.attribution.estimate import Estimate
+from latentfp.attribution import reference
+from latentfp.attribution.decoder import TrainedDecoder
+from latentfp.attribution.ends import Subject
+from latentfp.attribution.estimate import Answer, Estimator, Stage
+from latentfp.attribution.ladder import Decided, Progress, Rung, climb
 from latentfp.attribution.objective import Distance
-from latentfp.attribution.whitening import whiten
+from latentfp.attribution.refine import Settings
+from latentfp.attribution.rungs import decoder_rung, multistart_rung, reference_rung, refine_rung
+from latentfp.attribution.whitening import mean_curvature, whiten
 from latentfp.fingerprint.basis import Space
 from latentfp.fingerprint.embed import Coding
 from latentfp.generators.pretrained import Pretrained
-from latentfp.types import Key
+from latentfp.quality import pixels
+from latentfp.types import Image, Key, Scalar
 
-Estimator = Callable[[Float[np.ndarray, "b h w 3"], int], Estimate]
-Progress = Callable[[int], object]
-
-
-def by_reference(
-    pretrained: Pretrained,
-    space: Space,
-    *,
-    sigma: float,
-    coding: Coding,
-    distance: Distance,
-    settings: reference.Settings,
-    key: Key,
-    progress: Progress | None = None,
-) -> Estimator:
-    """The paper's search. `progress` hears updates of images × starts: starts · steps of every image."""
-    search = partial(
-        reference.attribute_images,
-        pretrained.generator,
-        pretrained.params,
-        space,
-        key=key,
-        sigma=sigma,
-        coding=coding,
-        distance=distance,
-        settings=settings,
-        pairs_per_chunk=32,
-        progress=progress,
-    )
-    return lambda images, first: search(images, first_image=first).estimate
+PROBES, PROBE_BATCH = 1024, 16  # of the mean curvature
 
 
-def by_refinement(
-    pretrained: Pretrained,
-    space: Space,
-    *,
-    sigma: float,
-    coding: Coding,
-    settings: refine.Settings,
-    key: Key,
-    progress: Progress | None = None,
-) -> Estimator:
-    """Damped Gauss–Newton from several starts. `progress` hears steps: starts · steps of every image."""
+class Method(enum.StrEnum):
+    """How codes are estimated."""
+
+    AUTO = "auto"
+    DECODER = "decoder"
+    REFINE = "refine"
+    MULTISTART = "multistart"
+    REFERENCE = "reference"
+
+
+CLIMBED = {
+    Method.AUTO: (Stage.DECODER, Stage.REFINE, Stage.MULTISTART, Stage.REFERENCE),
+    Method.DECODER: (Stage.DECODER,),
+    Method.REFINE: (Stage.DECODER, Stage.REFINE),
+    Method.MULTISTART: (Stage.MULTISTART,),
+    Method.REFERENCE: (Stage.REFERENCE,),
+}
+
+
+class Budget(NamedTuple):
+    """How much each stage may spend. `until`: the last stage that auto climbs to."""
+
+    refine: Settings = Settings()
+    multistart: Settings = Settings(steps=36, first_scale=10.0)
+    starts: int = 3
+    search: reference.Settings = reference.STYLEGAN2
+    until: Stage = Stage.MULTISTART
+
+
+def as_filed(distance: Distance, target: Image, image: Image) -> Scalar:
+    """The distance to a render that was limited to [-1, 1], as the pixels of every file were."""
+    return distance(target, jnp.clip(image, -1, 1))
+
+
+MULTISCALE: Distance = Partial(as_filed, Partial(pixels.multiscale))
+
+
+def subject_of(pretrained: Pretrained, space: Space, *, sigma: float, coding: Coding) -> Subject:
+    """What the stages know of a deployment. The mean curvature is computed once, when first asked for."""
     generator, params = pretrained.generator, pretrained.params
-    whitened = whiten(
-        generator,
-        params,
-        space,
-        rng.stream(key, "whiten"),
-        sigma=sigma,
-        coding=coding,
-        batch=settings.batch,
-        probes=settings.probes,
-    )
-    search = partial(
-        refine.refine_images,
-        generator,
-        params,
-        whitened,
-        bits=space.code_axes.shape[0],
-        key=key,
-        settings=settings,
-        progress=progress,
-    )
-    return lambda images, first: search(images, first_image=first)[0]
+    whitened = whiten(space, sigma=sigma, coding=coding)
+    key = rng.stream(rng.root(0), "curvature")
+    curvature = partial(mean_curvature, generator, params, whitened, key, batch=PROBE_BATCH, probes=PROBES)
+    return Subject(generator, params, space, whitened, sigma, coding, cache(curvature))
+
+
+def make_estimator(
+    subject: Subject,
+    decoder: TrainedDecoder | None,
+    method: Method,
+    *,
+    key: Key,
+    budget: Budget,
+    distance: Distance = MULTISCALE,
+    known: Float[np.ndarray, " m"] | None = None,
+    decided: Decided | None = None,
+    progress: Progress = lambda _: None,
+) -> tuple[Estimator, int]:
+    """The estimator, and how much progress each image makes.
+
+    Without a decoder, auto and refine start from multistart, and ValueError for the method decoder. `decided`
+    says which answers of auto suffice; other methods run all stages. `known`: coordinates of the damage.
+    """
+    rungs = [
+        _rung(stage, subject, decoder, key=key, budget=budget, distance=distance, known=known)
+        for stage in _stages(method, decoder, budget)
+    ]
+    suffices = decided if decided is not None and method is Method.AUTO else _undecided
+
+    def estimate(images: Float[np.ndarray, "b h w 3"], first: int) -> Answer:
+        numbers = np.arange(first, first + len(images))
+        return climb(rungs, np.asarray(images), numbers, decided=suffices, progress=progress)
+
+    return estimate, sum(rung.work for rung in rungs)
+
+
+def _stages(method: Method, decoder: TrainedDecoder | None, budget: Budget) -> list[Stage]:
+    stages = [s for s in CLIMBED[method] if method is not Method.AUTO or s <= budget.until]
+    if decoder is not None:
+        return stages
+    if method is Method.DECODER:
+        raise ValueError("the deployment has no decoder: train and `latentfp adopt` one, or use multistart")
+    lowest = [Stage.MULTISTART] if method in (Method.AUTO, Method.REFINE) else []
+    return sorted({*lowest, *(s for s in stages if s not in (Stage.DECODER, Stage.REFINE))})
+
+
+def _rung(
+    stage: Stage,
+    subject: Subject,
+    decoder: TrainedDecoder | None,
+    *,
+    key: Key,
+    budget: Budget,
+    distance: Distance,
+    known: Float[np.ndarray, " m"] | None,
+) -> Rung:
+    if stage is Stage.DECODER and decoder is not None:
+        return decoder_rung(subject, decoder.decoder, decoder.weights, looks=decoder.looks)
+    if stage is Stage.REFINE:
+        return refine_rung(subject, settings=budget.refine, known=known)
+    if stage is Stage.MULTISTART:
+        settings = budget.multistart
+        return multistart_rung(subject, starts=budget.starts, settings=settings, key=key, known=known)
+    return reference_rung(subject, settings=budget.search, distance=distance, key=key)
+
+
+def _undecided(answer: Answer) -> Bool[np.ndarray, " n"]:
+    return np.zeros(answer.stage.shape, bool)

@@ -18,6 +18,7 @@ class Generator(NamedTuple):
     synthesize(params, w): images [b, h, w, 3], nominally in [-1, 1] and not clipped, one for each latent of
         [b, d].
     encode(params, images): an estimate of the latents [b, d], where the generator comes with one.
+    renoise(params, key, n): parameters with fresh noise maps for each of n images, where there are any.
     """
 
     name: str
@@ -26,3 +27,4 @@ class Generator(NamedTuple):
     sample: Callable[[Params, Key, int], Latents]
     synthesize: Callable[[Params, Latents], Images]
     encode: Callable[[Params, Images], Latents] | None = None
+    renoise: Callable[[Params, Key, int], Params] | None = None

@@ -16,7 +16,10 @@ NAME = "report.json"
 
 
 class Settings(NamedTuple):
-    """Of the generator, the fingerprint and the search; `alpha` is the largest p-value that names a user."""
+    """Of the generator, the fingerprint and the attribution; `stages`: how many files each decided.
+
+    `alpha` is the largest p-value that names a user.
+    """
 
     generator: str
     sha256: str
@@ -28,9 +31,7 @@ class Settings(NamedTuple):
     min_distance: int
     users: int
     images: int
-    starts: int
-    steps: int
-    distance: str
+    stages: str
     alpha: float
     seed: int
 

@@ -46,7 +46,7 @@ def settings(report: Report) -> list[tuple[str, str]]:
         ("fingerprint", f"{it.bits} bits from axis {it.shift} on, strength {it.sigma:g}"),
         ("codes", f"{escape(it.coding)}, any two differ in at least {it.min_distance} bits"),
         ("users", f"{it.users}, {count(it.images, 'image')} each"),
-        ("search", f"{count(it.starts, 'start')} × {it.steps} steps, {escape(it.distance)} distance"),
+        ("decided by", f"{escape(it.stages)} files"),
         ("limit for a name", f"p ≤ {power_of_ten(it.alpha)}"),
         ("seed", str(it.seed)),
     ]

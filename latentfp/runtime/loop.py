@@ -19,7 +19,7 @@ import jax
 import numpy as np
 from absl import logging
 from jax.sharding import Mesh
-from jaxtyping import Array, UInt8
+from jaxtyping import Array, Shaped
 
 from latentfp import rng
 from latentfp.pixels import to_float
@@ -30,7 +30,7 @@ from latentfp.runtime.progress import progress
 from latentfp.types import Count, Images, Key, PyTree
 
 State = PyTree[Any]
-Batches = Callable[[int], Iterator[np.ndarray]]  # first step -> uint8 [b h w 3], one batch a step
+Batches = Callable[[int], Iterator[np.ndarray]]  # first step -> arrays [b ...], one batch a step
 STEPS_AHEAD = 2  # unfinished steps: enough to keep devices busy, few enough to finish after SIGTERM
 
 
@@ -42,15 +42,16 @@ class Lazy(NamedTuple):
     """
 
     every: int
-    update: Callable[[State, Key, Images, Count], tuple[State, Metrics]]
+    update: Callable[[State, Key, Array, Count], tuple[State, Metrics]]
 
 
 class Objective(NamedTuple):
     """What is trained: functions of a state, which may be any tree of arrays (but of no random keys).
 
     init(key): the first state.
-    update(state, key, images, step): the next state, and the metrics of this step as name -> (sum, count).
-        Pure; written for a whole batch of float images in [-1, 1]; `key` belongs to this step alone.
+    update(state, key, batch, step): the next state, and the metrics of this step as name -> (sum, count).
+        Pure; written for a whole batch. Pixels [b h w 3] of uint8 arrive as float images in [-1, 1], other
+        batches as they are. `key` belongs to this step alone.
     preview(state, key): images [n h w 3] in [-1, 1] for a grid. Pure; `key` is the same in the whole run.
     evaluate(state): numbers to report beside each preview. Ordinary Python, and may be slow.
     lazy: extra updates of some steps, on the same images.
@@ -58,7 +59,7 @@ class Objective(NamedTuple):
     """
 
     init: Callable[[Key], State]
-    update: Callable[[State, Key, Images, Count], tuple[State, Metrics]]
+    update: Callable[[State, Key, Array, Count], tuple[State, Metrics]]
     preview: Callable[[State, Key], Images] | None = None
     evaluate: Callable[[State], dict[str, float]] | None = None
     lazy: tuple[Lazy, ...] = ()
@@ -149,9 +150,9 @@ def _updates(objective: Objective, *, seed: int, mesh: Mesh) -> Callable[..., tu
 
 
 def _step(part: Lazy, seed: int, number: int) -> Callable[..., tuple[State, Metrics]]:
-    def step(state: State, pixels: UInt8[Array, "b h w 3"], index: Count) -> tuple[State, Metrics]:
+    def step(state: State, batch: Shaped[Array, "b ..."], index: Count) -> tuple[State, Metrics]:
         key = rng.stream(rng.root(seed), "update", index, number)
-        return part.update(state, key, to_float(pixels), index)
+        return part.update(state, key, to_float(batch) if batch.dtype == np.uint8 else batch, index)
 
     return step
 

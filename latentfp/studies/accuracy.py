@@ -9,8 +9,7 @@ the share of images with every bit right; *bit accuracy* the mean share of right
 import json
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,13 +19,12 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from latentfp import rng
-from latentfp.attribution import reference, refine
+from latentfp.attribution.estimate import Estimator
 from latentfp.augment.suites import suite
 from latentfp.data.files import read_image, write_image
 from latentfp.deployment.fitting import sample_basis
-from latentfp.deployment.inquiry import as_filed
 from latentfp.deployment.issue import Issued, issue
-from latentfp.deployment.methods import Estimator, by_reference, by_refinement
+from latentfp.deployment.methods import Budget, Method, make_estimator, subject_of
 from latentfp.fingerprint.basis import Basis, split
 from latentfp.fingerprint.codes import draw_codes
 from latentfp.fingerprint.embed import Coding
@@ -129,9 +127,9 @@ def measure(setting: Setting, cell: Cell) -> dict[str, Any]:
     files = through_files(issued.marked, cell.attack, seed=setting.seed)
     label = f"{cell.group} {cell.value}"
     with progress(label, cell.images * cell.starts * cell.steps) as advance:
-        estimate = make_estimator(setting, cell, advance)
+        estimate = estimator_of(setting, cell, advance)
         searched = time.perf_counter()
-        found = np.asarray(estimate(to_float(files), 0).code)
+        found = np.asarray(estimate(to_float(files), 0).estimate.code)
         searching = time.perf_counter() - searched
     right = found == codes
     complete = int(right.all(axis=1).sum())
@@ -161,29 +159,23 @@ def issue_cell(setting: Setting, cell: Cell, codes: np.ndarray) -> Issued:
     )
 
 
-def make_estimator(setting: Setting, cell: Cell, advance: Any) -> Estimator:
+def estimator_of(setting: Setting, cell: Cell, advance: Callable[[int], object]) -> Estimator:
     """The method of the cell. A reference with fewer steps than the paper's anneals as far in its steps."""
     space = split(setting.basis, shift=cell.shift, bits=setting.bits)
-    if cell.method == "reference":
-        full = reference.STYLEGAN2
-        chosen = full._replace(
-            starts=cell.starts, steps=cell.steps, decay=full.decay * full.steps / cell.steps
-        )
-        distance = jax.tree_util.Partial(as_filed, jax.tree_util.Partial(pixels.multiscale))
-        build = partial(by_reference, distance=distance, settings=chosen)
-    elif cell.method == "refine":
-        chosen = refine.Settings()._replace(starts=cell.starts, steps=cell.steps)
-        build = partial(by_refinement, settings=chosen)
-    else:
-        raise ValueError(f"method {cell.method!r}: expected reference or refine")
-    return build(
-        setting.loaded,
-        space,
-        sigma=cell.sigma,
-        coding=setting.coding,
+    usual = Budget()
+    search = usual.search._replace(
+        starts=cell.starts, steps=cell.steps, decay=usual.search.decay * usual.search.steps / cell.steps
+    )
+    descent = usual.multistart._replace(steps=cell.steps)
+    estimate, _ = make_estimator(
+        subject_of(setting.loaded, space, sigma=cell.sigma, coding=setting.coding),
+        None,
+        Method(cell.method),
         key=rng.stream(rng.root(setting.seed), "search"),
+        budget=usual._replace(search=search, multistart=descent, starts=cell.starts),
         progress=advance,
     )
+    return estimate
 
 
 def through_files(marked: Rows, attack: str, *, seed: int) -> Rows:

@@ -16,18 +16,17 @@ from typing import Any
 import numpy as np
 
 from latentfp import rng
-from latentfp.attribution import refine
 from latentfp.augment.suites import suite
 from latentfp.data import avatars
 from latentfp.data.area import shrink
 from latentfp.data.files import read_image, write_image
 from latentfp.deployment import fitting, inquiry
 from latentfp.deployment.deployment import Deployment, load_generator
-from latentfp.deployment.investigate import Finding, investigate
+from latentfp.deployment.investigate import Finding
 from latentfp.deployment.issue import issue
 from latentfp.deployment.registry import User
 from latentfp.generators.pretrained import Pretrained
-from latentfp.runtime.progress import progress, track
+from latentfp.runtime.progress import track
 from latentfp.studies import demo_record
 from latentfp.studies.demo_record import Sample
 
@@ -158,18 +157,5 @@ def attribute(
     out: Path, deployment: Deployment, loaded: Pretrained, samples: list[Sample], seed: int
 ) -> list[Finding]:
     """Findings of all files by the default method; what is known about a file is not used."""
-    settings = refine.Settings()
-    with progress("attributing", settings.starts * settings.steps * len(samples)) as advance:
-        estimate, _ = inquiry.make_estimator(
-            deployment,
-            loaded,
-            method="refine",
-            starts=None,
-            steps=None,
-            seed=seed,
-            distance=inquiry.choose_distance("multiscale", None),
-            advance=advance,
-        )
-        paths = [out / sample.file for sample in samples]
-        size = loaded.generator.image_shape[:2]
-        return list(investigate(paths, deployment.registry, estimate, size=size))
+    paths = [out / sample.file for sample in samples]
+    return list(inquiry.inquire(deployment, loaded, paths, inquiry.Request(seed=seed)))

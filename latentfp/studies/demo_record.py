@@ -3,6 +3,7 @@
 import os
 import platform
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.special
 
-from latentfp.attribution import refine
 from latentfp.attribution.verdict import ALPHA
 from latentfp.data.files import read_image
 from latentfp.deployment.deployment import Deployment
@@ -51,7 +51,6 @@ def make(
     manifest = deployment.manifest
     codes = {user.name: user.code for user in users}
     files = [describe(out, *pair, codes) for pair in zip(samples, findings, strict=True)]
-    settings = refine.Settings()
     return {
         "title": "latentfp demo",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -69,9 +68,7 @@ def make(
             "min_distance": manifest.min_distance,
             "users": len(users),
             "images": images,
-            "starts": settings.starts,
-            "steps": settings.steps,
-            "distance": "damped Gauss-Newton on pixels",
+            "stages": stages(findings),
             "alpha": ALPHA,
             "seed": seed,
         },
@@ -154,3 +151,9 @@ def summary(report: dict[str, Any]) -> str:
     for row in report["negatives"]:
         lines.append(f"{row['source']}: {row['accused']} of {row['files']} accused")
     return "\n".join(lines)
+
+
+def stages(findings: Sequence[Finding]) -> str:
+    """How many files each stage of the attribution decided, in words."""
+    counts = Counter(finding.stage for finding in findings if finding.stage is not None)
+    return ", ".join(f"{stage} {n}" for stage, n in counts.most_common())

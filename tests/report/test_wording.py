@@ -40,9 +40,7 @@ def test_cost(report):
 
 
 def test_settings_are_escaped(report):
-    hostile = report._replace(
-        settings=report.settings._replace(generator="<b>", coding="<i>", distance="<u>")
-    )
+    hostile = report._replace(settings=report.settings._replace(generator="<b>", coding="<i>", stages="<u>"))
     shown = "".join(value for _, value in wording.settings(hostile))
     assert not {"<b>", "<i>", "<u>"} & set(shown.split())
     assert "&lt;b&gt;" in shown

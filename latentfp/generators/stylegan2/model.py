@@ -99,4 +99,9 @@ def make(**fields: Any) -> Generator:
     def synthesize(params: Params, w: Latents) -> Images:
         return apply(nets.synthesis, params["synthesis"], broadcast(w, nets.layers), params["noise"])
 
-    return Generator("stylegan2", nets.mapping.latent_dim, (size, size, 3), sample, synthesize)
+    def renoise(params: Params, key: Key, n: int) -> Params:
+        return {**params, "noise": fresh_noise(key, size, n)}
+
+    return Generator(
+        "stylegan2", nets.mapping.latent_dim, (size, size, 3), sample, synthesize, renoise=renoise
+    )

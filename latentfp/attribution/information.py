@@ -1,0 +1,83 @@
+"""How well an image determines its code: the local Fisher information, and the soft bits that follow.
+
+At the end of a descent the posterior of theta is normal with precision JᵀJ/scale² + I. J is taken in the
+leading eigenvectors of the mean curvature, by Jacobian-vector products in chunks; along the others the mean
+curvature stands in (rank d: the exact information). The covariance comes from a Cholesky factor.
+
+The levels of a bit are -1 and 1, so with posterior mean m and variance v of its coordinate the log-likelihood
+ratio is 2 m / v: prior N(0, 1) and a measurement of variance v' give m / v = measured / v'.
+Source: METHOD.md §3 and §4.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from latentfp.attribution.observation import Observation
+from latentfp.attribution.refine import Model, PerImage, Point, Problem, predicted, sharpness
+from latentfp.generators.generator import Generator
+
+CHUNK = 16  # tangents that are pushed at once
+Variances = Float[Array, "b k"]
+
+
+@partial(jax.jit, static_argnames=("observation", "generator", "bits", "rank"))
+def code_variances(
+    observation: Observation,
+    generator: Generator,
+    model: Model,
+    problem: Problem,
+    point: Point,
+    scale: PerImage,
+    *,
+    bits: int,
+    rank: int,
+) -> Variances:
+    """Posterior variances of the code's coordinates, from `rank` passes for each image."""
+    d = model.space.rows.shape[0]
+    leading = model.curvature.eigenvectors[:, d - rank :]
+    columns = jnp.zeros((point.shape[1], rank + observation.free))
+    columns = columns.at[:d, :rank].set(leading).at[d:, rank:].set(jnp.eye(observation.free))
+    _, push = jax.linearize(partial(predicted, observation, generator, model, problem), point)
+    pushed = _pushed(push, point, columns) / scale[:, None, None]
+    precision = jnp.einsum("bpi,bpj->bij", pushed, pushed) + jnp.eye(columns.shape[1])[None]
+    code = columns[d - bits : d]
+    half = jax.vmap(lambda lower: jax.scipy.linalg.solve_triangular(lower, code.T, lower=True))(
+        jnp.linalg.cholesky(precision)
+    )
+    return jnp.sum(half**2, axis=1) + _mean_variances(model, problem, scale, bits=bits, beyond=rank)
+
+
+@partial(jax.jit, static_argnames="bits")
+def mean_variances(model: Model, problem: Problem, scale: PerImage, *, bits: int) -> Variances:
+    """Posterior variances by the mean curvature alone, from no pass at all."""
+    return _mean_variances(model, problem, scale, bits=bits, beyond=0)
+
+
+def _mean_variances(model: Model, problem: Problem, scale: PerImage, *, bits: int, beyond: int) -> Variances:
+    """What the eigenvectors beyond the first `beyond` add to the variances of the code's coordinates."""
+    values, vectors = model.curvature
+    rest = values.shape[0] - beyond
+    weight = sharpness(problem) / scale**2
+    return (1 / (values[None, :rest] * weight[:, None] + 1)) @ jnp.square(vectors[-bits:, :rest]).T
+
+
+def _pushed(push: Callable[[Point], Array], point: Point, columns: Array) -> Float[Array, "b p q"]:
+    """The images of all columns under the Jacobian, the same columns for every image of the batch."""
+
+    def along(column: Float[Array, " q"]) -> Array:
+        return push(jnp.broadcast_to(column, point.shape))
+
+    parts = [
+        jax.vmap(along, in_axes=1, out_axes=2)(columns[:, i : i + CHUNK])
+        for i in range(0, columns.shape[1], CHUNK)
+    ]
+    return jnp.concatenate(parts, axis=2)
+
+
+def soft_bits(mean: Float[Array, "b k"], variance: Variances) -> Float[Array, "b k"]:
+    """Log-likelihood ratios of the bits, positive for a set one."""
+    return 2 * mean / variance

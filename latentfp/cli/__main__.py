@@ -1,0 +1,5 @@
+"""python -m latentfp.cli"""
+
+from latentfp.cli import run
+
+run()

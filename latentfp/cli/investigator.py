@@ -1,0 +1,121 @@
+"""What an investigator does: attribute image files."""
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from latentfp.cli.options import DeploymentOption
+
+if TYPE_CHECKING:
+    from latentfp.deployment.investigate import Finding
+
+METHODS = (
+    "auto: decoder, then descents as far as the evidence needs; decoder; refine: decoder and a descent; "
+    "multistart: descents without a decoder; reference: the paper's search."
+)
+
+
+class Method(StrEnum):
+    """How codes are estimated."""
+
+    AUTO = "auto"
+    DECODER = "decoder"
+    REFINE = "refine"
+    MULTISTART = "multistart"
+    REFERENCE = "reference"
+
+
+class Until(StrEnum):
+    """The last stage that auto climbs to."""
+
+    DECODER = "decoder"
+    REFINE = "refine"
+    MULTISTART = "multistart"
+    REFERENCE = "reference"
+
+
+class Distance(StrEnum):
+    """What the reference search minimises."""
+
+    MULTISCALE = "multiscale"
+    LPIPS = "lpips"
+
+
+def attribute(
+    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
+    deployment: DeploymentOption,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    method: Annotated[Method, typer.Option(help=METHODS)] = Method.AUTO,
+    until: Annotated[Until, typer.Option(help="The last stage of auto.")] = Until.MULTISTART,
+    damage: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=STRENGTH of what is known of the file's damage, instead of inferring it."),
+    ] = None,
+    decoder: Annotated[
+        Path | None, typer.Option(help="A decoder's folder, instead of the deployment's own.")
+    ] = None,
+    starts: Annotated[
+        int | None, typer.Option(min=1, help="Starts of the search [multistart 3, reference 20].")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps of each start [multistart 36, reference 2000].")
+    ] = None,
+    distance: Annotated[Distance, typer.Option(help="Of the reference search.")] = Distance.MULTISCALE,
+    vgg: Annotated[
+        Path | None, typer.Option(help="VGG16 weights for lpips: torchvision .pth or safetensors.")
+    ] = None,
+    alpha: Annotated[float, typer.Option(help="Largest p-value that names a user.")] = 1e-6,
+    resize: Annotated[bool, typer.Option(help="Resample files of another size.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the starts.")] = 0,
+) -> None:
+    """Name the user whose copy made each image, or none.
+
+    p_value: the chance that any of the N registered codes matches at least m of k fair bits,
+    1 - (1 - P[Bin(k, 1/2) >= m])^N. Exit code: 0 when every file was read, 1 when some was not, 2 for wrong
+    usage.
+
+    Damage: degrees (counter-clockwise), scale, down, right (of the window, in sides), blur (pixels),
+    brightness, contrast, noise (of the range [-1, 1]), quality (JPEG).
+
+    Example: latentfp attribute --deployment deployment --json images/*.png
+    """
+    from latentfp.attribution.estimate import Stage
+    from latentfp.deployment import inquiry, methods
+
+    request = inquiry.Request(
+        method=methods.Method(method.value),
+        until=Stage[until.name],
+        starts=starts,
+        steps=steps,
+        distance=distance.value,
+        vgg=vgg,
+        damage=strengths(damage) if damage else None,
+        decoder=decoder,
+        alpha=alpha,
+        seed=seed,
+    )
+    complete = True
+    for finding in inquiry.attribute(deployment, images, request, resize=resize):
+        complete &= finding.verdict != "unreadable"
+        typer.echo(json.dumps(finding.to_json()) if as_json else describe(finding))
+    raise typer.Exit(0 if complete else 1)
+
+
+def strengths(given: list[str]) -> dict[str, float]:
+    """NAME=STRENGTH, NAME=STRENGTH, … as a dictionary. ValueError where it is not so."""
+    pairs = [text.partition("=") for text in given]
+    try:
+        return {name: float(value) for name, _, value in pairs}
+    except ValueError:
+        raise ValueError(f"--damage {' '.join(given)}: expected NAME=STRENGTH, such as quality=50") from None
+
+
+def describe(finding: "Finding") -> str:
+    """A finding in words."""
+    if finding.verdict == "unreadable":
+        return finding.status
+    evidence = f"{finding.matched_bits} of {finding.bits} bits, p = {finding.p_value:.2g}"
+    return f"{finding.file}: {finding.user or 'none'} ({evidence}, by {finding.stage})"

@@ -1,0 +1,28 @@
+"""Options that several commands share, and the values of options."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DeploymentOption = Annotated[Path, typer.Option("--deployment", help="The folder that `latentfp fit` wrote.")]
+GeneratorOption = Annotated[
+    str, typer.Option(help="A generator of the package, or a folder with generator.json.")
+]
+SigmaOption = Annotated[float, typer.Option(help="Strength of the mark, in the latent's units.")]
+
+
+class Coding(StrEnum):
+    """How a bit is written: ±1/2 or 0 and 1."""
+
+    ANTIPODAL = "antipodal"
+    BINARY = "binary"
+
+
+class ImageFormat(StrEnum):
+    """Of the files that are written."""
+
+    PNG = "png"
+    JPG = "jpg"
+    WEBP = "webp"

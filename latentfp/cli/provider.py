@@ -1,0 +1,132 @@
+"""What a provider does: fit a fingerprint space, register users, make their images, adopt a decoder."""
+
+import secrets
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from latentfp.cli.options import Coding, DeploymentOption, GeneratorOption, ImageFormat, SigmaOption
+
+
+def fit(
+    out: Annotated[Path, typer.Option(help="The folder to make.")],
+    generator: GeneratorOption = "avatars",
+    sigma: SigmaOption = 2.0,
+    shift: Annotated[int, typer.Option(help="First principal axis that carries the code.")] = 448,
+    bits: Annotated[int, typer.Option(help="Length of a code.")] = 64,
+    coding: Coding = Coding.ANTIPODAL,
+    min_distance: Annotated[
+        int | None, typer.Option(help="Bits between any two users' codes; a quarter of `bits` if left out.")
+    ] = None,
+    samples: Annotated[int, typer.Option(help="Latents whose principal axes are computed.")] = 10_000,
+    seed: Annotated[int, typer.Option(help="Of these samples.")] = 0,
+) -> None:
+    """Fit a fingerprint space to a generator and start a registry of users.
+
+    Example: latentfp fit --out deployment --sigma 2
+    """
+    from latentfp.deployment import fitting
+
+    made = fitting.fit(
+        out,
+        generator=generator,
+        sigma=sigma,
+        shift=shift,
+        bits=bits,
+        coding=coding.value,
+        min_distance=min_distance,
+        samples=samples,
+        seed=seed,
+    )
+    typer.echo(
+        f"{made.path}: {bits} bits on axes {shift} to {shift + bits - 1} of {generator}, sigma {sigma:g}. "
+        f"Next: latentfp users add --deployment {made.path} NAME"
+    )
+
+
+def users_add(
+    names: Annotated[list[str], typer.Argument(help="One or more names.")],
+    deployment: DeploymentOption,
+    note: Annotated[str, typer.Option(help="Kept with the users.")] = "",
+    seed: Annotated[
+        int | None, typer.Option(help="Makes codes repeatable, and known to whoever knows it.")
+    ] = None,
+) -> None:
+    """Register users, all or none; each gets a code.
+
+    Example: latentfp users add --deployment deployment alice bob
+    """
+    from latentfp.deployment.deployment import open_deployment
+
+    added = open_deployment(deployment).registry.add(names, seed=seed, note=note)
+    typer.echo(f"added {', '.join(user.name for user in added)}")
+
+
+def users_list(deployment: DeploymentOption) -> None:
+    """List the users. Codes are not shown: they would let anyone write a user's mark.
+
+    Example: latentfp users list --deployment deployment
+    """
+    from latentfp.deployment.deployment import open_deployment
+
+    for user in open_deployment(deployment).registry.users():
+        typer.echo("\t".join([user.name, user.status.value, user.created, user.note]).rstrip())
+
+
+def generate(
+    deployment: DeploymentOption,
+    user: Annotated[str, typer.Option(help="Whose copy makes the images.")],
+    count: Annotated[int, typer.Option(min=1, help="How many images.")],
+    out: Annotated[Path, typer.Option(help="The folder for the files; made if needed.")],
+    seed: Annotated[
+        int | None, typer.Option(help="Makes the result repeatable; drawn and shown if left out.")
+    ] = None,
+    image_format: Annotated[ImageFormat, typer.Option("--format")] = ImageFormat.PNG,
+) -> None:
+    """Write images that bear a user's code, as USER-SEED-NUMBER.png.
+
+    Example: latentfp generate --deployment deployment --user alice --count 8 --out images
+    """
+    from latentfp.deployment import copies
+
+    seed = secrets.randbits(31) if seed is None else seed
+    written = copies.generate(
+        deployment, user=user, count=count, out=out, seed=seed, suffix=image_format.value
+    )
+    typer.echo(f"{len(written)} images of {user} in {out}, seed {seed}")
+
+
+def adopt(
+    decoder: Annotated[Path, typer.Argument(help="The folder that training wrote: WORKDIR/export.")],
+    deployment: DeploymentOption,
+) -> None:
+    """Give a deployment a decoder, in place of the one that it has.
+
+    Example: latentfp adopt --deployment deployment runs/decoder/export
+    """
+    from latentfp.deployment import decoders
+    from latentfp.deployment.deployment import open_deployment
+
+    adopted = decoders.adopt(open_deployment(deployment), decoder)
+    typer.echo(f"{deployment}: decoder {adopted.sha256[:12]}, {adopted.looks} looks")
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="The folder to make.")] = Path("demo"),
+    user_count: Annotated[int, typer.Option("--users", min=1, help="How many users.")] = 6,
+    image_count: Annotated[int, typer.Option("--images", min=1, help="Images of each user.")] = 3,
+    generator: GeneratorOption = "avatars",
+    sigma: SigmaOption = 2.0,
+    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
+) -> None:
+    """All of it: fit, register, generate, damage, attribute; writes report.html and report.json.
+
+    Example: latentfp demo --out demo --users 6 --images 3
+    """
+    from latentfp.report.page import write_page
+    from latentfp.studies import demo as study
+    from latentfp.studies.demo_record import summary
+
+    record = study.run(out, users=user_count, images=image_count, generator=generator, sigma=sigma, seed=seed)
+    typer.echo(f"{summary(record)}\npage: {write_page(out)}")
