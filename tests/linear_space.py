@@ -12,11 +12,11 @@ from latentfp.generators import linear, pretrained
 D, SIZE, BITS, SHIFT = 24, 8, 8, 10
 
 
-def linear_space(key):
+def linear_space(key, *, size=SIZE):
     """Generator, parameters and space: 8 bits on axes 10 … 17 of 24."""
-    params = linear.init(key, latent_dim=D, size=SIZE)
+    params = linear.init(key, latent_dim=D, size=size)
     samples = np.random.default_rng(2).normal(size=(400, D)) * np.asarray(params["scale"])
-    return linear.make(latent_dim=D, size=SIZE), params, split(fit_basis(samples), shift=SHIFT, bits=BITS)
+    return linear.make(latent_dim=D, size=size), params, split(fit_basis(samples), shift=SHIFT, bits=BITS)
 
 
 def jacobian(params, white):
@@ -37,13 +37,13 @@ def write_generator(folder: Path, *, latent_dim: int, size: int) -> str:
     return str(folder)
 
 
-def write_deployment(folder: Path) -> Path:
-    """A deployment of 32 bits on the last axes of 48, sigma 1, with the users alice and bob."""
-    generator = write_generator(folder / "generator", latent_dim=48, size=8)
+def write_deployment(folder: Path, *, size: int = 8, sigma: float = 1.0) -> Path:
+    """A deployment of 32 bits on the last axes of 48, with the users alice and bob."""
+    generator = write_generator(folder / "generator", latent_dim=48, size=size)
     deployment = fitting.fit(
         folder / "deployment",
         generator=generator,
-        sigma=1.0,
+        sigma=sigma,
         shift=16,
         bits=32,
         coding="antipodal",

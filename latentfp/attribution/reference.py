@@ -40,7 +40,6 @@ from latentfp.generators.generator import Generator
 from latentfp.types import Count, Images, Key, Params, Scalar
 
 ImageRows = Images | Float[np.ndarray, "b h w 3"]
-
 MEAN_DECAY, SQUARE_DECAY, EPSILON = 0.9, 0.999, 1e-8  # Adam's
 SEGMENT = 50  # steps between two calls of `progress`
 

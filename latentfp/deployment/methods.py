@@ -81,6 +81,11 @@ def subject_of(pretrained: Pretrained, space: Space, *, sigma: float, coding: Co
     return Subject(generator, params, space, whitened, sigma, coding, cache(curvature))
 
 
+def unheard(done: int) -> None:
+    """Progress that nobody asked for."""
+    del done
+
+
 def make_estimator(
     subject: Subject,
     decoder: TrainedDecoder | None,
@@ -91,7 +96,7 @@ def make_estimator(
     distance: Distance = MULTISCALE,
     known: Float[np.ndarray, " m"] | None = None,
     decided: Decided | None = None,
-    progress: Progress = lambda _: None,
+    progress: Progress = unheard,
 ) -> tuple[Estimator, int]:
     """The estimator, and how much progress each image makes.
 

@@ -22,7 +22,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int
 
 from latentfp import rng
-from latentfp.attribution.decoder import Decoder, Reading, looks
+from latentfp.attribution.decoder import Decoder, Reading, blank, looks
 from latentfp.attribution.whitening import Curvature, Whitened
 from latentfp.augment import damage
 from latentfp.fingerprint.basis import Space
@@ -144,16 +144,8 @@ def _noise(source: Source, key: Key, n: int, share: float) -> Params:
 
 def loss(task: Task, weights: Params, examples: Examples) -> tuple[Scalar, Metrics]:
     """The mean loss over looks, and the metrics of the last."""
-    source = task.source
-    found = looks(
-        task.decoder,
-        weights,
-        source.generator,
-        source.params,
-        task.whitened,
-        examples.images,
-        count=task.learning.looks,
-    )
+    generator, params, count = task.source.generator, task.source.params, task.learning.looks
+    found = looks(task.decoder, weights, generator, params, task.whitened, examples.images, count=count)
     values = [_loss_of_look(task, reading, examples) for reading, _ in found]
     return jnp.mean(jnp.stack(values)), _metrics(task, found[-1][0], examples)
 
@@ -191,9 +183,7 @@ def _metrics(task: Task, reading: Reading, examples: Examples) -> Metrics:
 def init(task: Task, key: Key) -> DecoderState:
     """A fresh state."""
     image = jnp.zeros((1, *task.source.generator.image_shape))
-    reading = Reading(
-        jnp.zeros((1, task.decoder.content)), jnp.zeros((1, task.decoder.bits)), jnp.zeros((1, damage.SIZE))
-    )
+    reading = blank(1, content=task.decoder.content, bits=task.decoder.bits)
     weights = task.decoder.init(rng.stream(key, "decoder"), image, image, reading)["params"]
     return DecoderState(weights, jax.tree.map(jnp.copy, weights), task.optimizer.init(weights))
 

@@ -8,14 +8,18 @@ import pytest
 from linear_space import write_deployment
 
 from latentfp import rng
-from latentfp.attribution.estimate import Estimate, Status
+from latentfp.attribution.estimate import Estimate, Stage, Status, answer
+from latentfp.augment import damage
 from latentfp.data.files import write_image
 from latentfp.deployment import investigate as investigation
 from latentfp.deployment.deployment import load_generator, open_deployment
 from latentfp.deployment.investigate import investigate
 from latentfp.deployment.issue import issue
 
-FIELDS = ["file", "verdict", "user", "matched_bits", "bits", "p_value", "status", "seconds"]
+FIELDS = [
+    *("file", "verdict", "user", "matched_bits", "bits", "p_value", "status"),
+    *("stage", "passes", "looks", "seconds", "damage"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +76,10 @@ class Encoder:
         marks = (w - self.space.mean[None]) @ self.space.code_axes.T
         n = len(images)
         contents = jnp.zeros((n, self.space.content_stds.shape[0]))
-        return Estimate(marks > 0, marks, contents, jnp.zeros(n), jnp.full(n, int(self.status)))
+        estimate = Estimate(marks > 0, marks, contents, jnp.zeros(n), jnp.full(n, int(self.status)))
+        harm = damage.coordinates(damage.Damage(quality=50.0, blur=0.1))
+        harms = jnp.tile(harm, (n, 1))
+        return answer(estimate, Stage.REFINE, passes=7 + (marks[:, 0] > 0), looks=3, damage=harms)
 
 
 def test_every_file_is_answered_in_order(opened, evidence):
@@ -101,10 +108,21 @@ def test_a_finding_is_json(opened, evidence):
     # 1 - (1 - 2^-32)^2, two users
     np.testing.assert_allclose(by_name["bob.png"]["p_value"], 2 * 2.0**-32, rtol=1e-6)
     assert by_name["plain.png"]["p_value"] > 1e-6
+    first_bit = int(opened.registry.users()[1].code[0])
+    cost = [by_name["bob.png"][name] for name in ("stage", "passes", "looks")]
+    assert cost == ["refine", 7 + first_bit, 3]
+    assert by_name["bob.png"]["seconds"] > 0
     missing = by_name["missing.png"]
     assert (missing["matched_bits"], missing["p_value"], missing["bits"]) == (None, None, 32)
+    cost = [missing[name] for name in ("stage", "passes", "looks", "seconds", "damage")]
+    assert cost == [None, 0, 0, 0.0, None]
     assert "missing.png" in missing["status"]
     assert "\n" not in missing["status"]
+
+
+def test_damage_is_named_where_it_can_be_seen(opened, evidence):
+    (found,) = investigate([evidence[0][0]], opened.registry, Encoder(opened), size=(8, 8))
+    assert found.damage == {"quality": 50.0}  # a blur of a tenth of a pixel changes nothing
 
 
 def test_an_estimate_that_failed_names_nobody(opened, evidence):
