@@ -1,4 +1,4 @@
-"""A linear generator as the subject of attribution, whose best answers are known in closed form, in float64."""
+"""A linear generator as the subject of attribution; its best answers in closed form, in float64."""
 
 import jax
 import jax.numpy as jnp
@@ -42,7 +42,7 @@ def posterior(subject, images, scale):
     j = jacobian(subject.params, subject.whitened)
     noise = scale * ROUNDING
     covariance = np.linalg.inv(j.T @ j / noise**2 + np.eye(D))
-    return residuals(subject, images, 0.0) @ j @ covariance / noise**2, covariance
+    return residuals(subject, images, np.zeros((len(images), D))) @ j @ covariance / noise**2, covariance
 
 
 def residuals(subject, images, theta):
