@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from latentfp.attribution import refine
 from latentfp.attribution.observation import Observation
@@ -99,7 +99,9 @@ _pose = jax.jit(refine.pose, static_argnums=0)
 
 @jax.jit
 def _merge(
-    old: tuple[refine.Problem, refine.State], new: tuple[refine.Problem, refine.State], fresh: np.ndarray
+    old: tuple[refine.Problem, refine.State],
+    new: tuple[refine.Problem, refine.State],
+    fresh: Bool[Array, " b"] | Bool[np.ndarray, " b"],
 ) -> tuple[refine.Problem, refine.State]:
     def chosen(before: jax.Array, after: jax.Array) -> jax.Array:
         return jnp.where(fresh.reshape(-1, *(1,) * (before.ndim - 1)), after, before)

@@ -31,7 +31,7 @@ Rows = Float[np.ndarray, "n h w 3"]
 Harms = Float[np.ndarray, "n m"]
 Logits = Float[np.ndarray, "n k"]
 
-RANK = 96  # of the local information
+RANK = 64  # of the local information
 AGREEMENT = 15 / 16  # share of bits in which two starts must agree
 DOUBT = 4.0
 DECODER_SHARE = 0.2

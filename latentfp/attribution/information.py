@@ -65,7 +65,9 @@ def _mean_variances(model: Model, problem: Problem, scale: PerImage, *, bits: in
     return (1 / (values[None, :rest] * weight[:, None] + 1)) @ jnp.square(vectors[-bits:, :rest]).T
 
 
-def _pushed(push: Callable[[Point], Array], point: Point, columns: Array) -> Float[Array, "b p q"]:
+def _pushed(
+    push: Callable[[Point], Array], point: Point, columns: Float[Array, "q n"]
+) -> Float[Array, "b p n"]:
     """The images of all columns under the Jacobian, the same columns for every image of the batch."""
 
     def along(column: Float[Array, " q"]) -> Array:

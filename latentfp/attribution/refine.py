@@ -4,7 +4,7 @@
 
 theta: content and code, psi: what the damage is estimated wrong by (observation.py). A code bit is the sign
 of its coordinate. `scale` starts above the misfit √mean z² of the start, so that the prior smooths the
-problem, and falls geometrically to 1, the known errors; but it is never below the misfit itself: an image is
+problem, and falls geometrically to a half of the known errors; but it is never below the misfit itself: an image is
 not explained better than its damage allows.
 
 A step solves (JᵀJ/scale² + I + damping · M) d = -gradient by a few conjugate gradients with preconditioner
@@ -31,7 +31,7 @@ from latentfp.types import Images, Params
 PerImage = Float[Array, " b"]
 Point = Float[Array, "b q"]  # theta and psi, side by side
 
-SOLVED = 1.5  # misfit of a solved image: the known errors, and what single precision and stale noise maps add
+SOLVED = 1.3  # misfit of a solved image: the known errors, and what single precision and stale noise maps add
 SETTLED = 0.01  # relative fall of the objective below which an image is as good as it gets
 
 
@@ -41,6 +41,7 @@ class Settings(NamedTuple):
     steps: int = 12
     inner: int = 12  # conjugate gradients of a step
     first_scale: float = 4.0  # of the misfit at the start
+    last_scale: float = 0.5  # to which the scale falls, in units of the errors
     damping: float = 0.1
 
 
@@ -101,13 +102,13 @@ def init(
     b = theta.shape[0]
     point = jnp.concatenate([theta, jnp.zeros((b, observation.free))], axis=1)
     misfit = _misfit(predicted(observation, generator, model, problem, point) - problem.targets, problem)
-    scale = jnp.maximum(settings.first_scale * misfit, 1)
+    scale = jnp.maximum(settings.first_scale * misfit, settings.last_scale)
     return State(
         point=point,
         damping=jnp.full(b, settings.damping),
         misfit=misfit,
         scale=scale,
-        fall=scale ** (-1 / max(1, settings.steps - 1)),
+        fall=(settings.last_scale / scale) ** (1 / max(1, settings.steps - 1)),
         still=jnp.zeros(b, int),
         done=~jnp.isfinite(misfit),
         steps=jnp.zeros(b, int),
@@ -146,7 +147,9 @@ def step(
     point = jnp.where(better[:, None], moved, state.point)
     kept = jnp.where(better[:, None], after, seen)
     same = jnp.all((point > 0)[:, d - bits : d] == (state.point > 0)[:, d - bits : d], axis=1)
-    resting = same & (old - new < SETTLED * old) & (state.scale <= jnp.maximum(1.0, state.misfit))
+    resting = (
+        same & (old - new < SETTLED * old) & (state.scale <= jnp.maximum(settings.last_scale, state.misfit))
+    )
     misfit = _misfit(kept - problem.targets, problem)
     still = jnp.where(resting, state.still + 1, 0)
     steps = state.steps + ~state.done
@@ -155,7 +158,7 @@ def step(
         point=point,
         damping=jnp.where(better, state.damping / 4, state.damping * 4),
         misfit=misfit,
-        scale=jnp.maximum(1.0, state.scale * state.fall),
+        scale=jnp.maximum(settings.last_scale, state.scale * state.fall),
         fall=state.fall,
         still=still,
         done=state.done | over,
