@@ -61,6 +61,21 @@ def accuracy(*, config: Fields, workdir: Path, seed: int, study: Fields) -> Call
     return lambda: write_study(workdir, accuracy.run(**study, seed=seed, workdir=workdir))
 
 
+def robustness(*, config: Fields, workdir: Path, seed: int, study: Fields) -> Callable[[], object]:
+    """The robustness study, with its tables and plots once all parts are measured."""
+    del config
+    from latentfp.report.robustness import write_robustness
+    from latentfp.studies import robustness
+
+    check_fields(robustness.run, study, section="config.study", given={"seed", "workdir"})
+
+    def run() -> Path | None:
+        result = robustness.run(**study, seed=seed, workdir=workdir)
+        return None if result is None else write_robustness(workdir, result)
+
+    return run
+
+
 def measurement(*, config: Fields, workdir: Path, seed: int, study: Fields) -> Callable[[], object]:
     """The measurement that `config["run"]` names."""
     from latentfp.studies import fidelity, speed
@@ -144,6 +159,7 @@ OBJECTIVES: dict[str, Callable[[], Callable[..., "Objective"]]] = {
 RUNS: dict[str, Callable[..., Callable[[], object]]] = {
     "accuracy": accuracy,
     "fidelity": measurement,
+    "robustness": robustness,
     "speed": measurement,
     "train": train,
 }

@@ -1,6 +1,6 @@
 """Plots of measurements, as SVG files whose bytes depend on the numbers alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -64,3 +64,71 @@ def _draw(axes: Axes, panel: Panel, line: str) -> None:
         low, high = panel.limits
         margin = 0.04 * (high - low)
         axes.set_ylim(low - margin, high + margin)
+
+
+class Series(NamedTuple):
+    """A value for every label, None where nothing was measured, and intervals [lo, hi] if there are any."""
+
+    name: str
+    values: Sequence[float | None]
+    intervals: Sequence[Sequence[float] | None] | None = None
+
+
+MARKERS = ((ACCENT, "o"), ("#c2571a", "D"), (SOFT, "x"))
+
+
+def write_rows(path: Path, labels: Sequence[str], panels: Mapping[str, Sequence[Series]]) -> None:
+    """Write panels of shares in [0, 1] side by side: a line for every label, downwards, a mark a series."""
+    with matplotlib.rc_context({**STYLE, "axes.grid.axis": "both"}):
+        height = 1.1 + 0.24 * len(labels)
+        figure = Figure(figsize=(2.2 + 3.2 * len(panels), height), layout="constrained")
+        grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+        for axes, (title, several) in zip(grid, panels.items(), strict=True):
+            for i, series in enumerate(several):
+                _mark(axes, series, *MARKERS[i], shift=0.16 * (i - (len(several) - 1) / 2))
+            axes.set_title(title)
+            axes.set_xlim(-0.03, 1.03)
+        grid[0].set_yticks(range(len(labels)), labels)
+        grid[0].set_ylim(len(labels) - 0.4, -0.6)
+        names = figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower right", ncols=3)
+        names.get_frame().set_linewidth(0)
+        figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
+
+
+def _mark(axes: Axes, series: Series, colour: str, marker: str, *, shift: float) -> None:
+    shown = [(i, value) for i, value in enumerate(series.values) if value is not None]
+    places, values = [i + shift for i, _ in shown], [value for _, value in shown]
+    errors = None
+    if series.intervals is not None:
+        ends = np.array([series.intervals[i] for i, _ in shown], float).reshape(-1, 2).T
+        errors = np.abs(ends - np.array([values]))
+    style = {"linestyle": "none", "marker": marker, "markersize": 4.5, "capsize": 2, "color": colour}
+    axes.errorbar(values, places, xerr=errors, label=series.name, **style)
+
+
+class Bins(NamedTuple):
+    """Of each bin that is not empty: mean confidence, share of right bits, and share of all bits."""
+
+    name: str
+    confidence: Sequence[float]
+    right: Sequence[float]
+    weight: Sequence[float]
+
+
+def write_reliability(path: Path, panels: Mapping[str, Sequence[Bins]]) -> None:
+    """Write reliability diagrams side by side; the area of a mark is its share of the bits."""
+    with matplotlib.rc_context({**STYLE, "axes.grid.axis": "both"}):
+        figure = Figure(figsize=(3.3 * len(panels), 3.3), layout="constrained")
+        grid = figure.subplots(1, len(panels), squeeze=False)[0]
+        for axes, (title, several) in zip(grid, panels.items(), strict=True):
+            axes.plot([0.5, 1], [0.5, 1], color=SOFT, linewidth=1, linestyle="--")
+            for i, bins in enumerate(several):
+                colour, marker = MARKERS[i]
+                areas = 12 + 140 * np.asarray(bins.weight)
+                axes.plot(bins.confidence, bins.right, color=colour, linewidth=1)
+                axes.scatter(bins.confidence, bins.right, areas, colour, marker, label=bins.name)
+            axes.set_title(title)
+            axes.set_xlabel("confidence of a bit")
+        grid[0].set_ylabel("share of right bits")
+        grid[0].legend(frameon=False)
+        figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})

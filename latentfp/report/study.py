@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from latentfp.report.charts import Panel, write_chart
+from latentfp.report.markdown import made_with, number, percent_range, plain, table
 from latentfp.report.parsing import parse
 from latentfp.report.wording import duration
 
@@ -100,10 +101,9 @@ def _check(cell: Cell, place: str) -> None:
 
 def _heading(study: Study) -> str:
     return (
-        f"# {_text(study.title)}\n\n"
-        f"{len(study.cells)} cells in {duration(study.seconds)} on {_text(study.hardware)}. "
-        "Intervals are 95 %, exact binomial (Clopper and Pearson). Made with\n\n"
-        f"    {' '.join(study.command.split())}"
+        f"# {plain(study.title)}\n\n"
+        f"{len(study.cells)} cells in {duration(study.seconds)} on {plain(study.hardware)}. "
+        f"Intervals are 95 %, exact binomial (Clopper and Pearson). {made_with(study.command)}"
     )
 
 
@@ -121,25 +121,17 @@ def _panels(cells: list[Cell]) -> list[Panel]:
 
 def _table(group: str, cells: list[Cell]) -> str:
     columns = {
-        AXES[group]: [_text(cell.value) for cell in cells],
+        AXES[group]: [plain(cell.value) for cell in cells],
         "images": [str(cell.images) for cell in cells],
         "all bits right": [f"{cell.all_bits} ({100 * cell.share:.0f} %)" for cell in cells],
-        "95 % interval": [
-            "{:.1f} … {:.1f} %".format(*(100 * end for end in cell.interval)) for cell in cells
-        ],
+        "95 % interval": [percent_range(cell.interval) for cell in cells],
         "bit accuracy": [f"{100 * cell.bit_accuracy:.2f} %" for cell in cells],
-        "PSNR (dB)": [_number(cell.psnr, ".1f") for cell in cells],
-        "Fréchet": [_number(cell.frechet, ".3g") for cell in cells],
+        "PSNR (dB)": [number(cell.psnr, ".1f") for cell in cells],
+        "Fréchet": [number(cell.frechet, ".3g") for cell in cells],
         "starts × steps": [f"{cell.starts} × {cell.steps}" for cell in cells],
         "s/image": [f"{cell.seconds_per_image:.3g}" for cell in cells],
     }
-    columns = {name: column for name, column in columns.items() if set(column) != {"–"}}
-    rows = [list(columns), ["---", *["---:"] * (len(columns) - 1)], *zip(*columns.values(), strict=True)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-def _number(value: float | None, form: str) -> str:
-    return "–" if value is None else format(value, form)
+    return table(columns)
 
 
 def _is_number(value: str) -> bool:
@@ -148,8 +140,3 @@ def _is_number(value: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _text(value: str) -> str:
-    """One line that Markdown shows as it is."""
-    return "".join(f"\\{sign}" if sign in "\\|<>*_`[]#&" else sign for sign in " ".join(value.split()))

@@ -6,8 +6,6 @@ the share of images with every bit right; *bit accuracy* the mean share of right
 `cells.jsonl` and are not run again.
 """
 
-import json
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -16,12 +14,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from latentfp import rng
 from latentfp.attribution.estimate import Estimator
-from latentfp.augment.suites import suite
-from latentfp.data.files import read_image, write_image
 from latentfp.deployment.fitting import sample_basis
 from latentfp.deployment.issue import Issued, issue
 from latentfp.deployment.methods import Budget, Method, make_estimator, subject_of
@@ -35,9 +31,10 @@ from latentfp.quality import pixels
 from latentfp.quality.distribution import frechet_distance
 from latentfp.quality.features import random_features
 from latentfp.runtime.progress import progress
+from latentfp.studies.budgets import search_of
 from latentfp.studies.intervals import binomial_interval
-
-Rows = UInt8[np.ndarray, "n h w 3"]
+from latentfp.studies.journal import Journal
+from latentfp.studies.marked import attack_of, through_files
 
 
 class Cell(NamedTuple):
@@ -85,34 +82,11 @@ def run(
     workdir.mkdir(parents=True, exist_ok=True)
     chosen = [Cell(**fields) for fields in cells]
     journal = Journal(workdir / "cells.jsonl")
-    for cell in chosen:
-        if journal.get(cell) is None:
-            journal.add(cell, measure(setting, cell))
-    numbers = [journal.get(cell) or {} for cell in chosen]
+    numbers = [journal.kept(cell[2:], lambda cell=cell: measure(setting, cell)) for cell in chosen]
     rows = [_labels(cell) | row for cell, row in zip(chosen, numbers, strict=True)]
     seconds = sum({cell[2:]: row["seconds"] for cell, row in zip(chosen, numbers, strict=True)}.values())
     result = {"name": name, "title": title, "command": command, "hardware": hardware}
     return {**result, "seconds": seconds, "cells": rows}
-
-
-class Journal:
-    """What was measured, one line a setting; cells that differ only in their labels share a line."""
-
-    def __init__(self, path: Path):
-        self._path, self._rows = path, {}
-        for line in path.read_text().splitlines() if path.exists() else []:
-            row = json.loads(line)
-            self._rows[tuple(row["setting"])] = row["numbers"]
-
-    def get(self, cell: Cell) -> dict[str, Any] | None:
-        """The numbers of a cell, if it was measured."""
-        return self._rows.get(cell[2:])
-
-    def add(self, cell: Cell, numbers: dict[str, Any]) -> None:
-        """Keep the numbers of a cell."""
-        self._rows[cell[2:]] = numbers
-        with self._path.open("a") as file:
-            file.write(json.dumps({"setting": cell[2:], "numbers": numbers}) + "\n")
 
 
 def _labels(cell: Cell) -> dict[str, Any]:
@@ -124,7 +98,7 @@ def measure(setting: Setting, cell: Cell) -> dict[str, Any]:
     began = time.perf_counter()
     codes = draw_codes(setting.seed, cell.images, bits=setting.bits)
     issued = issue_cell(setting, cell, codes)
-    files = through_files(issued.marked, cell.attack, seed=setting.seed)
+    files = through_files(issued.marked, attack_of("nie2023", cell.attack), seed=setting.seed)
     label = f"{cell.group} {cell.value}"
     with progress(label, cell.images * cell.starts * cell.steps) as advance:
         estimate = estimator_of(setting, cell, advance)
@@ -160,12 +134,12 @@ def issue_cell(setting: Setting, cell: Cell, codes: np.ndarray) -> Issued:
 
 
 def estimator_of(setting: Setting, cell: Cell, advance: Callable[[int], object]) -> Estimator:
-    """The method of the cell. A reference with fewer steps than the paper's anneals as far in its steps."""
+    """The method of the cell."""
     space = split(setting.basis, shift=cell.shift, bits=setting.bits)
+    if cell.method not in list(Method):
+        raise ValueError(f"method {cell.method!r}: expected one of {', '.join(Method)}")
     usual = Budget()
-    search = usual.search._replace(
-        starts=cell.starts, steps=cell.steps, decay=usual.search.decay * usual.search.steps / cell.steps
-    )
+    search = search_of(starts=cell.starts, steps=cell.steps)
     descent = usual.multistart._replace(steps=cell.steps)
     estimate, _ = make_estimator(
         subject_of(setting.loaded, space, sigma=cell.sigma, coding=setting.coding),
@@ -176,25 +150,6 @@ def estimator_of(setting: Setting, cell: Cell, advance: Callable[[int], object])
         progress=advance,
     )
     return estimate
-
-
-def through_files(marked: Rows, attack: str, *, seed: int) -> Rows:
-    """The images after saving, reading, attacking, saving and reading again."""
-    chosen = {entry.name: entry for entry in suite("nie2023")}
-    if attack not in chosen:
-        raise ValueError(f"attack {attack!r}: expected one of {', '.join(chosen)}")
-    keys = [rng.stream(rng.root(seed), "attack", i) for i in range(len(marked))]
-    with tempfile.TemporaryDirectory() as folder:
-        read = (_filed(Path(folder) / f"{i}.png", image) for i, image in enumerate(marked))
-        attacked = [chosen[attack].apply(key, image) for key, image in zip(keys, read, strict=True)]
-        return np.stack(
-            [_filed(Path(folder) / f"{i}-attacked.png", image) for i, image in enumerate(attacked)]
-        )
-
-
-def _filed(path: Path, image: np.ndarray) -> np.ndarray:
-    write_image(path, image)
-    return read_image(path, size=image.shape[:2])
 
 
 def frechet(setting: Setting, cell: Cell) -> float:

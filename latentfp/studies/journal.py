@@ -1,0 +1,60 @@
+"""What a study has measured so far: one line of JSON for every setting, so that a killed run goes on.
+
+A line that was not written to its end is as if it had never been begun.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+Numbers = dict[str, Any]
+
+
+class Journal:
+    """The lines of `path`, to which new ones are added, and of `others`, which are only read.
+
+    A setting is anything that JSON can hold; settings are the same where their JSON is.
+    """
+
+    def __init__(self, path: Path, *, others: Sequence[Path] = ()):
+        self._path = path
+        self._rows = {key: row for other in others for key, row in _read(other)}
+        self._rows.update(_read(path))
+
+    def get(self, setting: Any) -> Numbers | None:
+        """The numbers of a setting, if it was measured."""
+        return self._rows.get(_key(setting))
+
+    def add(self, setting: Any, numbers: Numbers) -> None:
+        """Keep the numbers of a setting."""
+        whole, torn = _lines(self._path)
+        if torn:
+            self._path.write_text("".join(whole))
+        with self._path.open("a") as file:
+            file.write(json.dumps({"setting": setting, "numbers": numbers}) + "\n")
+        self._rows[_key(setting)] = json.loads(json.dumps(numbers))
+
+    def kept(self, setting: Any, measure: Callable[[], Numbers]) -> Numbers:
+        """The numbers of a setting, measured and kept if that is new."""
+        found = self.get(setting)
+        if found is None:
+            self.add(setting, measure())
+            found = self._rows[_key(setting)]
+        return found
+
+
+def _key(setting: Any) -> str:
+    return json.dumps(setting, sort_keys=True)
+
+
+def _lines(path: Path) -> tuple[list[str], bool]:
+    """All complete lines, and whether there is an incomplete one."""
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    whole = [line for line in lines if line.endswith("\n")]
+    return whole, len(whole) < len(lines)
+
+
+def _read(path: Path) -> list[tuple[str, Numbers]]:
+    rows = [json.loads(line) for line in _lines(path)[0]]
+    return [(_key(row["setting"]), row["numbers"]) for row in rows]

@@ -1,0 +1,211 @@
+"""Robustness of attribution: how many bits survive what may happen to an image file.
+
+Every attack of a suite, and unknown noise maps, against the decoder, the decoder with a descent from its
+reading (refine), and on a few of the same images the paper's search. No method is told of the attack. Beside
+bit and all-bits accuracy stands the calibration of the bits' confidences (calibration.py).
+
+A cell is one attack and one method. Measured cells lie in `cells*.jsonl` and are not run again. Several
+processes may share the work: each measures its `part`, and a last one, "all", joins what they found.
+"""
+
+import json
+import re
+import time
+from collections.abc import Callable
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from latentfp.augment.suites import suite
+from latentfp.deployment.methods import Budget, Method
+from latentfp.fingerprint.codes import CodeBook, draw_codes
+from latentfp.pixels import to_float
+from latentfp.studies import calibration
+from latentfp.studies.budgets import search_of
+from latentfp.studies.calibration import Reliability
+from latentfp.studies.journal import Journal, Numbers
+from latentfp.studies.marked import (
+    Rows,
+    attack_of,
+    marked_images,
+    marked_with_fresh_noise,
+    through_files,
+)
+from latentfp.studies.scene import Scene, accuracy_of, answers, identity, open_scene, wrong_bits
+
+FRESH = ("none", "combination")  # attacks that are also tried on images with unknown noise maps
+FRESHLY = ", fresh noise maps"
+METHODS = (Method.DECODER, Method.REFINE)
+
+
+class Cell(NamedTuple):
+    """One attack and one method; `starts` and `steps` of the paper's search, else 0."""
+
+    attack: str
+    fresh: bool
+    method: str
+    images: int
+    starts: int = 0
+    steps: int = 0
+
+    @property
+    def label(self) -> str:
+        """The attack as reports name it."""
+        return self.attack + FRESHLY * self.fresh
+
+
+class Plan(NamedTuple):
+    """What is measured: `images` by the decoder and refine, `reference_images` of them by the search."""
+
+    suite: str
+    images: int
+    reference_images: int
+    reference_starts: int
+    reference_steps: int
+
+
+def run(
+    *,
+    name: str,
+    title: str,
+    command: str,
+    hardware: str,
+    deployment: str,
+    suite: str,
+    images: int,
+    reference_images: int,
+    reference_starts: int,
+    reference_steps: int,
+    part: str,
+    seed: int,
+    workdir: Path,
+) -> dict[str, Any] | None:
+    """Measure the cells of `part` that `workdir` does not hold yet.
+
+    `part`: "i/n" for every n-th attack from number i on, None comes back; "all" for all cells, and writes and
+    returns NAME.json, which report/robustness.py shows. ValueError for a deployment without a decoder.
+    """
+    plan = Plan(suite, images, reference_images, reference_starts, reference_steps)
+    index, parts = _part(part)
+    scene = open_scene(deployment, seed=seed)
+    if scene.decoder is None:
+        raise ValueError(f"{deployment} has no decoder: train one and `latentfp adopt` it")
+    workdir.mkdir(parents=True, exist_ok=True)
+    file = "cells.jsonl" if part == "all" else f"cells-{index}-of-{parts}.jsonl"
+    journal = Journal(workdir / file, others=sorted(workdir.glob("cells*.jsonl")))
+    show = lru_cache(maxsize=1)(partial(_files, scene, plan.suite))
+    measured = []
+    for cell in cells_of(plan, scene, index=index, parts=parts):
+        setting = {**identity(scene), "suite": suite, **cell._asdict()}
+        measured.append((cell, journal.kept(setting, lambda cell=cell: measure(scene, cell, show))))
+    if part != "all":
+        return None
+    labels = {"name": name, "title": title, "command": command, "hardware": hardware}
+    result = {**labels, **_facts(scene), **_result(scene, plan, measured)}
+    (workdir / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def cells_of(plan: Plan, scene: Scene, *, index: int, parts: int) -> list[Cell]:
+    """The cells of every `parts`-th attack from number `index` on; the slow ones of the search come last."""
+    attacks = [(entry.name, False) for entry in suite(plan.suite)]
+    if scene.subject.generator.renoise is not None:
+        attacks += [(name, True) for name in FRESH]
+    quick = [
+        Cell(*attack, method.value, plan.images) for attack in attacks[index::parts] for method in METHODS
+    ]
+    if plan.reference_images == 0:
+        return quick
+    budget = (plan.reference_images, plan.reference_starts, plan.reference_steps)
+    return quick + [Cell(*attack, Method.REFERENCE.value, *budget) for attack in attacks[index::parts]]
+
+
+def measure(scene: Scene, cell: Cell, show: Callable[[str, bool, int], Rows]) -> Numbers:
+    """Wrong bits of each image, the calibration of all bits, and what it cost (seconds with compilation)."""
+    began = time.perf_counter()
+    codes = _codes(scene, cell.images)
+    shown = to_float(show(cell.attack, cell.fresh, cell.images))
+    budget = Budget()
+    if cell.method == Method.REFERENCE:
+        budget = budget._replace(search=search_of(starts=cell.starts, steps=cell.steps))
+    searched = time.perf_counter()
+    label = f"{cell.label}, {cell.method}"
+    found = answers(scene, Method(cell.method), shown, label=label, budget=budget)
+    ended = time.perf_counter()
+    return {
+        "wrong": wrong_bits(found, codes),
+        "reliability": calibration.reliability(np.asarray(found.estimate.logits), codes)._asdict(),
+        "failed": int((np.asarray(found.estimate.status) != 0).sum()),
+        "passes": float(np.mean(found.passes)),
+        "seconds_per_image": (ended - searched) / cell.images,
+        "seconds": ended - began,
+    }
+
+
+def _codes(scene: Scene, images: int) -> CodeBook:
+    return draw_codes(scene.seed, images, bits=scene.subject.bits, min_distance=1)
+
+
+def _files(scene: Scene, suite: str, attack: str, fresh: bool, images: int) -> Rows:
+    draw = marked_with_fresh_noise if fresh else marked_images
+    made = draw(scene.subject, _codes(scene, images), seed=scene.seed)
+    return through_files(made, attack_of(suite, attack), seed=scene.seed)
+
+
+def _part(part: str) -> tuple[int, int]:
+    if part == "all":
+        return 0, 1
+    found = re.fullmatch(r"(\d+)/(\d+)", part)
+    if found is None or not int(found[1]) < int(found[2]):
+        raise ValueError(f"part {part!r}: expected all, or as 0/2 and 1/2 a number below the number of parts")
+    return int(found[1]), int(found[2])
+
+
+def _facts(scene: Scene) -> dict[str, Any]:
+    manifest, trained = scene.opened.manifest, scene.decoder
+    return {
+        "backend": jax.default_backend(),
+        "generator": manifest.generator.name,
+        "sigma": manifest.sigma,
+        "coding": manifest.coding.value,
+        "bits": manifest.bits,
+        "decoder": None if trained is None else trained.sha256,
+        "seed": scene.seed,
+    }
+
+
+def _result(scene: Scene, plan: Plan, measured: list[tuple[Cell, Numbers]]) -> dict[str, Any]:
+    """The numbers by attack and method, those of the same few images, and the calibration of all cells."""
+    rows: dict[str, dict[str, Any]] = {}
+    for cell, numbers in measured:
+        row = rows.setdefault(cell.label, {"attack": cell.label})
+        row[cell.method] = _numbers(scene, plan, numbers)
+    parts = {m: [_reliability(n) for cell, n in measured if cell.method == m] for m in METHODS}
+    return {
+        "seconds": sum(numbers["seconds"] for _, numbers in measured),
+        "search": {
+            "images": plan.reference_images,
+            "starts": plan.reference_starts,
+            "steps": plan.reference_steps,
+        },
+        "rows": list(rows.values()),
+        "pooled": {m.value: calibration.summary(calibration.pooled(parts[m])) for m in METHODS},
+    }
+
+
+def _numbers(scene: Scene, plan: Plan, numbers: Numbers) -> dict[str, Any]:
+    wrong, few = numbers["wrong"], numbers["wrong"][: plan.reference_images]
+    kept = {name: numbers[name] for name in ("failed", "passes", "seconds_per_image")}
+    return {
+        **accuracy_of(wrong, bits=scene.subject.bits),
+        **kept,
+        "same_images": accuracy_of(few, bits=scene.subject.bits) if few else None,
+        "calibration": calibration.summary(_reliability(numbers)),
+    }
+
+
+def _reliability(numbers: Numbers) -> Reliability:
+    return Reliability(**numbers["reliability"])
