@@ -7,11 +7,18 @@ import sys
 
 import pytest
 from linear_space import write_deployment, write_generator
+from small_decoder import write_decoder
 
 from latentfp import cli
+from latentfp.deployment import decoders
+from latentfp.deployment.deployment import open_deployment
 
-FIELDS = ["file", "verdict", "user", "matched_bits", "bits", "p_value", "status", "seconds"]
-COMMANDS = ["fit", "users add", "users list", "generate", "attribute", "demo"]
+pytestmark = pytest.mark.usefixtures("quick_compile")
+FIELDS = [
+    *("file", "verdict", "user", "matched_bits", "bits", "p_value", "status"),
+    *("stage", "passes", "looks", "seconds", "damage"),
+]
+COMMANDS = ["fit", "users add", "users list", "adopt", "generate", "attribute", "demo"]
 HELP = """
 import sys, time
 from latentfp import cli
@@ -95,7 +102,6 @@ def test_generate_names_its_files_and_says_its_seed(latentfp, deployment, tmp_pa
 
 @pytest.mark.parametrize("user", ["eve", "bob"])
 def test_generate_refuses_strangers_and_revoked_users(latentfp, fresh, tmp_path, user):
-    from latentfp.deployment.deployment import open_deployment
     from latentfp.deployment.registry import Status
 
     open_deployment(fresh).registry.set_status("bob", Status.REVOKED, note="")
@@ -110,22 +116,25 @@ def test_generate_refuses_strangers_and_revoked_users(latentfp, fresh, tmp_path,
 
 def test_attribute_answers_one_json_object_a_line(latentfp, deployment, tmp_path):
     latentfp("generate", "--deployment", deployment, "--user", "bob", "--count", 2, "--out", tmp_path)
-    request = ["attribute", "--deployment", deployment, "--json", "--starts", 1, tmp_path]
-    code, out, _ = latentfp(*request)
+    request = ["attribute", "--deployment", deployment, "--json", tmp_path]
+    code, out, err = latentfp(*request)
     rows = [json.loads(line) for line in out.splitlines()]
     assert code == 0
+    assert err.startswith(f"note: {deployment} has no decoder")
     assert all(list(row) == FIELDS for row in rows)
     assert [row["user"] for row in rows] == ["bob", "bob"]
     for row in rows:
         assert (row["verdict"], row["matched_bits"], row["bits"], row["status"]) == ("user", 32, 32, "ok")
         assert 0 < row["p_value"] < 1e-6
+        assert (row["stage"], row["looks"], row["damage"]) == ("multistart", 0, {})
         assert row["seconds"] > 0
+        assert row["passes"] > 0
     (tmp_path / "broken.png").write_bytes(b"\x89PNG")
     code, out, _ = latentfp(*request)
     rows = [json.loads(line) for line in out.splitlines()]
     assert code == 1
     assert [row["verdict"] for row in rows] == ["user", "user", "unreadable"]
-    assert (rows[2]["user"], rows[2]["matched_bits"], rows[2]["p_value"]) == (None, None, None)
+    assert [rows[2][name] for name in ("user", "matched_bits", "p_value", "stage", "damage")] == [None] * 5
 
 
 def test_attribute_by_the_papers_search_in_words(latentfp, deployment, tmp_path):
@@ -160,6 +169,123 @@ def test_wrong_usage_is_exit_code_2(latentfp, deployment, tmp_path, arguments):
     assert (code, out) == (2, "")
     assert err
     assert "Traceback" not in err
+
+
+@pytest.fixture(scope="module")
+def read(tmp_path_factory):
+    """A deployment with a decoder that reads hardly anything, and a clean, a compressed and a plain file."""
+    from PIL import Image
+
+    from latentfp.deployment import copies
+
+    folder = tmp_path_factory.mktemp("read")
+    deployment = write_deployment(folder, size=16, sigma=4.0)
+    write_decoder(folder / "export", open_deployment(deployment))
+    decoders.adopt(open_deployment(deployment), folder / "export")
+    images = folder / "images"
+    (clean,) = copies.generate(deployment, user="bob", count=1, out=images, seed=1, suffix="png")
+    Image.open(clean).save(images / "compressed.jpg", quality=90)
+    return deployment, clean, images / "compressed.jpg"
+
+
+def rows_of(out):
+    return [json.loads(line) for line in out.splitlines()]
+
+
+class TestMethods:
+    """On a generator without secrets, by a decoder that was not trained: descents do all the work."""
+
+    def run(self, latentfp, read, *arguments, file=1):
+        request = ["attribute", "--deployment", read[0], "--json", read[file], *arguments]
+        code, out, err = latentfp(*request)
+        assert code == 0
+        assert "note:" not in err  # there is a decoder, or none is needed
+        (row,) = rows_of(out)
+        return row
+
+    def test_decoder(self, latentfp, read):
+        row = self.run(latentfp, read, "--method", "decoder")
+        assert (row["verdict"], row["stage"], row["looks"], row["passes"]) == ("none", "decoder", 2, 1)
+        assert 0 <= row["matched_bits"] <= row["bits"]
+
+    def test_refine(self, latentfp, read):
+        row = self.run(latentfp, read, "--method", "refine")
+        assert (row["user"], row["stage"], row["looks"]) == ("bob", "refine", 2)
+        assert row["passes"] > 1 + 25  # the look's, and a step
+
+    def test_multistart(self, latentfp, read):
+        row = self.run(latentfp, read, "--method", "multistart", "--starts", 1, "--steps", 5)
+        assert (row["user"], row["stage"], row["looks"]) == ("bob", "multistart", 0)
+        # 12 conjugate gradients a step
+        assert (row["passes"] - 1) % (3 + 2 * 12) == 0
+        assert row["passes"] <= 1 + 5 * (3 + 2 * 12)
+
+    def test_reference(self, latentfp, read):
+        row = self.run(latentfp, read, "--method", "reference", "--starts", 2, "--steps", 10)
+        assert (row["stage"], row["looks"], row["passes"]) == ("reference", 0, 2 * 2 * 10)
+
+    def test_auto_climbs_until_a_user_is_named(self, latentfp, read):
+        row = self.run(latentfp, read)
+        assert (row["user"], row["stage"], row["looks"], row["damage"]) == ("bob", "refine", 2, {})
+        row = self.run(latentfp, read, "--until", "decoder")
+        assert (row["verdict"], row["stage"]) == ("none", "decoder")
+
+    def test_known_damage_is_believed(self, latentfp, read):
+        row = self.run(latentfp, read, "--damage", "quality=90", "--until", "refine", file=2)
+        assert (row["user"], row["stage"]) == ("bob", "refine")
+        assert row["damage"]["quality"] == 90
+
+    def test_a_decoder_from_elsewhere(self, latentfp, read, tmp_path):
+        folder = write_decoder(tmp_path / "other", open_deployment(read[0]), looks=3)
+        row = self.run(latentfp, read, "--method", "decoder", "--decoder", folder)
+        assert row["looks"] == 3
+
+
+def test_the_method_decoder_needs_one(latentfp, deployment, tmp_path):
+    (tmp_path / "image.png").write_bytes(b"")
+    code, out, err = latentfp(
+        "attribute", "--deployment", deployment, "--method", "decoder", tmp_path / "image.png"
+    )
+    assert (code, out) == (2, "")
+    assert "no decoder" in err
+    assert "`latentfp adopt`" in err
+    assert is_one_line(err)
+
+
+def test_adopt_gives_a_deployment_its_decoder(latentfp, tmp_path):
+    deployment = write_deployment(tmp_path, size=16)
+    export = write_decoder(tmp_path / "export", open_deployment(deployment))
+    code, out, _ = latentfp("adopt", "--deployment", deployment, export)
+    assert code == 0
+    assert out.startswith(f"{deployment}: decoder ")
+    assert out.endswith(", 2 looks\n")
+    assert (deployment / "decoder/decoder.json").is_file()
+    write_decoder(export, open_deployment(deployment), sigma=3.0)
+    code, out, err = latentfp("adopt", "--deployment", deployment, export)
+    assert (code, out) == (2, "")
+    assert "sigma 3.0 instead of 1.0" in err
+    assert is_one_line(err)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--damage", "quality"], "--damage quality: expected NAME=STRENGTH"),
+        (["--damage", "quality=half"], "--damage quality=half: expected NAME=STRENGTH"),
+        (["--damage", "acid=1"], "expected finite strengths of degrees, scale"),
+        (["--damage", "blur=nan"], "expected finite strengths"),
+        (["--starts", "2"], "--starts: only --method multistart and reference take them"),
+        (["--method", "refine", "--steps", "2"], "--steps: only --method multistart and reference"),
+        (["--decoder", "nowhere"], "nowhere holds no decoder"),
+        (["--alpha", "1e-30"], "alpha 1e-30 cannot be met"),
+    ],
+)
+def test_wrong_options_of_attribute_are_explained(latentfp, deployment, tmp_path, arguments, told):
+    (tmp_path / "image.png").write_bytes(b"")
+    code, out, err = latentfp("attribute", "--deployment", deployment, tmp_path / "image.png", *arguments)
+    assert (code, out) == (2, "")
+    assert told in err
+    assert is_one_line(err.removeprefix(f"note: {deployment} has no decoder").split("\n", 1)[-1] or err)
 
 
 @pytest.mark.parametrize("part", ["manifest.json", "basis.safetensors", "users.sqlite"])

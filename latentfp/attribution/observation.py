@@ -22,7 +22,7 @@ from jaxtyping import Array, Bool, Float
 from latentfp.augment import damage
 from latentfp.augment.damage import Damage
 from latentfp.augment.jpeg import coefficient_errors, coefficients
-from latentfp.types import Image, Images, Scalar
+from latentfp.types import Image, Images
 
 ROUNDING = 2 / 255 / math.sqrt(12)  # standard deviation of 8-bit rounding, in units of the range [-1, 1]
 SPREAD = (
@@ -88,7 +88,7 @@ def _either_errors(shape: tuple[int, ...], harm: Float[Array, " m"]) -> Float[Ar
     return jnp.concatenate([of_pixels, of_coefficients])
 
 
-def is_jpeg(known: Damage) -> Scalar:
+def is_jpeg(known: Damage) -> Bool[Array, ""]:
     """Whether a damage includes JPEG: a quality below 95, the strength from which a decoder sees it."""
     return jnp.asarray(known.quality) < JPEG_BELOW
 

@@ -58,7 +58,7 @@ def judge(estimate: Estimate, book: CodeBook, *, alpha: float = ALPHA) -> list[V
     perfect match of its codes could have a p-value of `alpha`.
     """
     users, bits = book.shape
-    _check(users, bits, alpha)
+    check_alpha(alpha, bits=bits, users=users)
     matched = matched_bits(np.asarray(estimate.code), book)
     matched[np.asarray(estimate.status) != Status.OK] = 0
     best, most = matched.argmax(axis=1), matched.max(axis=1)
@@ -70,7 +70,8 @@ def judge(estimate: Estimate, book: CodeBook, *, alpha: float = ALPHA) -> list[V
     ]
 
 
-def _check(users: int, bits: int, alpha: float) -> None:
+def check_alpha(alpha: float, *, bits: int, users: int) -> None:
+    """ValueError where nobody is registered, or not even a perfect match has a p-value of `alpha`."""
     if users == 0:
         raise ValueError("got no registered codes, expected at least 1: add a user first")
     (least,) = p_value(np.array([bits]), bits=bits, users=users)

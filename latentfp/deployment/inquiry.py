@@ -17,7 +17,7 @@ from latentfp.attribution.ladder import Decided
 from latentfp.attribution.objective import Distance
 from latentfp.attribution.observation import is_damaged
 from latentfp.attribution.refine import SOLVED
-from latentfp.attribution.verdict import judge
+from latentfp.attribution.verdict import check_alpha, judge
 from latentfp.augment import damage
 from latentfp.data.files import find_images
 from latentfp.deployment import decoders
@@ -115,6 +115,7 @@ def inquire(
     _, book = opened.registry.codes()
     if len(book) == 0:
         raise ValueError(f"{opened.path} has no users: add one with `latentfp users add`")
+    check_alpha(request.alpha, bits=manifest.bits, users=len(book))
     trained = find_decoder(opened, request)
     counter: list[Callable[[int], object]] = []
     estimate, work = make_estimator(

@@ -61,7 +61,7 @@ def test_order_cannot_be_seen(subject, start, alone):
     assert_same(found, descent.Descent(*(part[order] for part in alone)))
 
 
-def test_images_end_when_they_are_done(subject, start, alone):
+def test_images_end_when_they_are_done(alone):
     np.testing.assert_array_equal(alone.steps[[0, 1, 2]], [1, 1, 0])
     assert np.isnan(alone.misfits[2])
     assert (alone.misfits[[0, 1, 3, 4, 6]] < refine.SOLVED).all()

@@ -1,6 +1,7 @@
 """Local information against the exact posterior of a linear generator, in float64."""
 
 from functools import partial
+from itertools import pairwise
 
 import jax.numpy as jnp
 import numpy as np
@@ -62,7 +63,7 @@ def test_what_is_not_looked_at_and_not_known_keeps_its_prior(variances):
     """Variances lie between the posterior's and the prior's, and do not grow with the rank."""
     found = [variances(rank, UNKNOWN) for rank in (1, 8, 20, D)]
     assert (found[0] <= 1 + 1e-6).all()
-    for few, more in zip(found, found[1:], strict=False):
+    for few, more in pairwise(found):
         assert (more <= few * (1 + NEAR)).all()
     assert (found[-1] < 0.5).any()
 

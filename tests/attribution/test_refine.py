@@ -1,6 +1,7 @@
 """Damped Gauss–Newton on a linear generator, whose best answer is known in closed form, in float64."""
 
 from functools import partial
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -160,7 +161,7 @@ def test_steps_never_raise_the_objective(subject):
     walk = Walk(subject, images, draw_thetas(6, seed=8), settings, generator=generator)
     walk.go(8)
     refused, taken = 0, 0
-    for old, new in zip(walk.states, walk.states[1:], strict=False):
+    for old, new in pairwise(walk.states):
         weight = 1 / np.maximum(old.scale, old.misfit).astype(np.float64) ** 2
         before, after = (
             weight * np.sum(np.square(np.float64(walk.see(state.point) - walk.problem.targets)), axis=1)
