@@ -8,7 +8,10 @@ from gradients import assert_gradient
 
 from latentfp import rng
 from latentfp.augment.blur import gaussian_blur
-from latentfp.augment.geometry import crop_and_resize, random_crop_and_resize
+from latentfp.augment.colour import brightness, contrast
+from latentfp.augment.damage import Damage, distort, inflict
+from latentfp.augment.erase import random_erase
+from latentfp.augment.geometry import crop_and_resize, random_crop_and_resize, rotate, warp
 from latentfp.augment.jpeg import jpeg, paper_jpeg
 from latentfp.augment.noise import gaussian_noise
 from latentfp.pixels import round_to_8bit
@@ -20,17 +23,24 @@ OPERATIONS = {
     "noise": (lambda key, x, s: gaussian_noise(key, x, std=s), 0.1),
     "crop": (lambda _, x, s: crop_and_resize(x, scale=s), 0.8),
     "random crop": (lambda key, x, s: random_crop_and_resize(key, x, scale=s), 0.6),
+    "warp": (lambda _, x, s: warp(x, degrees=7.0, scale=s, shift=(0.03, -0.02)), 0.8),
+    "rotation": (lambda _, x, s: rotate(x, degrees=s), -11.0),
+    "brightness": (lambda _, x, s: brightness(x, factor=s), 1.2),
+    "contrast": (lambda _, x, s: contrast(x, factor=s), 1.2),
+    "erasing": (lambda key, x, s: random_erase(key, x, area=s, aspect=0.5), 0.2),
+    "distort": (lambda _, x, s: distort(x, Damage(3.0, 0.8, 0.02, -0.03, s, 0.9, 1.1)), 0.8),
+    "inflict": (lambda key, x, s: inflict(key, x, Damage(scale=0.9, blur=0.5, noise=s, quality=60.0)), 0.1),
     "jpeg": (lambda _, x, s: jpeg(x, quality=s), 50.0),
     "jpeg 4:4:4": (lambda _, x, s: jpeg(x, quality=s, subsampling="4:4:4"), 80.0),
     "paper_jpeg": (lambda _, x, s: paper_jpeg(x, quality=s), 50.0),
     "8 bits": (lambda _, x, s: round_to_8bit(s * x), 0.9),
 }
 COMPILED = {name: jax.jit(operation) for name, (operation, _) in OPERATIONS.items()}
-RANDOM = {"noise", "random crop"}
-SMOOTH = {"blur", "small kernel", "noise", "crop", "random crop"}
+RANDOM = {"noise", "random crop", "erasing", "inflict"}
+SMOOTH = OPERATIONS.keys() - {"inflict", "jpeg", "jpeg 4:4:4", "paper_jpeg", "8 bits"}
 # JPEG jumps where a coefficient crosses a half. Another order of sums may push one across, and then an 8×8
 # block (16×16 for chroma) differs: a few pixels may differ by any amount.
-JUMPS = {"jpeg": 0.1, "jpeg 4:4:4": 0.1, "paper_jpeg": 0.1}
+JUMPS = {"inflict": 0.1, "jpeg": 0.1, "jpeg 4:4:4": 0.1, "paper_jpeg": 0.1}
 # A position below 64 in float32 is exact to 4e-6, and neighbouring pixels differ by at most 2.
 SAME = 2e-5
 H, W = 48, 32
@@ -99,6 +109,13 @@ def test_another_strength_compiles_nothing_new(name, key, image, strength):
     weaker, stronger = (compiled(rng.stream(key, "a"), image, f * strength) for f in (0.9, 1.0))
     assert len(traces) == 1
     assert not np.array_equal(weaker, stronger)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (13, 1)], ids=str)
+def test_any_size_is_kept(name, key, strength, shape):
+    attacked = COMPILED[name](key, jnp.full((*shape, 3), 0.4), strength)
+    assert attacked.shape == (*shape, 3)
+    assert np.abs(attacked).max() <= 1 + 1e-6
 
 
 @pytest.mark.parametrize("smooth", sorted(SMOOTH))

@@ -1,19 +1,29 @@
-"""Crops against Pillow's bilinear resizing of the same window."""
+"""Crops against Pillow's resizing of the same window; turned windows against Pillow, scipy and crops."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gradients import assert_gradient
 from PIL import Image
+from scipy.ndimage import map_coordinates
 
-from latentfp.augment.geometry import crop_and_resize, random_crop_and_resize
+from latentfp.augment.geometry import crop_and_resize, random_crop_and_resize, rotate, warp
+
+# Positions below 64 in float32 are exact to 4e-6, and neighbours differ by at most 2.
+FLOAT32 = 2e-5
 
 
-def pillow(window, h, w):
-    channels = [
-        Image.fromarray(c).resize((w, h), Image.Resampling.BILINEAR) for c in np.moveaxis(window, 2, 0)
-    ]
-    return np.stack([np.asarray(c) for c in channels], axis=-1)
+def noisy(*shape):
+    return np.random.default_rng(2).uniform(-1, 1, (*shape, 3)).astype(np.float32)
+
+
+def by_channel(operation, image):
+    return np.stack([operation(channel) for channel in np.moveaxis(image, 2, 0)], axis=-1)
+
+
+def resized(window, h, w):
+    return by_channel(lambda c: Image.fromarray(c).resize((w, h), Image.Resampling.BILINEAR), window)
 
 
 @pytest.mark.parametrize(
@@ -26,11 +36,9 @@ def pillow(window, h, w):
     ],
 )
 def test_the_centre_crop_is_pillows(shape, scale, rows, columns):
-    image = np.random.default_rng(2).uniform(-1, 1, (*shape, 3)).astype(np.float32)
-    expected = pillow(image[rows, columns], *shape)
+    image = noisy(*shape)
     cropped = crop_and_resize(jnp.asarray(image), scale=scale)
-    # Positions below 64 in float32 are exact to 4e-6, and neighbours differ by at most 2.
-    np.testing.assert_allclose(cropped, expected, rtol=0, atol=2e-5)
+    np.testing.assert_allclose(cropped, resized(image[rows, columns], *shape), rtol=0, atol=FLOAT32)
 
 
 def test_random_windows_lie_everywhere_and_only_inside():
@@ -49,7 +57,92 @@ def test_random_windows_lie_everywhere_and_only_inside():
     assert np.abs(counts - 400 / 9).max() < 32
 
 
+@pytest.mark.parametrize("degrees", [-137.0, -10.0, 3.3, 30.0])
+@pytest.mark.parametrize("shape", [(31, 31), (20, 37)], ids=str)
+def test_rotation_is_pillows(shape, degrees):
+    image = noisy(*shape)
+    expected = by_channel(
+        lambda c: Image.fromarray(c).rotate(degrees, Image.Resampling.BILINEAR, fillcolor=-1), image
+    )
+    rotated = rotate(jnp.asarray(image), degrees=degrees)
+    np.testing.assert_allclose(rotated, expected, rtol=0, atol=FLOAT32)
+    np.testing.assert_array_equal(rotated[0, 0], -1)
+
+
+def test_content_turns_counter_clockwise():
+    """A quarter turn brings the right edge of a square to the top, whole pixel on whole pixel."""
+    image = noisy(12, 12)
+    quarter = np.moveaxis(image[:, ::-1], 0, 1)
+    np.testing.assert_allclose(rotate(jnp.asarray(image), degrees=90.0), quarter, rtol=0, atol=FLOAT32)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "scale", "shift"),
+    [(0.0, 0.7, (0.1, -0.05)), (0.0, 1.3, (0.0, 0.0)), (25.0, 0.6, (-0.2, 0.1)), (-80.0, 1.1, (0.3, 0.2))],
+)
+def test_a_window_is_scipys(degrees, scale, shift):
+    image = noisy(24, 33)
+    cos, sin = scale * np.cos(np.deg2rad(degrees)), scale * np.sin(np.deg2rad(degrees))
+    down, right = np.meshgrid(np.arange(24) - 11.5, np.arange(33) - 16.0, indexing="ij")
+    y = 11.5 + 24 * shift[0] + cos * down + sin * right
+    x = 16.0 + 33 * shift[1] - sin * down + cos * right
+    expected = by_channel(
+        lambda c: map_coordinates(c.astype(np.float64), [y, x], order=1, mode="nearest"), image
+    )
+    beyond = (y < -0.5) | (y > 23.5) | (x < -0.5) | (x > 32.5)
+    expected[beyond] = -1
+    warped = warp(jnp.asarray(image), degrees=degrees, scale=scale, shift=shift)
+    np.testing.assert_allclose(warped, expected, rtol=0, atol=FLOAT32)
+    assert beyond.mean() < 0.5, "a test of black only would be empty"
+
+
+@pytest.mark.parametrize(
+    ("shape", "scale", "shift"),
+    [
+        ((20, 30), 0.8, (0.0, 0.0)),
+        ((20, 30), 0.7, (0.0, -0.5 / 30)),  # 21 of 30 columns: 9 are left over, 4 of them before
+        ((32, 32), 0.5, (0.0, 0.0)),
+    ],
+)
+def test_a_window_of_whole_pixels_is_the_crop_but_for_its_border(shape, scale, shift):
+    image = jnp.asarray(noisy(*shape))
+    edge = int(np.ceil(0.5 / scale))  # output pixels that lie less than half a pixel from the border
+    inner = np.s_[edge:-edge, edge:-edge]
+    cropped, warped = crop_and_resize(image, scale=scale), warp(image, scale=scale, shift=shift)
+    np.testing.assert_allclose(warped[inner], cropped[inner], rtol=0, atol=FLOAT32)
+    assert not np.allclose(warped[0], cropped[0], atol=0.1), "the crop repeats its own edge"
+
+
+def test_the_whole_window_is_the_image_itself():
+    image = jnp.asarray(noisy(9, 14))
+    np.testing.assert_array_equal(warp(image), image)
+
+
+@pytest.mark.parametrize(
+    "window",
+    [
+        lambda s: {"degrees": s},
+        lambda s: {"degrees": 12.0, "scale": s / 10},
+        lambda s: {"degrees": 12.0, "scale": 0.6, "shift": (s / 100, -s / 50)},
+        lambda s: {"scale": 0.7, "shift": jnp.stack([s / 100, s / 70])},
+    ],
+    ids=["degrees", "scale", "shift", "shifts"],
+)
+def test_the_gradient_by_the_window_is_that_of_finite_differences(window):
+    with jax.enable_x64(True):
+        image = jnp.asarray(noisy(14, 11), jnp.float64)
+        assert_gradient(lambda s: warp(image, **window(s)), 7.3)
+
+
 @pytest.mark.parametrize("scale", [0.0, -0.5, 1.01])
-def test_impossible_scales_are_refused(scale):
+def test_impossible_scales_are_refused(scale, key):
     with pytest.raises(ValueError, match="share of each side"):
         crop_and_resize(jnp.zeros((8, 8, 3)), scale=scale)
+    with pytest.raises(ValueError, match="share of each side"):
+        random_crop_and_resize(key, jnp.zeros((8, 8, 3)), scale=scale)
+
+
+@pytest.mark.parametrize("scale", [0.0, -0.5])
+def test_impossible_windows_are_refused(scale):
+    with pytest.raises(ValueError, match="positive share"):
+        warp(jnp.zeros((8, 8, 3)), scale=scale)

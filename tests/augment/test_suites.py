@@ -6,20 +6,36 @@ import pytest
 
 from latentfp import rng
 from latentfp.augment.blur import gaussian_blur
-from latentfp.augment.geometry import crop_and_resize
+from latentfp.augment.colour import brightness, contrast
+from latentfp.augment.geometry import crop_and_resize, rotate
 from latentfp.augment.jpeg import libjpeg
 from latentfp.augment.noise import gaussian_noise
-from latentfp.augment.suites import SUITES, edited, in_order, suite
+from latentfp.augment.suites import SUITES, suite
 from latentfp.pixels import to_float, to_pixels
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
 ATTACKS = {f"{name}/{attack.name}": attack for name, attacks in SUITES.items() for attack in attacks}
-RANDOM = {"nie2023/noise", "nie2023/combination"}
+RANDOM = {"nie2023/noise", "nie2023/combination"} | {
+    f"robustness/{name}"
+    for name in (
+        "noise 0.05 of [0,1]",
+        "noise 0.1 of [0,1]",
+        "noise 0.2 of [0,1]",
+        "combination",
+        "Kim 2021",
+        "WOUAF",
+        "WAVES geometric",
+        "WAVES degradation",
+        "WAVES all",
+    )
+}
 NIE = {attack.name: attack.apply for attack in suite("nie2023")}
+ROBUSTNESS = {attack.name: attack.apply for attack in suite("robustness")}
 
 
 @pytest.fixture
 def pixels():
-    return np.random.default_rng(4).integers(0, 256, (32, 48, 3), dtype=np.uint8)
+    return np.random.default_rng(4).integers(0, 256, (31, 45, 3), dtype=np.uint8)
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -66,16 +82,38 @@ def test_the_settings_of_the_paper(key, pixels):
     assert difference.mean() < 0.5
 
 
-@pytest.mark.parametrize(
-    "chain", [edited, lambda *steps: in_order(*map(edited, steps))], ids=["edited", "in_order"]
-)
-def test_steps_draw_independent_noise(chain, key):
-    """Two independent noises of 0.1 have the standard deviation 0.1 √2; one noise twice would have 0.2."""
+def test_the_rows_of_robustness():
+    names = ["none", "blur 0.5", "blur 1", "blur 2", "blur 3"]
+    names += ["noise 0.05 of [0,1]", "noise 0.1 of [0,1]", "noise 0.2 of [0,1]"]
+    names += ["JPEG 80", "JPEG 50", "JPEG 30", "JPEG 10", "crop 0.8", "crop 0.5"]
+    names += ["rotation -30", "rotation -10", "rotation 10", "rotation 30"]
+    names += [f"{colour} {factor}" for colour in ("brightness", "contrast") for factor in (0.5, 0.75, 1.5, 2)]
+    names += ["combination", "Kim 2021", "Stable Signature", "WOUAF"]
+    names += ["WAVES photometric", "WAVES geometric", "WAVES degradation", "WAVES all"]
+    assert list(ROBUSTNESS) == names
 
-    def noise(key, image):
-        return gaussian_noise(key, image, std=0.1)
 
-    grey = np.full((64, 64, 3), 128, np.uint8)
-    std = to_float(chain(noise, noise)(key, grey)).std()
-    # Standard error 0.1 √2 / √(2 · 12288) = 0.0009; rounding adds 0.3 grey levels in quadrature, 1e-4.
-    assert abs(std - 0.1 * 2**0.5) < 0.005
+def test_the_settings_of_robustness_are_those_of_their_names(key, pixels):
+    image = jnp.asarray(to_float(pixels))
+    operations = {
+        "blur": lambda sigma: gaussian_blur(image, sigma=sigma, kernel_size=25),
+        "noise": lambda std: gaussian_noise(rng.stream(key, "attack/step", 0), image, std=2 * std),
+        "crop": lambda scale: crop_and_resize(image, scale=scale),
+        "rotation": lambda degrees: rotate(image, degrees=degrees),
+        "brightness": lambda factor: brightness(image, factor=factor),
+        "contrast": lambda factor: contrast(image, factor=factor),
+    }
+    for name, apply in ROBUSTNESS.items():
+        family, number = [*name.split(), ""][:2]
+        if family in operations:
+            levels = 127.5 * (np.asarray(operations[family](float(number))) + 1)
+            # The nearest whole level; half a level, as halving makes often, has two.
+            np.testing.assert_allclose(apply(key, pixels), levels, rtol=0, atol=0.501, err_msg=name)
+        elif family == "JPEG":
+            np.testing.assert_array_equal(apply(key, pixels), libjpeg(pixels, quality=int(number)))
+    np.testing.assert_array_equal(ROBUSTNESS["combination"](key, pixels), NIE["combination"](key, pixels))
+
+
+def test_no_setting_occurs_twice(key, pixels):
+    results = {apply(key, pixels).tobytes() for apply in ROBUSTNESS.values()}
+    assert len(results) == len(ROBUSTNESS)
