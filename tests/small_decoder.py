@@ -21,8 +21,8 @@ def small_decoder(
     """For images of `size` × `size`; its hash is none."""
     decoder = Decoder(content=content, bits=bits, **NETWORK._asdict())
     image, reading = jnp.zeros((1, size, size, 3)), blank(1, content=content, bits=bits)
-    weights = decoder.init(jax.random.key(seed), image, image, reading)["params"]
-    weights["move"]["kernel"] = SHY * weights["move"]["kernel"]
+    weights: dict[str, Any] = {**decoder.init(jax.random.key(seed), image, image, reading)["params"]}
+    weights["move"] = {**weights["move"], "kernel": SHY * weights["move"]["kernel"]}
     return TrainedDecoder(decoder, weights, looks, "0" * 64)
 
 

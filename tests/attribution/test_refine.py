@@ -88,13 +88,13 @@ def test_the_prior_pulls_more_where_less_is_seen(subject, images):
     assert (norms[1] > norms[2]).all()
 
 
-def test_the_scale_falls_geometrically_to_the_known_errors(subject, images):
-    settings = Settings(steps=5, inner=2, first_scale=3.0)
+def test_the_scale_falls_geometrically_to_its_last(subject, images):
+    settings = Settings(steps=5, inner=2, first_scale=3.0, last_scale=0.7)
     walk = Walk(subject, images, np.zeros((5, D)), settings)
     first = np.asarray(walk.states[0].misfit, np.float64) * 3
     walk.go(4)
     for i, state in enumerate(walk.states):
-        np.testing.assert_allclose(state.scale, first ** (1 - i / 4), rtol=1e-5)
+        np.testing.assert_allclose(state.scale, first * (0.7 / first) ** (i / 4), rtol=1e-5)
 
 
 class TestDone:
