@@ -79,7 +79,8 @@ def jpeg(
     """A differentiable imitation of `libjpeg`; the result is in [-1, 1], in whole grey levels.
 
     `quality` is 1 to 100 and may be traced. `rounding` acts on the cosine coefficients; 8-bit values are
-    always rounded straight-through. Sides that are not whole blocks are extended by their last pixel.
+    always rounded straight-through. Sides that are not whole blocks are extended by their last pixel, chroma
+    downwards after it was averaged; a plane of chroma of 1 or 2 columns is repeated, not interpolated.
     """
     h, w, _ = image.shape
     step = _chroma_step(subsampling)
@@ -88,11 +89,11 @@ def jpeg(
         table = file_table(table, quality)[None, None, None]
         return _grey_levels(_in_blocks(planes, lambda c: rounding(_eighths(c) / table) * table))
 
-    planes = _grey_levels(_to_ycc(_extended(_grey_levels((image + 1) * 127.5), 8 * step)))
-    luma = stored(planes[..., :1], LUMINANCE)
-    chroma = stored(_grey_levels(_tilted(_averaged(planes[..., 1:], step), -TIE)), CHROMINANCE)
-    chroma = _grey_levels(_tilted(_interpolated(chroma, step), TIE))
-    return _grey_levels(_to_rgb(jnp.concatenate([luma, chroma], axis=-1)))[:h, :w] / 127.5 - 1
+    planes = _grey_levels(_to_ycc(_grey_levels((image + 1) * 127.5)))
+    luma = stored(_extended(planes[..., :1], 8, 8), LUMINANCE)[:h, :w]
+    chroma = stored(_grey_levels(_tilted(_subsampled(planes[..., 1:], step), -TIE)), CHROMINANCE)
+    chroma = _enlarged(chroma[: -(-h // step), : -(-w // step)], step)[:h, :w]
+    return _grey_levels(_to_rgb(jnp.concatenate([luma, chroma], axis=-1))) / 127.5 - 1
 
 
 def paper_jpeg(image: Image, *, quality: Quality, rounding: Rounding = cubic) -> Image:
@@ -106,7 +107,7 @@ def paper_jpeg(image: Image, *, quality: Quality, rounding: Rounding = cubic) ->
         table = (table * _factor(quality))[None, None, None]
         return _in_blocks(planes, lambda c: rounding(c / table) * table)
 
-    planes = _to_ycc(_extended((image + 1) * 127.5, 16))
+    planes = _to_ycc(_extended((image + 1) * 127.5, 16, 16))
     luma = stored(planes[..., :1], LUMINANCE.T)
     chroma = stored(_averaged(planes[..., 1:], 2), CHROMINANCE)
     chroma = jnp.repeat(jnp.repeat(chroma, 2, axis=0), 2, axis=1)
@@ -119,8 +120,9 @@ def coefficients(image: Image) -> Float[Array, " p"]:
 
     Linear in the image but for a constant, and orthonormal in each plane.
     """
-    planes = _to_ycc(_extended((image + 1) * 127.5, 16))
-    luma, chroma = _transformed(planes[..., :1]), _transformed(_averaged(planes[..., 1:], 2))
+    planes = _to_ycc((image + 1) * 127.5)
+    luma = _transformed(_extended(planes[..., :1], 16, 16))
+    chroma = _transformed(_subsampled(planes[..., 1:], 2))
     return jnp.concatenate([luma.reshape(-1), chroma.reshape(-1)])
 
 
@@ -189,9 +191,21 @@ def _grey_levels(x: Array) -> Array:
     return jnp.clip(straight_through(x), 0, 255)
 
 
-def _extended(planes: Planes, multiple: int) -> Float[Array, "i j c"]:
+def _extended(planes: Planes, rows: int, columns: int) -> Float[Array, "i j c"]:
+    """Extended by the last pixels to multiples of `rows` and `columns`."""
     h, w, _ = planes.shape
-    return jnp.pad(planes, ((0, -h % multiple), (0, -w % multiple), (0, 0)), mode="edge")
+    return jnp.pad(planes, ((0, -h % rows), (0, -w % columns), (0, 0)), mode="edge")
+
+
+def _subsampled(planes: Planes, step: int) -> Float[Array, "i j c"]:
+    """Averages over step × step pixels, in whole blocks: extended to the right before, downwards after."""
+    return _extended(_averaged(_extended(planes, step, 8 * step), step), 8, 8)
+
+
+def _enlarged(planes: Planes, step: int) -> Float[Array, "i j c"]:
+    if planes.shape[1] <= 2:
+        return jnp.repeat(jnp.repeat(planes, step, axis=0), step, axis=1)
+    return _grey_levels(_tilted(_interpolated(planes, step), TIE))
 
 
 def _averaged(planes: Planes, step: int) -> Float[Array, "i j c"]:

@@ -69,7 +69,7 @@ def test_the_tables_are_those_in_the_files_of_libjpeg():
 
 
 @pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:0"])
-@pytest.mark.parametrize("shape", [(64, 64), (41, 58)], ids=str)
+@pytest.mark.parametrize("shape", [(64, 64), (41, 58), (56, 44), (72, 3)], ids=str)
 def test_the_imitation_is_within_a_grey_level_of_libjpeg(subsampling, shape):
     pixels = photograph(*shape)
     ours = jax.jit(lambda x, q: to_pixels(jpeg(x, quality=q, subsampling=subsampling)))
