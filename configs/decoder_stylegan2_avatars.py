@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from configs import base
 
-STEPS = 15_000
+STEPS = 12_000
 
 
 def get_config() -> ConfigDict:
