@@ -68,8 +68,8 @@ def ends_of(subject: Subject, below: Answer) -> Ends:
     """An answer as the end of a descent; a bit stands at the mean of its levels."""
     content = below.estimate.content / subject.space.content_stds[None]
     theta = thetas(Reading(content, below.estimate.logits, below.damage))
-    logits, harms = np.asarray(below.estimate.logits), np.asarray(below.damage)
-    return Ends(np.asarray(theta), np.asarray(below.estimate.loss), logits, harms, np.asarray(below.passes))
+    parts = (theta, below.estimate.loss, below.estimate.logits, below.damage, below.passes)
+    return Ends(*(np.array(part) for part in parts))  # copies, for `better` writes into them
 
 
 def descended(
@@ -147,7 +147,7 @@ def _soft_bits(
             ratio = np.asarray(information.soft_bits(jnp.asarray(found.thetas[filled, -bits:]), variance))
             soft = DOUBT * np.tanh(ratio / 2 / DOUBT) if local else ratio
             logits[some] = soft[: len(some)]
-        cost[rows] = RANK if local else 0
+        cost[rows] = 1 + _rank(found) + observation.free if local else 0
     return logits, cost
 
 
@@ -166,10 +166,13 @@ def _variances(
     if not local:
         return information.mean_variances(model, problem, scale, bits=subject.bits)
     point = jnp.asarray(np.concatenate([found.thetas[rows], found.moves[rows]], axis=1))
-    rank = min(RANK, found.thetas.shape[1])
     return information.code_variances(
-        observation, subject.generator, model, problem, point, scale, bits=subject.bits, rank=rank
+        observation, subject.generator, model, problem, point, scale, bits=subject.bits, rank=_rank(found)
     )
+
+
+def _rank(found: Descent) -> int:
+    return min(RANK, found.thetas.shape[1])
 
 
 def blended(ends: Ends, below: Answer | None) -> Ends:

@@ -36,7 +36,7 @@ def code_variances(
     bits: int,
     rank: int,
 ) -> Variances:
-    """Posterior variances of the code's coordinates, from `rank` passes for each image."""
+    """Posterior variances of the code's coordinates, from 1 + `rank` + `observation.free` passes an image."""
     d = model.space.rows.shape[0]
     leading = model.curvature.eigenvectors[:, d - rank :]
     columns = jnp.zeros((point.shape[1], rank + observation.free))

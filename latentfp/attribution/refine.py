@@ -4,8 +4,8 @@
 
 theta: content and code, psi: what the damage is estimated wrong by (observation.py). A code bit is the sign
 of its coordinate. `scale` starts above the misfit √mean z² of the start, so that the prior smooths the
-problem, and falls geometrically to a half of the known errors; but it is never below the misfit itself: an image is
-not explained better than its damage allows.
+problem, and falls geometrically to a half of the known errors; but it is never below the misfit itself: an
+image is not explained better than its damage allows.
 
 A step solves (JᵀJ/scale² + I + damping · M) d = -gradient by a few conjugate gradients with preconditioner
 M = E[JᵀJ]/scale² + I, the mean curvature over the prior. Every image has its own damping and scale, and steps
@@ -126,7 +126,7 @@ def step(
     *,
     bits: int,
 ) -> State:
-    """One damped step of every image that is not done: 2 + 2 · inner passes."""
+    """One damped step of every image that is not done: 3 + 2 · inner passes."""
     d = model.space.rows.shape[0]
     see = partial(predicted, observation, generator, model, problem)
     scale = jnp.maximum(state.scale, state.misfit)
