@@ -106,9 +106,10 @@ def _describe(path: Path) -> dict[str, Any]:
         description = json.loads(path.read_bytes())
         if description["format"] != FORMAT:
             raise ValueError(f"format {description['format']!r}, expected {FORMAT}")
-        network = training.Network(**{name: int(size) for name, size in description["network"].items()})
+        network = training.Network(**description["network"])
         kinds = (isinstance(description["belongs"], dict), isinstance(description["weights"], str))
-        if not all(kinds) or not 1 <= int(description["looks"]) <= 64 or min(network[:3]) < 1:
+        counts = all(type(count) is int for count in (*network, description["looks"]))
+        if not all(kinds) or not counts or not 1 <= description["looks"] <= 64 or min(network[:3]) < 1:
             raise ValueError("fields of the wrong kind")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(
@@ -135,7 +136,7 @@ def _assemble(
         raise ValueError(f"{folder / WEIGHTS} does not fit {DESCRIPTION}: missing, unused or misshapen {odd}")
     arrays = {name: jnp.asarray(array, jnp.float32) for name, array in found.items()}
     weights = traverse_util.unflatten_dict(arrays, sep="/")
-    return TrainedDecoder(decoder, weights, int(description["looks"]), description["weights"])
+    return TrainedDecoder(decoder, weights, description["looks"], description["weights"])
 
 
 def shipped(generator: str) -> Path | None:
@@ -153,13 +154,16 @@ def find(deployment: Deployment) -> TrainedDecoder | None:
 def adopt(deployment: Deployment, folder: Path) -> TrainedDecoder:
     """Copy a decoder into the deployment, in place of the one that is there. ValueError as by `load`."""
     trained = load(folder, deployment)
-    fresh, target = deployment.path / (FOLDER + ".new"), deployment.path / FOLDER
-    shutil.rmtree(fresh, ignore_errors=True)
+    fresh, target, old = (deployment.path / (FOLDER + suffix) for suffix in (".new", "", ".old"))
+    for leftover in (fresh, old):
+        shutil.rmtree(leftover, ignore_errors=True)
     fresh.mkdir()
     for name in (WEIGHTS, DESCRIPTION):
         shutil.copyfile(folder / name, fresh / name)
-    shutil.rmtree(target, ignore_errors=True)
+    if target.exists():
+        target.rename(old)
     fresh.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
     return trained
 
 
