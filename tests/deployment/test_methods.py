@@ -1,0 +1,135 @@
+"""Which stages a method runs, with and without a decoder; the stages themselves: tests/attribution."""
+
+import numpy as np
+import pytest
+from linear_subject import draw_thetas, images_at, make_subject
+from small_decoder import small_decoder
+
+from latentfp import rng
+from latentfp.attribution import reference
+from latentfp.attribution.estimate import Stage
+from latentfp.attribution.refine import Settings
+from latentfp.augment import damage
+from latentfp.deployment import methods
+from latentfp.deployment.methods import Budget, Method, make_estimator
+from latentfp.fingerprint.embed import Coding
+from latentfp.generators.pretrained import Pretrained
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+N, D, BITS = 3, 24, 8
+QUICK = Settings(steps=5, inner=2)
+BUDGET = Budget(
+    refine=QUICK, multistart=QUICK, starts=2, search=reference.STYLEGAN2._replace(starts=2, steps=3)
+)
+WORK = {Stage.DECODER: 1, Stage.REFINE: 5, Stage.MULTISTART: 10, Stage.REFERENCE: 6}
+
+
+@pytest.fixture(scope="module")
+def subject():
+    return make_subject(size=16, sigma=2.0)
+
+
+@pytest.fixture(scope="module")
+def decoder():
+    return small_decoder(content=D - BITS, bits=BITS)
+
+
+@pytest.fixture(scope="module")
+def images(subject):
+    return images_at(subject, draw_thetas(N))
+
+
+def climbed(subject, decoder, method, images, *, until=Stage.MULTISTART, first=0, **options):
+    """The answer, after checking that progress is as much as was promised."""
+    heard = []
+    budget = BUDGET._replace(until=until)
+    estimate, work = make_estimator(
+        subject, decoder, method, key=rng.root(0), budget=budget, progress=heard.append, **options
+    )
+    found = estimate(images, first)
+    assert sum(heard) == work * len(images)
+    return found, work
+
+
+@pytest.mark.parametrize(
+    ("method", "until", "with_decoder", "stages"),
+    [
+        ("auto", "MULTISTART", True, ["DECODER", "REFINE", "MULTISTART"]),
+        ("auto", "DECODER", True, ["DECODER"]),
+        ("auto", "REFINE", True, ["DECODER", "REFINE"]),
+        ("auto", "REFERENCE", True, ["DECODER", "REFINE", "MULTISTART", "REFERENCE"]),
+        ("decoder", "MULTISTART", True, ["DECODER"]),
+        ("refine", "DECODER", True, ["DECODER", "REFINE"]),
+        ("multistart", "DECODER", True, ["MULTISTART"]),
+        ("reference", "DECODER", True, ["REFERENCE"]),
+        ("auto", "MULTISTART", False, ["MULTISTART"]),
+        ("auto", "DECODER", False, ["MULTISTART"]),
+        ("auto", "REFERENCE", False, ["MULTISTART", "REFERENCE"]),
+        ("refine", "DECODER", False, ["MULTISTART"]),
+        ("multistart", "DECODER", False, ["MULTISTART"]),
+        ("reference", "DECODER", False, ["REFERENCE"]),
+    ],
+)
+def test_the_stages_of_a_method(subject, decoder, images, method, until, with_decoder, stages):
+    """Nothing is decided before the last stage."""
+    trained = decoder if with_decoder else None
+    found, work = climbed(subject, trained, Method(method), images, until=Stage[until])
+    assert work == sum(WORK[Stage[name]] for name in stages)
+    np.testing.assert_array_equal(found.stage, Stage[stages[-1]])
+    np.testing.assert_array_equal(found.looks, decoder.looks if "DECODER" in stages else 0)
+
+
+def test_without_a_decoder_the_method_decoder_is_refused(subject):
+    with pytest.raises(ValueError, match=r"no decoder: train and `latentfp adopt` one, or use multistart"):
+        make_estimator(subject, None, Method.DECODER, key=rng.root(0), budget=BUDGET)
+
+
+def test_auto_stops_where_it_is_decided_and_other_methods_do_not(subject, decoder, images):
+    def second(found):
+        return np.arange(len(found.stage)) == 1
+
+    found, _ = climbed(subject, decoder, Method.AUTO, images, until=Stage.REFINE, decided=second)
+    np.testing.assert_array_equal(found.stage, [Stage.REFINE, Stage.DECODER, Stage.REFINE])
+    found, _ = climbed(subject, decoder, Method.REFINE, images, decided=second)
+    np.testing.assert_array_equal(found.stage, Stage.REFINE)
+
+
+def test_stages_above_add_to_the_cost(subject, decoder, images):
+    few, _ = climbed(subject, decoder, Method.AUTO, images, until=Stage.REFINE)
+    more, _ = climbed(subject, decoder, Method.AUTO, images, until=Stage.MULTISTART)
+    assert (np.asarray(more.passes) > np.asarray(few.passes)).all()
+    np.testing.assert_array_equal(more.estimate.code, draw_thetas(N)[:, -BITS:] > 0)
+
+
+def test_an_image_has_the_number_of_its_place(subject, images):
+    """The starts of the reference search follow from it."""
+    whole, _ = climbed(subject, None, Method.REFERENCE, images, first=5)
+    part, _ = climbed(subject, None, Method.REFERENCE, images[1:], first=6)
+    other, _ = climbed(subject, None, Method.REFERENCE, images[1:], first=7)
+    np.testing.assert_allclose(part.estimate.loss, whole.estimate.loss[1:], rtol=1e-5)
+    assert (np.asarray(other.estimate.loss) != np.asarray(part.estimate.loss)).all()
+
+
+def test_known_damage_reaches_the_descents(subject, decoder, images):
+    """A damage that leaves no trace in the comparison, so that nothing but its coordinates changes."""
+    known = np.asarray(damage.coordinates(damage.Damage(noise=0.01)))
+    for method in (Method.REFINE, Method.MULTISTART):
+        found, _ = climbed(subject, decoder, method, images, known=known)
+        np.testing.assert_allclose(found.damage, np.tile(known, (N, 1)), atol=1e-6)
+
+
+def test_the_curvature_of_a_subject_is_computed_once(subject, monkeypatch):
+    calls = []
+
+    def counted(*arguments, **options):
+        calls.append(options)
+        return arguments[2]
+
+    monkeypatch.setattr(methods, "mean_curvature", counted)
+    loaded = Pretrained(subject.generator, subject.params, "linear", "", 0)
+    made = methods.subject_of(loaded, subject.space, sigma=2.0, coding=Coding.ANTIPODAL)
+    assert calls == []  # not before it is asked for
+    assert made.curvature() is made.curvature()
+    assert len(calls) == 1
+    np.testing.assert_array_equal(made.whitened.rows, subject.whitened.rows)
+    assert made.bits == BITS
