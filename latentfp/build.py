@@ -6,6 +6,7 @@ imported when needed.
 """
 
 import inspect
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import repeat
@@ -72,6 +73,23 @@ def robustness(*, config: Fields, workdir: Path, seed: int, study: Fields) -> Ca
     def run() -> Path | None:
         result = robustness.run(**study, seed=seed, workdir=workdir)
         return None if result is None else write_robustness(workdir, result)
+
+    return run
+
+
+def attribution(*, config: Fields, workdir: Path, seed: int, study: Fields) -> Callable[[], object]:
+    """The bench of all ways of attribution, with its table on stdout."""
+    del config
+    from latentfp.report.attribution import write_attribution
+    from latentfp.studies import attribution
+
+    check_fields(attribution.run, study, section="config.study", given={"seed", "workdir"})
+    check_fields(attribution.Plan, study["plan"], section="config.study.plan", given=set())
+
+    def run() -> Path:
+        path = write_attribution(workdir, attribution.run(**study, seed=seed, workdir=workdir))
+        sys.stdout.write(path.read_text())
+        return path
 
     return run
 
@@ -158,6 +176,7 @@ OBJECTIVES: dict[str, Callable[[], Callable[..., "Objective"]]] = {
 }
 RUNS: dict[str, Callable[..., Callable[[], object]]] = {
     "accuracy": accuracy,
+    "attribution": attribution,
     "fidelity": measurement,
     "robustness": robustness,
     "speed": measurement,

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import jaxtyping
 import pytest
 
+from latentfp import build
 from latentfp.generators.stylegan2 import mapping
 
 ROOT = Path(__file__).parents[1]
@@ -167,10 +168,14 @@ def test_shapes_are_not_checked_otherwise():
     assert not [file for file in PACKAGE if re.search("beartype|jaxtyped", file.read_text())]
 
 
-@pytest.mark.parametrize("name", [file.stem for file in sorted((ROOT / "configs").glob("*.py"))])
-def test_a_configuration_says_how_it_is_run(name):
-    config = importlib.import_module(f"configs.{name}")
+@pytest.mark.parametrize("file", sorted((ROOT / "configs").rglob("*.py")), ids=lambda file: file.stem)
+def test_a_configuration_says_how_it_is_run(file, tmp_path):
+    name = file.relative_to(ROOT).with_suffix("")
+    config = importlib.import_module(".".join(name.parts))
     assert config.__doc__
-    assert config.get_config().to_dict()
-    if name not in ("__init__", "base"):
-        assert f"python -m latentfp.main --config=configs/{name}.py" in config.__doc__
+    fields = config.get_config().to_dict()
+    assert fields
+    if name.name != "base":
+        assert f"python -m latentfp.main --config={name.as_posix()}.py" in config.__doc__
+    if name.parent.name in ("studies", "bench"):
+        assert callable(build.prepare(fields, workdir=tmp_path))

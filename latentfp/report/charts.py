@@ -90,8 +90,7 @@ def write_rows(path: Path, labels: Sequence[str], panels: Mapping[str, Sequence[
             axes.set_xlim(-0.03, 1.03)
         grid[0].set_yticks(range(len(labels)), labels)
         grid[0].set_ylim(len(labels) - 0.4, -0.6)
-        names = figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower right", ncols=3)
-        names.get_frame().set_linewidth(0)
+        figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower right", ncols=3, frameon=False)
         figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
 
 
@@ -118,17 +117,18 @@ class Bins(NamedTuple):
 def write_reliability(path: Path, panels: Mapping[str, Sequence[Bins]]) -> None:
     """Write reliability diagrams side by side; the area of a mark is its share of the bits."""
     with matplotlib.rc_context({**STYLE, "axes.grid.axis": "both"}):
-        figure = Figure(figsize=(3.3 * len(panels), 3.3), layout="constrained")
+        figure = Figure(figsize=(3.3 * len(panels), 3.5), layout="constrained")
         grid = figure.subplots(1, len(panels), squeeze=False)[0]
         for axes, (title, several) in zip(grid, panels.items(), strict=True):
             axes.plot([0.5, 1], [0.5, 1], color=SOFT, linewidth=1, linestyle="--")
             for i, bins in enumerate(several):
                 colour, marker = MARKERS[i]
                 areas = 12 + 140 * np.asarray(bins.weight)
-                axes.plot(bins.confidence, bins.right, color=colour, linewidth=1)
-                axes.scatter(bins.confidence, bins.right, areas, colour, marker, label=bins.name)
+                style = {"color": colour, "linewidth": 1, "marker": marker, "markersize": 4}
+                axes.plot(bins.confidence, bins.right, label=bins.name, **style)
+                axes.scatter(bins.confidence, bins.right, areas, colour, marker)
             axes.set_title(title)
             axes.set_xlabel("confidence of a bit")
         grid[0].set_ylabel("share of right bits")
-        grid[0].legend(frameon=False)
+        figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower right", ncols=2, frameon=False)
         figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})

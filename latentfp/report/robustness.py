@@ -165,7 +165,7 @@ def _panels(study: Robustness) -> dict[str, list[Series]]:
     bits = [Series(words, [one.bit_accuracy for one in ones]) for words, ones in found.items()]
     searched = [None if row.reference is None else row.reference.bit_accuracy for row in study.rows]
     if any(value is not None for value in searched):
-        bits.append(Series(f"the paper's search, {study.search.images} images", searched))
+        bits.append(Series(f"the paper's search, {count(study.search.images, 'image')}", searched))
     complete = [
         Series(words, [one.all_bits / one.images for one in ones], [one.interval for one in ones])
         for words, ones in found.items()

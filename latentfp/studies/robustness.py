@@ -11,7 +11,7 @@ processes may share the work: each measures its `part`, and a last one, "all", j
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -61,6 +61,7 @@ class Plan(NamedTuple):
     """What is measured: `images` by the decoder and refine, `reference_images` of them by the search."""
 
     suite: str
+    skip: tuple[str, ...]  # attacks that are left out
     images: int
     reference_images: int
     reference_starts: int
@@ -75,6 +76,7 @@ def run(
     hardware: str,
     deployment: str,
     suite: str,
+    skip: Sequence[str],
     images: int,
     reference_images: int,
     reference_starts: int,
@@ -88,7 +90,7 @@ def run(
     `part`: "i/n" for every n-th attack from number i on, None comes back; "all" for all cells, and writes and
     returns NAME.json, which report/robustness.py shows. ValueError for a deployment without a decoder.
     """
-    plan = Plan(suite, images, reference_images, reference_starts, reference_steps)
+    plan = Plan(suite, tuple(skip), images, reference_images, reference_starts, reference_steps)
     index, parts = _part(part)
     scene = open_scene(deployment, seed=seed)
     if scene.decoder is None:
@@ -111,9 +113,12 @@ def run(
 
 def cells_of(plan: Plan, scene: Scene, *, index: int, parts: int) -> list[Cell]:
     """The cells of every `parts`-th attack from number `index` on; the slow ones of the search come last."""
-    attacks = [(entry.name, False) for entry in suite(plan.suite)]
+    chosen = [entry.name for entry in suite(plan.suite)]
+    attacks = [(name, False) for name in chosen if name not in plan.skip]
+    if not {*plan.skip} <= {*chosen}:
+        raise ValueError(f"skip {plan.skip}: expected names of the suite {plan.suite}, {', '.join(chosen)}")
     if scene.subject.generator.renoise is not None:
-        attacks += [(name, True) for name in FRESH]
+        attacks += [(name, True) for name in FRESH if name not in plan.skip]
     quick = [
         Cell(*attack, method.value, plan.images) for attack in attacks[index::parts] for method in METHODS
     ]

@@ -1,0 +1,135 @@
+"""The robustness study on a linear generator: measured once, in parts, joined, written down."""
+
+import json
+
+import numpy as np
+import pytest
+
+from latentfp.report.robustness import write_robustness
+from latentfp.studies import robustness
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+LABELS = {"name": "tiny", "title": "Tiny", "command": "none", "hardware": "any"}
+PLAN = {
+    **{"suite": "tiny", "skip": (), "images": 3},
+    **{"reference_images": 2, "reference_starts": 1, "reference_steps": 4},
+}
+
+
+def study(deployment, workdir, part="all", **changes):
+    fields = {**LABELS, **PLAN, "deployment": str(deployment), "seed": 2, **changes}
+    return robustness.run(**fields, part=part, workdir=workdir)
+
+
+@pytest.fixture(scope="module")
+def measured(deployment, tmp_path_factory):
+    """The folder of the two parts, and the joined result."""
+    workdir = tmp_path_factory.mktemp("robustness")
+    assert study(deployment, workdir, "0/2") is None
+    assert study(deployment, workdir, "1/2") is None
+    assert not (workdir / "tiny.json").exists()
+    return workdir, study(deployment, workdir)
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_parts_share_the_attacks_and_are_joined(measured):
+    workdir, result = measured
+    attacks = [
+        {line["setting"]["attack"] for line in lines(workdir / f"cells-{i}-of-2.jsonl")} for i in (0, 1)
+    ]
+    assert attacks == [{"none"}, {"blur"}]
+    assert not (workdir / "cells.jsonl").exists()  # nothing was measured again
+    assert [row["attack"] for row in result["rows"]] == ["none", "blur"]
+    assert all({"decoder", "refine", "reference"} < row.keys() for row in result["rows"])
+    assert json.loads((workdir / "tiny.json").read_text()) == result
+
+
+def test_a_study_goes_on_where_it_stopped(measured, deployment, tmp_path, monkeypatch):
+    workdir, result = measured
+    kept = (workdir / "cells-0-of-2.jsonl").read_text() + (workdir / "cells-1-of-2.jsonl").read_text()
+    *before, last = kept.splitlines(keepends=True)
+    (tmp_path / "cells.jsonl").write_text("".join(before) + last[:40])  # killed while it wrote
+    called = []
+
+    def measure(_, cell, __):
+        called.append((cell.attack, cell.method))
+        return json.loads(last)["numbers"]
+
+    monkeypatch.setattr(robustness, "measure", measure)
+    assert study(deployment, tmp_path) == result
+    assert called == [("blur", "reference")]
+    assert study(deployment, tmp_path) == result
+    assert len(called) == 1
+
+
+def test_what_numbers_belong_to_is_part_of_a_cell(measured, deployment, monkeypatch):
+    workdir, _ = measured
+    monkeypatch.setattr(robustness, "measure", None)
+    with pytest.raises(TypeError):
+        study(deployment, workdir, seed=3)
+    with pytest.raises(TypeError):
+        study(deployment, workdir, images=4)
+
+
+def test_numbers_fit_together(measured):
+    workdir, result = measured
+    raw = {
+        (line["setting"]["attack"], line["setting"]["method"]): line["numbers"]
+        for i in (0, 1)
+        for line in lines(workdir / f"cells-{i}-of-2.jsonl")
+    }
+    for row in result["rows"]:
+        for method in ("decoder", "refine"):
+            wrong, found = raw[row["attack"], method]["wrong"], row[method]
+            assert len(wrong) == found["images"] == 3
+            assert found["bit_accuracy"] == pytest.approx(1 - np.mean(wrong) / 32)
+            assert found["all_bits"] == wrong.count(0)
+            assert found["same_images"]["bit_accuracy"] == pytest.approx(1 - np.mean(wrong[:2]) / 32)
+            bins = found["calibration"]
+            assert (sum(bins["bits"]), sum(bins["right"])) == (3 * 32, 3 * 32 - sum(wrong))
+        assert row["reference"]["images"] == 2
+    assert sum(result["pooled"]["refine"]["bits"]) == 2 * 3 * 32
+
+
+def test_a_descent_reads_what_the_linear_generator_shows(measured):
+    clean, _ = measured[1]["rows"]
+    assert clean["refine"]["bit_accuracy"] == 1.0
+    assert clean["decoder"]["bit_accuracy"] < 1.0  # nobody trained it
+
+
+def test_the_report_shows_the_numbers(measured, tmp_path):
+    result = measured[1]
+    text = write_robustness(tmp_path, result).read_text(encoding="utf-8")
+    for row in result["rows"]:
+        (line,) = (
+            line for line in text.splitlines() if line.startswith(f"| {row['attack']} |") and "…" in line
+        )
+        assert f"{100 * row['decoder']['bit_accuracy']:.2f} %" in line
+        assert f"{100 * row['refine']['all_bits'] / 3:.1f} %" in line
+        assert f"{row['refine']['calibration']['expected_calibration_error']:.4f}" in text
+    assert "1 start of 4 steps" in text
+    assert {path.name for path in tmp_path.iterdir()} == {"tiny.md", "tiny.svg", "tiny_reliability.svg"}
+
+
+@pytest.mark.parametrize("part", ["2/2", "1", "x/2", "-1/2", ""])
+def test_parts_are_counted_from_zero(deployment, tmp_path, part):
+    with pytest.raises(ValueError, match="expected all, or as 0/2"):
+        study(deployment, tmp_path, part)
+
+
+def test_attacks_may_be_skipped_by_name(measured, deployment):
+    workdir, result = measured
+    shorter = study(deployment, workdir, skip=("blur",), name="shorter")
+    assert shorter is not None
+    assert shorter["rows"] == result["rows"][:1]
+    with pytest.raises(ValueError, match=r"acid.*expected names of the suite tiny, none, blur"):
+        study(deployment, workdir, skip=("acid",))
+
+
+def test_a_decoder_is_needed(bare_deployment, tmp_path):
+    with pytest.raises(ValueError, match="has no decoder: train one"):
+        study(bare_deployment, tmp_path)
