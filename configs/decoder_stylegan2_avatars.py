@@ -35,7 +35,15 @@ def get_config() -> ConfigDict:
             },
         }
     )
-    config.train.update(
-        {"steps": STEPS, "batch": 64, "log_every": 50, "preview_every": 1000, "checkpoint_every": 500}
+    config.update(
+        {
+            "train": {
+                "steps": STEPS,
+                "batch": 64,
+                "log_every": 50,
+                "preview_every": 1000,
+                "checkpoint_every": 500,
+            }
+        }
     )
     return config

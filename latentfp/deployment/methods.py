@@ -21,7 +21,7 @@ from latentfp.attribution import reference
 from latentfp.attribution.decoder import TrainedDecoder
 from latentfp.attribution.ends import Subject
 from latentfp.attribution.estimate import Answer, Estimator, Stage
-from latentfp.attribution.ladder import Decided, Progress, Rung, climb
+from latentfp.attribution.ladder import Decided, Progress, Rung, climb, confident
 from latentfp.attribution.objective import Distance
 from latentfp.attribution.refine import Settings
 from latentfp.attribution.rungs import decoder_rung, multistart_rung, reference_rung, refine_rung
@@ -33,6 +33,7 @@ from latentfp.quality import pixels
 from latentfp.types import Image, Key, Scalar
 
 PROBES, PROBE_BATCH = 1024, 16  # of the mean curvature
+DOUBT = 0.01  # chance of a wrong bit at which an answer suffices
 
 
 class Method(enum.StrEnum):
@@ -101,13 +102,14 @@ def make_estimator(
     """The estimator, and how much progress each image makes.
 
     Without a decoder, auto and refine start from multistart, and ValueError for the method decoder. `decided`
-    says which answers of auto suffice; other methods run all stages. `known`: coordinates of the damage.
+    says which answers of auto suffice: all bits right with a probability of 0.99, unless it is given; other
+    methods run all stages. `known`: coordinates of the damage.
     """
     rungs = [
         _rung(stage, subject, decoder, key=key, budget=budget, distance=distance, known=known)
         for stage in _stages(method, decoder, budget)
     ]
-    suffices = decided if decided is not None and method is Method.AUTO else _undecided
+    suffices = (decided or confident(DOUBT)) if method is Method.AUTO else _undecided
 
     def estimate(images: Float[np.ndarray, "b h w 3"], first: int) -> Answer:
         numbers = np.arange(first, first + len(images))

@@ -39,13 +39,15 @@ def images(subject):
     return images_at(subject, draw_thetas(N))
 
 
-def climbed(subject, decoder, method, images, *, until=Stage.MULTISTART, first=0, **options):
+def never(found):
+    return np.zeros(len(found.stage), bool)
+
+
+def climbed(subject, decoder, method, images, *, until=Stage.MULTISTART, first=0, decided=never, **options):
     """The answer, after checking that progress is as much as was promised."""
     heard = []
-    budget = BUDGET._replace(until=until)
-    estimate, work = make_estimator(
-        subject, decoder, method, key=rng.root(0), budget=budget, progress=heard.append, **options
-    )
+    options |= {"budget": BUDGET._replace(until=until), "decided": decided, "progress": heard.append}
+    estimate, work = make_estimator(subject, decoder, method, key=rng.root(0), **options)
     found = estimate(images, first)
     assert sum(heard) == work * len(images)
     return found, work
@@ -133,3 +135,11 @@ def test_the_curvature_of_a_subject_is_computed_once(subject, monkeypatch):
     assert len(calls) == 1
     np.testing.assert_array_equal(made.whitened.rows, subject.whitened.rows)
     assert made.bits == BITS
+
+
+def test_auto_stops_at_confident_bits_unless_it_is_told_when(subject, images):
+    """Multistart explains the clean images of a linear generator exactly, and auto asks nobody else."""
+    found, _ = climbed(subject, None, Method.AUTO, images, until=Stage.REFERENCE, decided=None)
+    sure = np.abs(np.asarray(found.estimate.logits)).min(axis=1) > 10
+    assert sure.any()
+    np.testing.assert_array_equal(np.asarray(found.stage)[sure], Stage.MULTISTART)
