@@ -1,0 +1,122 @@
+"""From the options of a command to a budget, a damage, a decoder, and to what suffices as an answer."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from linear_space import write_deployment
+from small_decoder import write_decoder
+
+from latentfp.attribution.estimate import Estimate, Stage, Status, answer
+from latentfp.attribution.refine import SOLVED
+from latentfp.augment import damage
+from latentfp.augment.damage import Damage
+from latentfp.deployment import decoders, inquiry
+from latentfp.deployment.deployment import open_deployment
+from latentfp.deployment.inquiry import Request, choose_budget, find_decoder, known_damage, sufficient
+from latentfp.deployment.methods import Budget, Method
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+BITS = 64
+BOOK = np.random.default_rng(1).random((3, BITS)) < 0.5
+NOBODY = np.zeros((1, BITS), bool)  # about half right for everybody
+
+
+class TestBudget:
+    def test_the_usual_one(self):
+        assert choose_budget(Request()) == Budget()
+
+    def test_starts_and_steps_are_those_of_the_method(self):
+        found = choose_budget(Request(method=Method.MULTISTART, starts=7, steps=5))
+        assert (found.starts, found.multistart.steps, found.search) == (7, 5, Budget().search)
+        found = choose_budget(Request(method=Method.REFERENCE, starts=7, steps=5))
+        assert (found.search.starts, found.search.steps) == (7, 5)
+        assert (found.starts, found.multistart) == (Budget().starts, Budget().multistart)
+        assert choose_budget(Request(method=Method.MULTISTART, steps=5)).starts == Budget().starts
+
+    @pytest.mark.parametrize("method", [Method.AUTO, Method.DECODER, Method.REFINE])
+    def test_other_methods_take_none(self, method):
+        with pytest.raises(ValueError, match="--starts --steps: only --method multistart and reference"):
+            choose_budget(Request(method=method, starts=1, steps=1))
+
+    def test_auto_is_told_how_far(self):
+        assert choose_budget(Request(until=Stage.REFERENCE)).until is Stage.REFERENCE
+
+
+class TestKnownDamage:
+    def test_nothing_said_is_nothing_known(self):
+        assert known_damage(None) is None
+
+    def test_what_is_not_named_is_not_there(self):
+        found = known_damage({"quality": 50.0, "blur": 0.7})
+        assert found is not None
+        np.testing.assert_allclose(found, damage.coordinates(Damage(quality=50.0, blur=0.7)), rtol=1e-6)
+        np.testing.assert_array_equal(known_damage({}), np.zeros(damage.SIZE))
+
+    @pytest.mark.parametrize("strengths", [{"acid": 1.0}, {"blur": np.nan}, {"quality": np.inf}])
+    def test_what_does_not_exist_is_refused(self, strengths):
+        with pytest.raises(ValueError, match="expected finite strengths of degrees, scale, down"):
+            known_damage(strengths)
+
+
+def found(*, code, stage=Stage.REFINE, loss=1.0, status=Status.OK, harm=damage.NONE):
+    logits = jnp.where(jnp.asarray(code), 3.0, -3.0)
+    estimate = Estimate(
+        jnp.asarray(code), logits, jnp.zeros((1, 4)), jnp.full(1, loss), jnp.full(1, int(status))
+    )
+    return answer(estimate, stage, passes=1, damage=damage.coordinates(harm)[None])
+
+
+@pytest.mark.parametrize(
+    ("changed", "suffices"),
+    [
+        ({"code": BOOK[1:2]}, True),
+        ({"code": BOOK[1:2], "stage": Stage.DECODER, "loss": 50.0}, True),
+        ({"code": BOOK[1:2], "harm": Damage(quality=50.0), "loss": 50.0}, True),
+        ({"code": BOOK[1:2], "status": Status.NONFINITE}, False),
+        ({}, True),  # explained, whoever made it
+        ({"loss": SOLVED + 0.01}, False),
+        ({"loss": np.nan}, False),
+        ({"stage": Stage.DECODER}, False),  # a reading is no explanation
+        ({"harm": Damage(blur=1.0)}, False),  # nor is a blurred one
+        ({"harm": Damage(quality=50.0)}, False),
+        ({"harm": Damage(noise=0.1)}, True),
+        ({"status": Status.NONFINITE}, False),
+    ],
+)
+def test_an_answer_suffices_if_it_names_a_user_or_explains_the_image(changed, suffices):
+    decided = sufficient(BOOK, alpha=1e-6)
+    assert decided(found(**{"code": NOBODY, **changed})).tolist() == [suffices]
+
+
+class TestFindDecoder:
+    @pytest.fixture(scope="class")
+    def opened(self, tmp_path_factory):
+        return open_deployment(write_deployment(tmp_path_factory.mktemp("inquiry"), size=16))
+
+    def test_none_is_said_where_it_is_missed(self, opened, capsys):
+        assert find_decoder(opened, Request()) is None
+        told = capsys.readouterr().err
+        assert told.startswith(f"note: {opened.path} has no decoder")
+        assert told.count("\n") == 1
+        for method in (Method.MULTISTART, Method.REFERENCE, Method.DECODER):
+            assert find_decoder(opened, Request(method=method)) is None
+        assert capsys.readouterr().err == ""
+
+    def test_the_one_that_is_asked_for_comes_first(self, opened, tmp_path, capsys):
+        own, other = (
+            write_decoder(tmp_path / name, opened, looks=n) for name, n in (("own", 2), ("other", 3))
+        )
+        decoders.adopt(opened, own)
+        for request, looks in ((Request(), 2), (Request(decoder=other), 3)):
+            trained = find_decoder(opened, request)
+            assert trained is not None
+            assert trained.looks == looks
+        assert find_decoder(opened, Request(method=Method.MULTISTART, decoder=other)) is None
+        assert capsys.readouterr().err == ""
+
+
+def test_lpips_and_its_weights_need_each_other(tmp_path):
+    for name, vgg in (("lpips", None), ("multiscale", tmp_path / "vgg.pth")):
+        with pytest.raises(ValueError, match="need each other"):
+            inquiry.choose_distance(name, vgg)
+    assert inquiry.choose_distance("multiscale", None) is inquiry.MULTISCALE
