@@ -173,9 +173,7 @@ def test_wrong_usage_is_exit_code_2(latentfp, deployment, tmp_path, arguments):
 
 @pytest.fixture(scope="module")
 def read(tmp_path_factory):
-    """A deployment with a decoder that reads hardly anything, and a clean, a compressed and a plain file."""
-    from PIL import Image
-
+    """A deployment with a decoder that reads hardly anything, and a file."""
     from latentfp.deployment import copies
 
     folder = tmp_path_factory.mktemp("read")
@@ -184,8 +182,7 @@ def read(tmp_path_factory):
     decoders.adopt(open_deployment(deployment), folder / "export")
     images = folder / "images"
     (clean,) = copies.generate(deployment, user="bob", count=1, out=images, seed=1, suffix="png")
-    Image.open(clean).save(images / "compressed.jpg", quality=90)
-    return deployment, clean, images / "compressed.jpg"
+    return deployment, clean
 
 
 def rows_of(out):
@@ -195,8 +192,8 @@ def rows_of(out):
 class TestMethods:
     """On a generator without secrets, by a decoder that was not trained: descents do all the work."""
 
-    def run(self, latentfp, read, *arguments, file=1):
-        request = ["attribute", "--deployment", read[0], "--json", read[file], *arguments]
+    def run(self, latentfp, read, *arguments):
+        request = ["attribute", "--deployment", read[0], "--json", read[1], *arguments]
         code, out, err = latentfp(*request)
         assert code == 0
         assert "note:" not in err  # there is a decoder, or none is needed
@@ -231,9 +228,9 @@ class TestMethods:
         assert (row["verdict"], row["stage"]) == ("none", "decoder")
 
     def test_known_damage_is_believed(self, latentfp, read):
-        row = self.run(latentfp, read, "--damage", "quality=90", "--until", "refine", file=2)
-        assert (row["user"], row["stage"]) == ("bob", "refine")
-        assert row["damage"]["quality"] == 90
+        """Too weak to change the comparison; what stronger ones do: tests/attribution/test_observation.py."""
+        row = self.run(latentfp, read, "--damage", "quality=96", "--until", "refine")
+        assert (row["user"], row["stage"], row["damage"]) == ("bob", "refine", {"quality": 96})
 
     def test_a_decoder_from_elsewhere(self, latentfp, read, tmp_path):
         folder = write_decoder(tmp_path / "other", open_deployment(read[0]), looks=3)

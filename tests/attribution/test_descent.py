@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from linear_subject import draw_thetas, images_at, make_subject
-from tolerances import SAME_PROGRAM
 
 from latentfp.attribution import descent, refine
 from latentfp.attribution.descent import Start, descend, power_of_two
@@ -45,9 +44,9 @@ def alone(subject, start):
 
 def assert_same(found, expected):
     np.testing.assert_array_equal(found.steps, expected.steps)
-    np.testing.assert_allclose(found.misfits, expected.misfits, **SAME_PROGRAM)
-    # Steps solve for coordinates of size 1 whose condition is below 100.
-    np.testing.assert_allclose(found.thetas, expected.thetas, rtol=1e-5, atol=100 * SAME_PROGRAM["atol"])
+    np.testing.assert_allclose(found.misfits, expected.misfits, rtol=1e-4)
+    # Whether a last step lowers an objective of 192 is decided in float32, 2e-5: steps up to sqrt(2e-5).
+    np.testing.assert_allclose(found.thetas, expected.thetas, atol=5e-3)
 
 
 @pytest.mark.parametrize("places", [1, 2, 4, 16])
