@@ -21,7 +21,7 @@ NAMES = {"main": "robustness_stylegan2", "more": "robustness_stylegan2_more"}
 
 
 def get_config(rows: str = "main") -> ConfigDict:
-    """`rows`: main or more; main also tries the paper's search, 2 starts x 500 steps, on 2 images of a row."""
+    """`rows`: main or more; main also tries the paper's search (2 starts x 500 steps) on 2 images of each."""
     names = [attack.name for attack in suite("robustness")]
     main = [name for name in names if name.startswith(FAMILIES)]
     others = [name for name in names if name not in main]
