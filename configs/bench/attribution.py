@@ -2,7 +2,8 @@
 
 Run: latentfp fit --out runs/avatars
      python -m latentfp.main --config=configs/bench/attribution.py --workdir=runs/attribution
-A run that was interrupted goes on where it stopped.
+A run that was interrupted goes on where it stopped. It takes 11 minutes on 2 CPU cores, the search 5 of them.
+The default needs 0.025 s and 40 passes an image, the search 55.9 s and 80 000 (docs/results/attribution.md).
 """
 
 from ml_collections import ConfigDict
