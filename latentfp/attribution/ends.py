@@ -1,9 +1,10 @@
 """Where descents of a batch of images end: in coordinates, soft bits and damages.
 
-The damage that a file went through decides how it is compared (observation.py). Where a descent does not
-explain an undamaged image to within rounding it may have ended beside the best place, which its local
-information cannot tell: then its logits are halved and limited to DOUBT, and the decoder's are added with the
-weight DECODER_SHARE. The three numbers were chosen on damaged samples of the embedded generator.
+The damage that a file went through decides how it is compared (observation.py). A descent may have ended
+beside the best place, which its local information cannot tell. So its logits are halved and limited to DOUBT,
+unless it explains an undamaged image to within rounding; and where its misfit is above the errors, the logits
+from below are added with the weight SHARE_BELOW. The numbers were chosen on damaged samples of the embedded
+generator.
 """
 
 from collections.abc import Callable
@@ -33,8 +34,8 @@ Logits = Float[np.ndarray, "n k"]
 
 RANK = 64  # of the local information
 AGREEMENT = 15 / 16  # share of bits in which two starts must agree
-DOUBT = 4.0
-DECODER_SHARE = 0.2
+DOUBT = 4.0  # largest log-likelihood ratio of a bit of which a descent is in doubt
+SHARE_BELOW = 0.2
 
 
 class Subject(NamedTuple):
@@ -133,8 +134,7 @@ def _soft_bits(
 ) -> tuple[Logits, Int[np.ndarray, " n"]]:
     """Logits of the ends, and the passes that they took: none for undamaged images that are solved.
 
-    An end that is not may lie beside the best place, which its own information cannot tell: its logits are
-    halved, and limited to DOUBT.
+    The others' logits are halved, and limited to DOUBT.
     """
     n, bits = len(found.misfits), subject.bits
     logits, cost = np.zeros((n, bits), np.float32), np.zeros(n, int)
@@ -176,10 +176,10 @@ def _rank(found: Descent) -> int:
 
 
 def blended(ends: Ends, below: Answer | None) -> Ends:
-    """The decoder's logits as further, weaker evidence, where a descent is in doubt."""
+    """The logits from below as further, weaker evidence, where a descent is not solved."""
     if below is None:
         return ends
-    weight = np.where(np.asarray(ends.misfit) < SOLVED, 0, DECODER_SHARE)[:, None]
+    weight = np.where(np.asarray(ends.misfit) < SOLVED, 0, SHARE_BELOW)[:, None]
     return ends._replace(logits=ends.logits + weight * np.asarray(below.estimate.logits))
 
 

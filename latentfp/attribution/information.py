@@ -48,17 +48,17 @@ def code_variances(
     half = jax.vmap(lambda lower: jax.scipy.linalg.solve_triangular(lower, code.T, lower=True))(
         jnp.linalg.cholesky(precision)
     )
-    return jnp.sum(half**2, axis=1) + _mean_variances(model, problem, scale, bits=bits, beyond=rank)
+    return jnp.sum(half**2, axis=1) + mean_variances(model, problem, scale, bits=bits, beyond=rank)
 
 
-@partial(jax.jit, static_argnames="bits")
-def mean_variances(model: Model, problem: Problem, scale: PerImage, *, bits: int) -> Variances:
-    """Posterior variances by the mean curvature alone, from no pass at all."""
-    return _mean_variances(model, problem, scale, bits=bits, beyond=0)
+@partial(jax.jit, static_argnames=("bits", "beyond"))
+def mean_variances(
+    model: Model, problem: Problem, scale: PerImage, *, bits: int, beyond: int = 0
+) -> Variances:
+    """Posterior variances by the mean curvature alone, from no pass at all.
 
-
-def _mean_variances(model: Model, problem: Problem, scale: PerImage, *, bits: int, beyond: int) -> Variances:
-    """What the eigenvectors beyond the first `beyond` add to the variances of the code's coordinates."""
+    Of the eigenvectors, only those beyond the `beyond` leading ones count.
+    """
     values, vectors = model.curvature
     rest = values.shape[0] - beyond
     weight = sharpness(problem) / scale**2

@@ -25,19 +25,11 @@ from latentfp.augment.jpeg import coefficient_errors, coefficients
 from latentfp.types import Image, Images
 
 ROUNDING = 2 / 255 / math.sqrt(12)  # standard deviation of 8-bit rounding, in units of the range [-1, 1]
-SPREAD = (
-    0.2,
-    0.1,
-    0.1,
-    0.1,
-    0.15,
-    0.1,
-    0.1,
-)  # of the smooth damages, in the coordinates of augment/damage.py
+# Of the smooth damages, in the coordinates of augment/damage.py: about what a decoder's readings are off by.
+SPREAD = (0.2, 0.1, 0.1, 0.1, 0.15, 0.1, 0.1)
 SMOOTH = len(SPREAD)
-
 VISIBLE = 0.15  # coordinate of a smooth damage below which a decoder's reading is taken for none
-JPEG_BELOW = 95.0  # quality
+JPEG_BELOW = 95.0  # quality from which a decoder's reading is taken for no JPEG
 
 Harms = Float[Array, "b m"]  # damages in the coordinates of augment/damage.py
 Moves = Float[Array, "b f"]  # of the smooth ones from there, in units of SPREAD
@@ -89,7 +81,7 @@ def _either_errors(shape: tuple[int, ...], harm: Float[Array, " m"]) -> Float[Ar
 
 
 def is_jpeg(known: Damage) -> Bool[Array, ""]:
-    """Whether a damage includes JPEG: a quality below 95, the strength from which a decoder sees it."""
+    """Whether a damage includes JPEG."""
     return jnp.asarray(known.quality) < JPEG_BELOW
 
 

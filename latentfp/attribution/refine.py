@@ -32,6 +32,7 @@ PerImage = Float[Array, " b"]
 Point = Float[Array, "b q"]  # theta and psi, side by side
 
 SOLVED = 1.3  # misfit of a solved image: the known errors, and what single precision and stale noise maps add
+HARM_CURVATURE = 10.0  # squared change of an image by one SPREAD of a damage, in squared units of [-1, 1]
 SETTLED = 0.01  # relative fall of the objective below which an image is as good as it gets
 
 
@@ -174,7 +175,7 @@ def passes(steps: Int[np.ndarray, " b"], settings: Settings) -> Int[np.ndarray, 
 def _curvatures(
     curvature: Curvature, problem: Problem, damping: PerImage, weight: Float[Array, "b 1"], d: int
 ) -> tuple[Callable[[Point], Point], Callable[[Point], Point]]:
-    """damping · M, and (1 + damping)⁻¹ M⁻¹; damages count as if an image changed by all of its errors."""
+    """damping · M, and (1 + damping)⁻¹ M⁻¹; the curvature along every damage is taken as HARM_CURVATURE."""
     sharp = weight * sharpness(problem)[:, None]
     content = curvature.eigenvalues[None] * sharp + 1
     vectors = curvature.eigenvectors
@@ -188,9 +189,6 @@ def _curvatures(
         lambda move: by(move, content * damping[:, None], harm * damping[:, None]),
         lambda move: by(move, 1 / (content * (1 + damping[:, None])), 1 / (harm * (1 + damping[:, None]))),
     )
-
-
-HARM_CURVATURE = 10.0  # squared change of an image by one SPREAD of a damage, in squared units of [-1, 1]
 
 
 def sharpness(problem: Problem) -> PerImage:

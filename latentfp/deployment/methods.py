@@ -1,6 +1,6 @@
 """The ways to estimate codes with a deployment: functions images [b h w 3], number of the first → Answer.
 
-auto         climbs from the decoder as far as an image needs, at most to multistart or as far as it is told
+auto         climbs from the decoder as far as an image needs, at most to the stage that it is told
 decoder      the decoder's reading
 refine       the decoder's reading and a descent from it
 multistart   descents from the mean and from samples of the prior
@@ -33,7 +33,7 @@ from latentfp.quality import pixels
 from latentfp.types import Image, Key, Scalar
 
 PROBES, PROBE_BATCH = 1024, 16  # of the mean curvature
-DOUBT = 0.01  # chance of a wrong bit at which an answer suffices
+TOLERANCE = 0.01  # chance of a wrong bit at which an answer suffices
 
 
 class Method(enum.StrEnum):
@@ -109,7 +109,7 @@ def make_estimator(
         _rung(stage, subject, decoder, key=key, budget=budget, distance=distance, known=known)
         for stage in _stages(method, decoder, budget)
     ]
-    suffices = (decided or confident(DOUBT)) if method is Method.AUTO else _undecided
+    suffices = (decided or confident(TOLERANCE)) if method is Method.AUTO else _undecided
 
     def estimate(images: Float[np.ndarray, "b h w 3"], first: int) -> Answer:
         numbers = np.arange(first, first + len(images))

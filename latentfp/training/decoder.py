@@ -8,7 +8,7 @@ with noise maps that are fresh for some of the images,
                                + damage_weight |D̂ - D|² / m
 
 v_i = c_i / (c_i + 0.01) is how visible axis i is, c_i its mean curvature: content that nobody can see is not
-asked for. Every number of example i of a step follows from the step's key and i.
+asked for. Example i of a step follows from the step's key and i; only fresh noise maps are drawn for a batch.
 """
 
 from collections.abc import Callable

@@ -12,8 +12,8 @@ from linear_subject import draw_thetas, images_at, make_subject, posterior
 from latentfp.attribution import ends
 from latentfp.attribution.decoder import Reading, thetas
 from latentfp.attribution.ends import (
-    DECODER_SHARE,
     DOUBT,
+    SHARE_BELOW,
     Ends,
     answered,
     better,
@@ -153,7 +153,7 @@ def test_the_decoder_has_a_say_where_a_descent_is_in_doubt():
     below, found = reading_below(3), make_ends(3, misfit=[0.9, SOLVED + 0.1, np.nan])
     logits = blended(found, below).logits
     np.testing.assert_array_equal(logits[0], 3.0)
-    doubted = 3 + DECODER_SHARE * np.asarray(below.estimate.logits)
+    doubted = 3 + SHARE_BELOW * np.asarray(below.estimate.logits)
     np.testing.assert_allclose(logits[1:], doubted[1:], rtol=1e-6)
     np.testing.assert_array_equal(blended(found, None).logits, 3.0)
 
