@@ -170,8 +170,22 @@ def _decoder() -> Callable[..., "Objective"]:
     return decoder_objective
 
 
+def _first_stage() -> Callable[..., "Objective"]:
+    from latentfp.training import first_stage
+
+    return first_stage.objective
+
+
+def _diffusion() -> Callable[..., "Objective"]:
+    from latentfp.training import diffusion
+
+    return diffusion.objective
+
+
 OBJECTIVES: dict[str, Callable[[], Callable[..., "Objective"]]] = {
     "decoder": _decoder,
+    "diffusion": _diffusion,
+    "first_stage": _first_stage,
     "stylegan2_gan": _stylegan2_gan,
 }
 RUNS: dict[str, Callable[..., Callable[[], object]]] = {

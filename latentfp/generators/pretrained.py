@@ -1,5 +1,8 @@
 """Generators on disk: a folder with `generator.json` and `weights.safetensors`, or the name of a shipped one.
 
+A folder may also hold a part of a generator, the first stage of a latent diffusion, for a training to go on
+from.
+
 `generator.json` holds the kind of generator, the fields that make it, the seed of its fixed noise maps and
 the SHA-256 of the weights; the weights are float16 or float32 arrays under their path in the parameter tree
 ("synthesis/b4_conv1/bias"). Training writes such a folder into its workdir; `fit` reads one by name or path.
@@ -22,7 +25,10 @@ from safetensors.numpy import load_file, save_file
 from latentfp import rng
 from latentfp.generators import linear
 from latentfp.generators.generator import Generator
-from latentfp.generators.stylegan2 import model
+from latentfp.generators.latent_diffusion import first_stage
+from latentfp.generators.latent_diffusion import model as latent_diffusion
+from latentfp.generators.latent_diffusion.first_stage import FirstStage
+from latentfp.generators.stylegan2 import model as stylegan2
 from latentfp.types import Params
 
 SHIPPED = Path(__file__).parent / "weights"
@@ -39,22 +45,41 @@ class Pretrained(NamedTuple):
     noise_seed: int
 
 
+class Stored(NamedTuple):
+    """A folder's contents: `params` are those that are stored."""
+
+    kind: str
+    fields: dict[str, Any]
+    params: Params
+    sha256: str
+    noise_seed: int
+
+
 class Kind(NamedTuple):
     """What there is to know about one kind of generator.
 
-    make(**fields): the generator.
+    make(**fields): the generator, or none where it is a part of one.
     template(fields): parameters of the right shapes, all that is stored.
     derived(fields, seed): the parameters that follow from the seed.
     """
 
-    make: Callable[..., Generator]
+    make: Callable[..., Generator] | None
     template: Callable[[Mapping[str, Any]], Params]
     derived: Callable[[Mapping[str, Any], int], Params]
 
 
 def _stylegan2_template(fields: Mapping[str, Any]) -> Params:
-    weights = model.init(model.networks(**fields), rng.root(0))
+    weights = stylegan2.init(stylegan2.networks(**fields), rng.root(0))
     return {**weights, "w_average": jnp.zeros(weights["mapping"]["fc0"]["kernel"].shape[0])}
+
+
+def _first_stage_template(fields: Mapping[str, Any]) -> Params:
+    return first_stage.init(FirstStage(**fields["network"]), rng.root(0), fields["size"])
+
+
+def _latent_diffusion_template(fields: Mapping[str, Any]) -> Params:
+    parts = {name: fields[name] for name in ("size", "first_stage", "denoiser")}
+    return latent_diffusion.init(latent_diffusion.networks(**parts), rng.root(0))
 
 
 KINDS = {
@@ -64,10 +89,12 @@ KINDS = {
         lambda _fields, _seed: {},
     ),
     "stylegan2": Kind(
-        model.make,
+        stylegan2.make,
         _stylegan2_template,
-        lambda fields, seed: {"noise": model.fixed_noise(fields["size"], seed)},
+        lambda fields, seed: {"noise": stylegan2.fixed_noise(fields["size"], seed)},
     ),
+    "first_stage": Kind(None, _first_stage_template, lambda _fields, _seed: {}),
+    "latent_diffusion": Kind(latent_diffusion.make, _latent_diffusion_template, lambda _fields, _seed: {}),
 }
 
 
@@ -100,31 +127,44 @@ def save(
 def load(name: str) -> Pretrained:
     """Open a generator by shipped name or folder.
 
-    ValueError: unknown, damaged, or weights that do not fit the fields.
+    ValueError: unknown, damaged, a part of a generator, or weights that do not fit the fields.
     """
     folder = SHIPPED / name if name in shipped() else Path(name).absolute()
+    stored = read(folder)
+    kind = KINDS[stored.kind]
+    if kind.make is None:
+        raise ValueError(
+            f"{folder} holds a {stored.kind}, which is only a part of a generator: train the rest"
+        )
+    params = stored.params | kind.derived(stored.fields, stored.noise_seed)
+    known = name if name in shipped() else str(folder)
+    return Pretrained(kind.make(**stored.fields), params, known, stored.sha256, stored.noise_seed)
+
+
+def read(folder: Path) -> Stored:
+    """What `save` wrote into a folder. ValueError where it is not whole."""
     if not (folder / DESCRIPTION).is_file():
-        raise ValueError(f"no generator {name!r}: give one of {shipped()} or a folder with {DESCRIPTION}")
+        raise ValueError(
+            f"no generator {folder.name!r}: give one of {shipped()} or a folder with {DESCRIPTION}"
+        )
     if not (folder / WEIGHTS).is_file():
         raise ValueError(f"{folder} has no {WEIGHTS}: get the generator again")
     description = _describe(folder)
-    kind = KINDS[description["kind"]]
-    fields, seed = description["fields"], description["noise_seed"]
     found = _sha256(folder / WEIGHTS)
     if found != description["sha256"]:
         raise ValueError(
             f"{folder / WEIGHTS} has SHA-256 {found}, but {DESCRIPTION} says {description['sha256']}: "
             "the file was changed or damaged; get the generator again"
         )
-    params = _adopt(folder, _shapes(kind, fields)) | kind.derived(fields, seed)
-    known = name if name in shipped() else str(folder)
-    return Pretrained(kind.make(**fields), params, known, found, seed)
+    fields = description["fields"]
+    params = _adopt(folder, _shapes(KINDS[description["kind"]], fields))
+    return Stored(description["kind"], fields, params, found, description["noise_seed"])
 
 
 def _shapes(kind: Kind, fields: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return jax.eval_shape(partial(kind.template, fields))
-    except TypeError as error:
+    except (TypeError, KeyError) as error:
         raise ValueError(f"the fields {fields} do not make a generator: {error}") from None
 
 

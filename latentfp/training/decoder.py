@@ -30,6 +30,7 @@ from latentfp.fingerprint.embed import Coding, embed
 from latentfp.generators.generator import Generator
 from latentfp.runtime.loop import Objective
 from latentfp.runtime.metrics import Metrics
+from latentfp.training.averages import averaged
 from latentfp.types import Count, Images, Key, Params, Scalar
 
 VISIBLE = 0.01  # squared change of the image [-1, 1] by one standard deviation along an axis
@@ -196,8 +197,7 @@ def update(
     gradient, metrics = jax.grad(partial(loss, task), has_aux=True)(state.weights, examples)
     updates, optimizer = task.optimizer.update(gradient, state.optimizer, state.weights)
     weights = optax.apply_updates(state.weights, updates)
-    decay = jnp.minimum(task.learning.average_decay, (1 + step) / (10.0 + step))
-    average = jax.tree.map(lambda a, w: w + decay * (a - w), state.average, weights)
+    average = averaged(state.average, weights, decay=task.learning.average_decay, step=step)
     return DecoderState(weights, average, optimizer), metrics
 
 

@@ -25,6 +25,7 @@ from latentfp.generators.stylegan2.layers import apply
 from latentfp.generators.stylegan2.mapping import broadcast
 from latentfp.runtime.loop import Lazy, Objective
 from latentfp.runtime.metrics import Metrics
+from latentfp.training.flips import flipped
 from latentfp.training.gan_losses import (
     Gan,
     discriminator_loss,
@@ -112,18 +113,10 @@ def init(gan: Gan, key: Key) -> GanState:
     )
 
 
-def flipped(gan: Gan, key: Key, real: Images) -> Images:
-    """Half of the images mirrored, if the data allow it."""
-    if not gan.flip:
-        return real
-    mirrored = jax.random.bernoulli(rng.stream(key, "flip"), 0.5, (real.shape[0], 1, 1, 1))
-    return jnp.where(mirrored, real[:, :, ::-1], real)
-
-
 def update(gan: Gan, state: GanState, key: Key, real: Images, step: Count) -> tuple[GanState, Metrics]:
     """One step of both networks on a batch of real images [b, h, w, 3]."""
     n = real.shape[0]
-    real = flipped(gan, key, real)
+    real = flipped(key, real, flip=gan.flip)
     state, on_discriminator = update_discriminator(gan, state, rng.stream(key, "discriminator"), real)
     state, on_generator = update_generator(gan, state, rng.stream(key, "generator"), n)
     return update_average(gan, state, n, step), {**on_discriminator, **on_generator}
@@ -134,7 +127,9 @@ def regularize_discriminator(
 ) -> tuple[GanState, Metrics]:
     """The lazy step on R1."""
     del step
-    penalty, gradient = jax.value_and_grad(r1_penalty)(state.discriminator, gan, flipped(gan, key, real))
+    penalty, gradient = jax.value_and_grad(r1_penalty)(
+        state.discriminator, gan, flipped(key, real, flip=gan.flip)
+    )
     gradient = jax.tree.map(lambda g: g * (gan.r1_gamma / 2 * gan.r1_every), gradient)
     return step_discriminator(gan, state, gradient), {"r1": (penalty, jnp.float32(1))}
 

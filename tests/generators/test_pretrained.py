@@ -11,10 +11,20 @@ from latentfp.generators import pretrained
 from latentfp.generators.pretrained import DESCRIPTION, KINDS, WEIGHTS
 from latentfp.generators.stylegan2 import model
 
+STAGE = {"channels": [4, 4], "blocks": 1, "latent": 2, "groups": 2}
 FIELDS = {
+    "first_stage": {"size": 8, "network": STAGE, "scale": 1.5},
+    "latent_diffusion": {
+        "size": 8,
+        "first_stage": STAGE,
+        "denoiser": {"channels": [4, 8], "blocks": 1, "attention": [1], "head": 4, "groups": 2},
+        "scale": 1.5,
+        "steps": 3,
+    },
     "linear": {"latent_dim": 6, "size": 4, "gain": 0.25},
     "stylegan2": {"size": 16, "channels": [4, 3, 2], "latent_dim": 5, "mapping_layers": 2, "clamp": 9.0},
 }
+GENERATORS = sorted(kind for kind in KINDS if KINDS[kind].make is not None)
 
 
 def random_params(kind):
@@ -41,7 +51,7 @@ def assert_equal(actual, expected):
 
 
 @pytest.mark.parametrize("half", [True, False])
-@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("kind", GENERATORS)
 def test_what_was_saved_is_loaded(tmp_path, kind, half):
     params = write(tmp_path, kind, half=half)
     loaded = pretrained.load(str(tmp_path))
@@ -53,7 +63,16 @@ def test_what_was_saved_is_loaded(tmp_path, kind, half):
     }
     assert (loaded.name, loaded.noise_seed) == (str(tmp_path), 11)
     assert loaded.generator.name == kind
-    assert loaded.generator.latent_dim == FIELDS[kind]["latent_dim"]
+    assert loaded.generator.latent_dim == FIELDS[kind].get("latent_dim", 4 * 4 * 2)
+
+
+def test_a_part_of_a_generator_is_read_and_not_taken_for_a_generator(tmp_path):
+    params = write(tmp_path, "first_stage", half=False)
+    stored = pretrained.read(tmp_path)
+    assert (stored.kind, stored.fields) == ("first_stage", FIELDS["first_stage"])
+    assert_equal(stored.params, params)
+    with pytest.raises(ValueError, match="holds a first_stage, which is only a part of a generator"):
+        pretrained.load(str(tmp_path))
 
 
 def test_noise_maps_follow_from_the_seed(tmp_path):
@@ -154,7 +173,7 @@ def test_an_incomplete_description_is_refused(folder):
 
 def test_an_unknown_kind_is_refused(folder):
     describe(folder, kind="magic")
-    with pytest.raises(ValueError, match=r"has kind 'magic', not one of \['linear', 'stylegan2'\]"):
+    with pytest.raises(ValueError, match=r"has kind 'magic', not one of \['first_stage', .*, 'stylegan2'\]"):
         pretrained.load(str(folder))
 
 

@@ -14,6 +14,7 @@ from tolerances import Tolerance
 
 from latentfp import rng
 from latentfp.training import gan
+from latentfp.training.flips import flipped
 
 N = 8
 ROUNDING = Tolerance(rtol=2e-5, atol=2e-6)  # sums of tens of numbers of order one in float32, squared
@@ -159,18 +160,18 @@ def test_lazy_path_lengths_of_a_part_of_the_batch(net, state, key):
 
 def test_half_of_the_images_are_mirrored(key):
     images = jax.random.normal(rng.stream(key, "images"), (200, 2, 3, 3))
-    seen = gan.flipped(toy.make(), key, images)
+    seen = flipped(key, images)
     mirrored = [np.array_equal(a, b[:, ::-1]) for a, b in zip(seen, images, strict=True)]
     kept = [np.array_equal(a, b) for a, b in zip(seen, images, strict=True)]
     assert [a != b for a, b in zip(mirrored, kept, strict=True)] == [True] * 200
     assert 65 <= sum(mirrored) <= 135  # 100 of 200, deviation 7; five of these
-    assert gan.flipped(toy.make(flip=False), key, images) is images
+    assert flipped(key, images, flip=False) is images
 
 
 def test_r1_sees_the_images_that_were_mirrored(net, state, key):
     _, plain = gan.regularize_discriminator(net._replace(flip=False), state, key, REAL, jnp.int32(0))
     _, mirrored = gan.regularize_discriminator(net, state, key, REAL, jnp.int32(0))
-    seen = gan.flipped(net, key, REAL)
+    seen = flipped(key, REAL, flip=net.flip)
     slopes = toy.slopes(toy.numbers(state), wide(seen))
     np.testing.assert_allclose(mirrored["r1"][0], np.mean(np.sum(slopes**2, axis=(1, 2, 3))), **ROUNDING)
     assert plain["r1"][0] != mirrored["r1"][0]

@@ -1,0 +1,132 @@
+"""Latent diffusion behind the generator interface: the latent is what the diffusion makes, scaled.
+
+    sample: DDIM from noise → w = z · scale      synthesize: decode(w / scale)      encode: scale · encode(x)
+
+Latents are flattened in the order channel, row, column, as in the public fingerprint code. Parameters:
+{"first_stage", "denoiser"}: the weights of the two networks.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from latentfp import rng
+from latentfp.generators.generator import Generator
+from latentfp.generators.latent_diffusion import first_stage, schedule
+from latentfp.generators.latent_diffusion.first_stage import FirstStage, LatentMaps
+from latentfp.generators.latent_diffusion.samplers import ddim
+from latentfp.generators.latent_diffusion.schedule import Table
+from latentfp.generators.latent_diffusion.unet import UNet
+from latentfp.types import Images, Key, Latents, Params
+
+SCHEDULES = {"linear": schedule.linear, "cosine": schedule.cosine}
+
+
+class LatentDiffusion(NamedTuple):
+    """The two networks, for images of `size` pixels a side."""
+
+    size: int
+    first_stage: FirstStage
+    denoiser: UNet
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of a latent map: rows, columns, channels."""
+        side = self.size // 2 ** (len(self.first_stage.channels) - 1)
+        return side, side, self.first_stage.latent
+
+
+def networks(*, size: int, first_stage: Mapping[str, Any], denoiser: Mapping[str, Any]) -> LatentDiffusion:
+    """The networks of these fields. ValueError where the levels do not divide `size`."""
+    stage = FirstStage(**first_stage)
+    nets = LatentDiffusion(size, stage, UNet(latent=stage.latent, **denoiser))
+    factor = 2 ** (len(stage.channels) + len(nets.denoiser.channels) - 2)
+    if size < factor or size % factor:
+        raise ValueError(f"size {size} is not a multiple of {factor}, by which these levels divide it")
+    return nets
+
+
+def init(nets: LatentDiffusion, key: Key) -> Params:
+    """Random weights of both networks."""
+    blank, times = jnp.zeros((1, *nets.shape)), jnp.zeros(1)
+    return {
+        "first_stage": first_stage.init(nets.first_stage, key, nets.size),
+        "denoiser": nets.denoiser.init(rng.stream(key, "denoiser"), blank, times)["params"],
+    }
+
+
+def signal_of(name: str) -> Table:
+    """The schedule of this name: linear or cosine."""
+    if name not in SCHEDULES:
+        raise ValueError(f"schedule {name!r} is not one of {sorted(SCHEDULES)}")
+    return SCHEDULES[name]()
+
+
+def flatten(z: LatentMaps) -> Latents:
+    """Maps [b, i, j, z] to vectors [b, d] in the order channel, row, column."""
+    return z.transpose(0, 3, 1, 2).reshape(z.shape[0], -1)
+
+
+def unflatten(w: Latents, shape: tuple[int, int, int]) -> LatentMaps:
+    """Vectors [b, d] to maps of `shape` (rows, columns, channels)."""
+    rows, columns, channels = shape
+    return w.reshape(w.shape[0], channels, rows, columns).transpose(0, 2, 3, 1)
+
+
+def decode(stage: FirstStage, params: Params, z: LatentMaps) -> Images:
+    """The images of latents in the first stage's own units."""
+    return cast(Images, stage.apply({"params": params}, z, method=stage.decode))
+
+
+def moments(stage: FirstStage, params: Params, images: Images) -> Float[Array, "b i j c"]:
+    """What the encoder says of images, see `FirstStage.moments`."""
+    return cast(Array, stage.apply({"params": params}, images, method=stage.moments))
+
+
+def denoise(unet: UNet, params: Params, z: LatentMaps, times: Float[Array, " b"]) -> LatentMaps:
+    """The noise in noisy latents at these times."""
+    return cast(LatentMaps, unet.apply({"params": params}, z, times))
+
+
+def make(
+    *,
+    size: int,
+    first_stage: Mapping[str, Any],
+    denoiser: Mapping[str, Any],
+    scale: float,
+    schedule: str = "linear",
+    steps: int = 50,
+    eta: float = 1.0,
+) -> Generator:
+    """The generator of `networks(...)`.
+
+    `scale` makes the first stage's latents of unit variance; a prior sample takes `steps` DDIM steps with
+    `eta`.
+    """
+    nets, visits = networks(size=size, first_stage=first_stage, denoiser=denoiser), _visits(schedule, steps)
+
+    def sample(params: Params, key: Key, n: int) -> Latents:
+        noise = jax.random.normal(rng.stream(key, "noise"), (n, *nets.shape))
+
+        def epsilon(z: LatentMaps, times: Float[Array, " b"]) -> LatentMaps:
+            return denoise(nets.denoiser, params["denoiser"], z, times)
+
+        return flatten(ddim(epsilon, visits, rng.stream(key, "ddim"), noise, eta=eta))
+
+    def synthesize(params: Params, w: Latents) -> Images:
+        return decode(nets.first_stage, params["first_stage"], unflatten(w, nets.shape) / scale)
+
+    def encode(params: Params, images: Images) -> Latents:
+        found = moments(nets.first_stage, params["first_stage"], images)
+        return scale * flatten(found[..., : nets.first_stage.latent])
+
+    dimensions = int(np.prod(nets.shape))
+    return Generator("latent_diffusion", dimensions, (size, size, 3), sample, synthesize, encode)
+
+
+def _visits(name: str, steps: int) -> schedule.Visits:
+    return schedule.spaced(signal_of(name), steps)

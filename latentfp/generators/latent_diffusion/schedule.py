@@ -1,0 +1,65 @@
+"""Noise schedules, and which of their times a sampler visits.
+
+    z_t = √ā_t z_0 + √(1 - ā_t) noise,    ā_t = Π (1 - β),    t = 0 … T - 1
+
+Tables are computed on the host in float64, as the public implementations do, and stored as float32.
+Source: Ho et al. 2020 (arXiv 2006.11239); Nichol and Dhariwal 2021 (arXiv 2102.09672) for the cosine; Song et
+al. 2021 (arXiv 2010.02502) for visits of some times only.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+TIMES = 1000
+Table = Float[np.ndarray, " t"]
+
+
+def linear(start: float = 0.0015, end: float = 0.0195, times: int = TIMES) -> Table:
+    """ā of betas whose square roots grow linearly: "linear" in latent diffusion, else "scaled linear"."""
+    return _cumulative(np.linspace(math.sqrt(start), math.sqrt(end), times) ** 2)
+
+
+def cosine(offset: float = 0.008, times: int = TIMES) -> Table:
+    """ā that falls as cos²; no beta above 0.999."""
+    ends = np.arange(times + 1) / times
+    falling = np.cos((ends + offset) / (1 + offset) * math.pi / 2) ** 2
+    return _cumulative(np.minimum(1 - falling[1:] / falling[:-1], 0.999))
+
+
+class Visits(NamedTuple):
+    """The times that a sampler visits, falling, with ā there and after each step."""
+
+    times: Int[np.ndarray, " n"]
+    signal: Float[np.ndarray, " n"]
+    signal_after: Float[np.ndarray, " n"]
+
+
+def spaced(signal: Table, steps: int, *, first: int = 1) -> Visits:
+    """Every (T // steps)-th time from `first` on, as latent diffusion's sampler visits them; ends at ā_0.
+
+    Where `steps` does not divide T there can be more visits than that. ValueError unless 1 ≤ steps ≤ T.
+    """
+    times = np.arange(0, len(signal), _stride(signal, steps)) + first
+    times = times[times < len(signal)]
+    return Visits(times[::-1], signal[times][::-1], np.concatenate([signal[:1], signal[times[:-1]]])[::-1])
+
+
+def leading(signal: Table, steps: int, *, first: int = 0, last: float = 1.0) -> Visits:
+    """`steps` times from `first` on, T // steps apart, as diffusers visits them; ends at ā = `last`."""
+    times = np.arange(steps) * _stride(signal, steps) + first
+    before = times - _stride(signal, steps)
+    after = np.where(before >= 0, signal[np.maximum(before, 0)], np.float32(last))
+    return Visits(times[::-1], signal[times][::-1], after[::-1])
+
+
+def _stride(signal: Table, steps: int) -> int:
+    if not 1 <= steps <= len(signal):
+        raise ValueError(f"got {steps} steps, expected 1 … {len(signal)}, the times of the schedule")
+    return len(signal) // steps
+
+
+def _cumulative(betas: Float[np.ndarray, " t"]) -> Table:
+    return np.cumprod(1 - betas).astype(np.float32)
