@@ -14,13 +14,14 @@ from latentfp.pixels import to_float, to_pixels
 UNKNOWN = Curvature(jnp.zeros(D), jnp.eye(D))  # as if images did not depend on anything
 
 
-def make_subject(*, size=SIZE, sigma=1.0) -> Subject:
-    """Its mean curvature is exact."""
+def make_subject(*, size=SIZE, sigma=1.0, encoder=False) -> Subject:
+    """Its mean curvature is exact, and so is its encoder, which it has only if that is asked for."""
     generator, params, space = linear_space(jax.random.key(11), size=size)
     white = whiten(space, sigma=sigma, coding=Coding.ANTIPODAL)
     j = jacobian(params, white)
     values, vectors = np.linalg.eigh(j.T @ j)
     exact = Curvature(jnp.asarray(values, jnp.float32), jnp.asarray(vectors, jnp.float32))
+    generator = generator if encoder else generator._replace(encode=None)
     return Subject(generator, params, space, white, sigma, Coding.ANTIPODAL, lambda: exact)
 
 

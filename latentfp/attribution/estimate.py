@@ -24,10 +24,11 @@ class Status(enum.IntEnum):
 class Stage(enum.IntEnum):
     """The ways of attribution, from the cheapest to the dearest."""
 
-    DECODER = 0
-    REFINE = 1
-    MULTISTART = 2
-    REFERENCE = 3
+    ENCODER = 0
+    DECODER = 1
+    REFINE = 2
+    MULTISTART = 3
+    REFERENCE = 4
 
 
 class Estimate(NamedTuple):
@@ -44,7 +45,8 @@ class Answer(NamedTuple):
     """Estimates, the stage that each comes from, what all stages up to there cost, and the inferred damage.
 
     `passes` counts evaluations of the generator and products with its Jacobian or the transpose, `looks`
-    passes of the decoder's network. `damage` is in the coordinates of augment/damage.py.
+    passes of the decoder's network or of the generator's encoder. `damage` is in the coordinates of
+    augment/damage.py.
     """
 
     estimate: Estimate

@@ -1,14 +1,17 @@
-"""The four stages of attribution as rungs of the ladder.
+"""The stages of attribution as rungs of the ladder.
 
+    encoder      the generator's own encoder, where it comes with one
     decoder      a few looks of the network
-    refine       a descent from the decoder's reading
+    refine       a descent from the reading of the decoder or encoder
     multistart   descents from the mean and from samples of the prior
     reference    the paper's search
 
 The descents assume the damage that is known, else the one that the decoder read.
 """
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +20,7 @@ from jaxtyping import Array, Float, Int
 
 from latentfp import rng
 from latentfp.attribution import decoder as decoding
+from latentfp.attribution import encoder as encoding
 from latentfp.attribution import reference
 from latentfp.attribution.decoder import Decoder
 from latentfp.attribution.descent import power_of_two
@@ -27,10 +31,25 @@ from latentfp.attribution.objective import Distance
 from latentfp.attribution.refine import Settings
 from latentfp.attribution.whitening import Thetas
 from latentfp.augment import damage
-from latentfp.types import Count, Key, Params
+from latentfp.types import Count, Images, Key, Params
 
 Harm = Float[np.ndarray, " m"]
 BATCH = 64  # images that the decoder reads at once
+
+
+def encoder_rung(subject: Subject, *, key: Key) -> Rung:
+    """What the generator's encoder reads of every image."""
+    generator, params, space = subject.generator, subject.params, subject.whitened
+
+    def run(images: Rows, numbers: Numbers, below: Answer | None, progress: Progress) -> Answer:
+        del numbers, below
+        calibration = encoding.calibrate(generator, params, space, key, bits=subject.bits)
+        see = partial(encoding.read, generator, params, space, calibration)
+        found: encoding.Encoded = _in_batches(see, images, progress)
+        content = found.thetas[:, : -subject.bits] * subject.space.content_stds[None]
+        return _reading(Stage.ENCODER, content, found.logits, found.misfits, passes=1, looks=1)
+
+    return Rung(Stage.ENCODER, 1, run)
 
 
 def decoder_rung(subject: Subject, decoder: Decoder, weights: Params, *, looks: int) -> Rung:
@@ -38,26 +57,41 @@ def decoder_rung(subject: Subject, decoder: Decoder, weights: Params, *, looks: 
 
     def run(images: Rows, numbers: Numbers, below: Answer | None, progress: Progress) -> Answer:
         del numbers, below
-        size, parts = min(BATCH, power_of_two(len(images))), []
-        for first in range(0, len(images), size):
-            some = images[first : first + size]
-            filled = jnp.asarray(some[np.arange(size) % len(some)])
-            found = decoding.read(
-                decoder, weights, subject.generator, subject.params, subject.whitened, filled, count=looks
-            )
-            parts.append(jax.tree.map(partial(_first, len(some)), found))
-            progress(len(some))
-        reading, misfit = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
-        estimate = Estimate(
-            code=reading.logits > 0,
-            logits=reading.logits,
-            content=reading.content * subject.space.content_stds[None],
-            loss=misfit,
-            status=jnp.where(jnp.isfinite(misfit), Status.OK, Status.NONFINITE),
+        inverse = partial(
+            decoding.read, decoder, weights, subject.generator, subject.params, subject.whitened, count=looks
         )
-        return answer(estimate, Stage.DECODER, passes=looks - 1, looks=looks, damage=reading.damage)
+        reading, misfit = _in_batches(inverse, images, progress)
+        content = reading.content * subject.space.content_stds[None]
+        costs = {"passes": looks - 1, "looks": looks}
+        return _reading(Stage.DECODER, content, reading.logits, misfit, damage=reading.damage, **costs)
 
     return Rung(Stage.DECODER, 1, run)
+
+
+def _in_batches(function: Callable[[Images], Any], images: Rows, progress: Progress) -> Any:
+    """`function` of all images, in batches of one size, filled up with copies."""
+    size, parts = min(BATCH, power_of_two(len(images))), []
+    for first in range(0, len(images), size):
+        some = images[first : first + size]
+        found = function(jnp.asarray(some[np.arange(size) % len(some)]))
+        parts.append(jax.tree.map(partial(_first, len(some)), found))
+        progress(len(some))
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
+
+
+def _reading(
+    stage: Stage,
+    content: Float[Array, "b r"],
+    logits: Float[Array, "b k"],
+    misfit: Float[Array, " b"],
+    *,
+    passes: int,
+    looks: int,
+    damage: Float[Array, "b m"] | None = None,
+) -> Answer:
+    status = jnp.where(jnp.isfinite(misfit), Status.OK, Status.NONFINITE)
+    estimate = Estimate(logits > 0, logits, content, misfit, status)
+    return answer(estimate, stage, passes=passes, looks=looks, damage=damage)
 
 
 def refine_rung(subject: Subject, *, settings: Settings, known: Harm | None) -> Rung:
@@ -66,7 +100,7 @@ def refine_rung(subject: Subject, *, settings: Settings, known: Harm | None) -> 
     def run(images: Rows, numbers: Numbers, below: Answer | None, progress: Progress) -> Answer:
         del numbers
         if below is None:
-            raise ValueError("refine starts from a decoder's answer and got none: use multistart")
+            raise ValueError("refine starts from a reading and got none: use multistart")
         origin = ends_of(subject, below).theta
         ends = descended(subject, settings, images, _harms(images, below, known), origin, progress)
         return answered(subject, Stage.REFINE, blended(ends, below))

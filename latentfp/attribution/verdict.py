@@ -11,6 +11,9 @@ is a promise about the whole search (family-wise), not about one user. It rests 
 independent bits, which the bits of real photographs and other generators need not obey: nothing here measures
 that.
 
+Where a code has each bit of its message several times in a row, the bit counts once: k is the length of the
+message, and a bit of it is the sign of the sum of its log-likelihood ratios.
+
 alpha = 1e-6 by default: an accusation of the innocent weighs more than a missed image, and strictness costs
 little with 64 bits: with 1 user registered up to 13 wrong bits are forgiven, with a thousand 8, with a
 million 5.
@@ -20,7 +23,7 @@ Source: METHOD.md §5.
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.special import bdtrc
 
 from latentfp.attribution.estimate import Estimate, Status
@@ -35,7 +38,7 @@ class Verdict(NamedTuple):
     verdict: Literal["user", "none"]
     user: int | None  # row of the code book
     matched_bits: int
-    bits: int
+    bits: int  # of the message
     p_value: float
 
 
@@ -51,15 +54,23 @@ def matched_bits(codes: CodeBook, book: OtherBook) -> Int[np.ndarray, "n m"]:
     return book.shape[1] - hamming(codes, book)
 
 
-def judge(estimate: Estimate, book: CodeBook, *, alpha: float = ALPHA) -> list[Verdict]:
+def messages(logits: Float[np.ndarray, "n k"], *, repeats: int) -> Bool[np.ndarray, "n message"]:
+    """The bits of a message from the logits of a code that has each `repeats` times in a row."""
+    return logits.reshape(len(logits), -1, repeats).sum(axis=2) > 0
+
+
+def judge(estimate: Estimate, book: CodeBook, *, alpha: float = ALPHA, repeats: int = 1) -> list[Verdict]:
     """The verdict on every image of `estimate` against the registered codes `book` [n k].
 
-    An estimate that failed is none, with no bits matched. ValueError for an empty book, and where not even a
-    perfect match of its codes could have a p-value of `alpha`.
+    `repeats`: how many times in a row the codes have each bit of their message. An estimate that failed is
+    none, with no bits matched. ValueError for an empty book, and where not even a perfect match of its codes
+    could have a p-value of `alpha`.
     """
-    users, bits = book.shape
+    message = book[:, ::repeats]
+    users, bits = message.shape
     check_alpha(alpha, bits=bits, users=users)
-    matched = matched_bits(np.asarray(estimate.code), book)
+    read = messages(np.asarray(estimate.logits), repeats=repeats) if repeats > 1 else estimate.code
+    matched = matched_bits(np.asarray(read), message)
     matched[np.asarray(estimate.status) != Status.OK] = 0
     best, most = matched.argmax(axis=1), matched.max(axis=1)
     chance = p_value(most, bits=bits, users=users)

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from latentfp.deployment.investigate import Finding
 
 METHODS = (
-    "auto: decoder, then descents as far as the evidence needs; decoder; refine: decoder and a descent; "
-    "multistart: descents without a decoder; reference: the paper's search."
+    "auto: encoder or decoder, then descents as far as the evidence needs; encoder: the generator's own; "
+    "decoder; refine: decoder or encoder and a descent; multistart: descents from several starts; "
+    "reference: the paper's search."
 )
 
 
@@ -22,6 +23,7 @@ class Method(StrEnum):
     """How codes are estimated."""
 
     AUTO = "auto"
+    ENCODER = "encoder"
     DECODER = "decoder"
     REFINE = "refine"
     MULTISTART = "multistart"
@@ -31,6 +33,7 @@ class Method(StrEnum):
 class Until(StrEnum):
     """The last stage that auto climbs to."""
 
+    ENCODER = "encoder"
     DECODER = "decoder"
     REFINE = "refine"
     MULTISTART = "multistart"

@@ -10,7 +10,10 @@ DeploymentOption = Annotated[Path, typer.Option("--deployment", help="The folder
 GeneratorOption = Annotated[
     str, typer.Option(help="A generator of the package, or a folder with generator.json.")
 ]
-SigmaOption = Annotated[float, typer.Option(help="Strength of the mark, in the latent's units.")]
+SigmaOption = Annotated[
+    float | None,
+    typer.Option(help="Strength of the mark, in the latent's units; the generator's usual one if left out."),
+]
 
 
 class Coding(StrEnum):

@@ -1,6 +1,7 @@
 """What a provider does: fit a fingerprint space, register users, make their images, adopt a decoder."""
 
 import secrets
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,18 +10,31 @@ import typer
 from latentfp.cli.options import Coding, DeploymentOption, GeneratorOption, ImageFormat, SigmaOption
 
 
+class Layout(StrEnum):
+    """Which axes may carry a code: those of the whole latent, or those of each of its channels in turn."""
+
+    JOINT = "joint"
+    CHANNELS = "channels"
+
+
 def fit(
     out: Annotated[Path, typer.Option(help="The folder to make.")],
     generator: GeneratorOption = "avatars",
-    sigma: SigmaOption = 2.0,
-    shift: Annotated[int, typer.Option(help="First principal axis that carries the code.")] = 448,
-    bits: Annotated[int, typer.Option(help="Length of a code.")] = 64,
+    sigma: SigmaOption = None,
+    shift: Annotated[
+        int | None, typer.Option(help="First principal axis of the code; the usual one if left out.")
+    ] = None,
+    bits: Annotated[int | None, typer.Option(help="Length of a code; 64 if left out.")] = None,
     coding: Coding = Coding.ANTIPODAL,
     min_distance: Annotated[
         int | None, typer.Option(help="Bits between any two users' codes; a quarter of `bits` if left out.")
     ] = None,
     samples: Annotated[int, typer.Option(help="Latents whose principal axes are computed.")] = 10_000,
     seed: Annotated[int, typer.Option(help="Of these samples.")] = 0,
+    repeats: Annotated[int, typer.Option(help="How many times in a row a code has each message bit.")] = 1,
+    layout: Annotated[
+        Layout, typer.Option(help="Axes of the whole latent, or of each channel of it in turn.")
+    ] = Layout.JOINT,
 ) -> None:
     """Fit a fingerprint space to a generator and start a registry of users.
 
@@ -38,10 +52,13 @@ def fit(
         min_distance=min_distance,
         samples=samples,
         seed=seed,
+        repeats=repeats,
+        layout=layout.value,
     )
+    it = made.manifest
     typer.echo(
-        f"{made.path}: {bits} bits on axes {shift} to {shift + bits - 1} of {generator}, sigma {sigma:g}. "
-        f"Next: latentfp users add --deployment {made.path} NAME"
+        f"{made.path}: {it.bits} bits on axes {it.shift} to {it.shift + it.bits - 1} of {generator}, "
+        f"sigma {it.sigma:g}. Next: latentfp users add --deployment {made.path} NAME"
     )
 
 
@@ -117,7 +134,7 @@ def demo(
     user_count: Annotated[int, typer.Option("--users", min=1, help="How many users.")] = 6,
     image_count: Annotated[int, typer.Option("--images", min=1, help="Images of each user.")] = 3,
     generator: GeneratorOption = "avatars",
-    sigma: SigmaOption = 2.0,
+    sigma: SigmaOption = None,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
 ) -> None:
     """All of it: fit, register, generate, damage, attribute; writes report.html and report.json.

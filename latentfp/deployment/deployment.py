@@ -32,7 +32,7 @@ from latentfp.deployment.manifest import (
 )
 from latentfp.deployment.registry import Registry
 from latentfp.deployment.store import Store
-from latentfp.fingerprint.basis import Basis, Space, split
+from latentfp.fingerprint.basis import Basis, Layout, Space, split
 from latentfp.fingerprint.embed import Coding
 from latentfp.generators import pretrained
 
@@ -59,11 +59,14 @@ def create(
     bits: int,
     coding: Coding,
     min_distance: int,
+    repeats: int = 1,
+    layout: Layout = Layout.JOINT,
 ) -> Deployment:
     """Write a new deployment without users and open it.
 
-    `sigma` in the latent's units, `min_distance` in bits between any two users' codes. ValueError where
-    `path` exists or a value is out of range; nothing is left behind by any failure.
+    `sigma` in the latent's units, `min_distance` in bits between any two users' codes, of which each message
+    bit comes `repeats` times in a row; `layout`: how the basis was fitted. ValueError where `path` exists or
+    a value is out of range; nothing is left behind by any failure.
     """
     folder = Path(path)
     if os.path.lexists(folder):
@@ -77,6 +80,8 @@ def create(
         bits=bits,
         coding=coding,
         min_distance=min_distance,
+        repeats=repeats,
+        layout=layout,
         parts={BASIS: sha256(arrays)},
     )
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -112,7 +117,7 @@ def open_deployment(path: str | os.PathLike[str]) -> Deployment:
     except ValueError as error:
         raise TamperedDeployment(folder / MANIFEST, str(error)) from error
     store = Store(folder / USERS, manifest.id)
-    registry = Registry(store, manifest.bits, manifest.min_distance)
+    registry = Registry(store, manifest.bits, manifest.min_distance, manifest.repeats)
     registry.verify()
     return Deployment(folder, manifest, basis, space, registry)
 

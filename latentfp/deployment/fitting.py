@@ -8,7 +8,9 @@ import numpy as np
 from latentfp import rng
 from latentfp.deployment import decoders
 from latentfp.deployment.deployment import BASIS, Deployment, create, facts_of, read_basis
-from latentfp.fingerprint.basis import Basis, fit_basis
+from latentfp.deployment.design import complete
+from latentfp.fingerprint.basis import Basis, Layout, fit_basis, fit_channel_basis
+from latentfp.fingerprint.codes import widest
 from latentfp.fingerprint.embed import Coding
 from latentfp.generators import pretrained
 from latentfp.generators.pretrained import Pretrained
@@ -18,49 +20,67 @@ BATCH = 1000
 USUAL_SAMPLES, USUAL_SEED = 10_000, 0  # of the bases that are shipped
 
 
-def sample_basis(loaded: Pretrained, *, samples: int, seed: int) -> Basis:
-    """The principal axes of `samples` latents of the prior, a multiple of 1000 or fewer than that."""
+def sample_basis(loaded: Pretrained, *, samples: int, seed: int, layout: Layout = Layout.JOINT) -> Basis:
+    """The principal axes of `samples` latents of the prior, a multiple of 1000 or fewer than that.
+
+    ValueError for the layout of channels where the generator's latent has only one.
+    """
+    channels = loaded.generator.channels
+    if layout is Layout.CHANNELS and channels == 1:
+        raise ValueError(f"the latent of {loaded.name} has only one channel: choose the layout joint")
     size = min(samples, BATCH)
     if samples % size:
         raise ValueError(f"{samples} samples are not a multiple of {BATCH}: round them")
     draw = jax.jit(loaded.generator.sample, static_argnums=2)
     keys = [rng.stream(rng.root(seed), "basis", i) for i in range(samples // size)]
-    return fit_basis(
-        np.concatenate([draw(loaded.params, key, size) for key in track(keys, "sampling latents")])
-    )
+    w = np.concatenate([draw(loaded.params, key, size) for key in track(keys, "sampling latents")])
+    return fit_basis(w) if layout is Layout.JOINT else fit_channel_basis(w, channels=channels)
 
 
 def fit(
     out: str | os.PathLike[str],
     *,
     generator: str,
-    sigma: float,
-    shift: int,
-    bits: int,
-    coding: str,
-    min_distance: int | None,
-    samples: int,
-    seed: int,
+    sigma: float | None = None,
+    shift: int | None = None,
+    bits: int | None = None,
+    coding: str = "antipodal",
+    min_distance: int | None = None,
+    samples: int = USUAL_SAMPLES,
+    seed: int = USUAL_SEED,
+    repeats: int = 1,
+    layout: str = "joint",
 ) -> Deployment:
-    """Write a deployment for the generator of this name or folder; no `min_distance`: a quarter of `bits`.
+    """Write a deployment for the generator of this name or folder.
+
+    No `sigma`, `shift` or `bits`: what is usual for the generator (design.py). No `min_distance`: a quarter
+    of `bits`.
+
+    A code has each bit of its message `repeats` times in a row. `layout`: "joint", or "channels" for the axes
+    of every channel of the latent in turn, which `shift` counts: axis i of them all begins at channels · i.
 
     A shipped generator may come with its basis of the usual samples, bit for bit the same on every machine,
     and with a decoder, which the deployment gets if it belongs to it.
     """
     if os.path.lexists(out):
         raise ValueError(f"{out} exists and a deployment overwrites nothing: choose another folder")
-    loaded = pretrained.load(generator)
+    loaded, axes = pretrained.load(generator), Layout(layout)
+    design = complete(loaded, sigma=sigma, shift=shift, bits=bits)
+    widest(bits=design.bits, repeats=repeats)  # before hours of sampling
     shipped = decoders.shipped(generator)
-    usual = shipped if (samples, seed) == (USUAL_SAMPLES, USUAL_SEED) else None
+    if shipped is not None and (samples, seed, axes) == (USUAL_SAMPLES, USUAL_SEED, Layout.JOINT):
+        basis = read_basis(shipped / BASIS)
+    else:
+        basis = sample_basis(loaded, samples=samples, seed=seed, layout=axes)
     made = create(
         out,
         generator=facts_of(loaded),
-        basis=read_basis(usual / BASIS) if usual else sample_basis(loaded, samples=samples, seed=seed),
-        sigma=sigma,
-        shift=shift,
-        bits=bits,
+        basis=basis,
+        **design._asdict(),
         coding=Coding(coding),
-        min_distance=max(1, bits // 4) if min_distance is None else min_distance,
+        min_distance=max(1, design.bits // 4) if min_distance is None else min_distance,
+        repeats=repeats,
+        layout=axes,
     )
     if shipped is not None and decoders.belongs(shipped, made):
         decoders.adopt(made, shipped)

@@ -78,11 +78,12 @@ def known_damage(strengths: Mapping[str, float] | None) -> Float[np.ndarray, " m
     return np.asarray(damage.coordinates(damage.Damage(**strengths)))
 
 
-def sufficient(book: CodeBook, *, alpha: float) -> Decided:
+def sufficient(book: CodeBook, *, alpha: float, repeats: int = 1) -> Decided:
     """Answers that name a user, or that explain an undamaged image to within rounding, whoever made it."""
 
     def decided(answer: Answer) -> Bool[np.ndarray, " n"]:
-        named = [verdict.verdict == "user" for verdict in judge(answer.estimate, book, alpha=alpha)]
+        verdicts = judge(answer.estimate, book, alpha=alpha, repeats=repeats)
+        named = [verdict.verdict == "user" for verdict in verdicts]
         explained = np.asarray(answer.estimate.loss) < SOLVED
         certain = (
             explained & (np.asarray(answer.stage) > Stage.DECODER) & ~np.asarray(is_damaged(answer.damage))
@@ -115,8 +116,8 @@ def inquire(
     _, book = opened.registry.codes()
     if len(book) == 0:
         raise ValueError(f"{opened.path} has no users: add one with `latentfp users add`")
-    check_alpha(request.alpha, bits=manifest.bits, users=len(book))
-    trained = find_decoder(opened, request)
+    check_alpha(request.alpha, bits=manifest.bits // manifest.repeats, users=len(book))
+    trained = find_decoder(opened, loaded, request)
     counter: list[Callable[[int], object]] = []
     estimate, work = make_estimator(
         subject_of(loaded, opened.space, sigma=manifest.sigma, coding=manifest.coding),
@@ -126,7 +127,7 @@ def inquire(
         budget=budget,
         distance=choose_distance(request.distance, request.vgg),
         known=known_damage(request.damage),
-        decided=sufficient(book, alpha=request.alpha),
+        decided=sufficient(book, alpha=request.alpha, repeats=manifest.repeats),
         progress=lambda n: counter[0](n),
     )
     with progress("attributing", work * len(paths)) as advance:
@@ -137,14 +138,14 @@ def inquire(
         )
 
 
-def find_decoder(opened: Deployment, request: Request) -> TrainedDecoder | None:
+def find_decoder(opened: Deployment, loaded: Pretrained, request: Request) -> TrainedDecoder | None:
     """The decoder that is asked for, else the deployment's; says on stderr if one is missed."""
-    if request.method in (Method.MULTISTART, Method.REFERENCE):
+    if request.method in (Method.ENCODER, Method.MULTISTART, Method.REFERENCE):
         return None
     if request.decoder is not None:
         return decoders.load(request.decoder, opened)
     trained = decoders.find(opened)
-    if trained is None and request.method is not Method.DECODER:
+    if trained is None and loaded.generator.encode is None and request.method is not Method.DECODER:
         sys.stderr.write(
             f"note: {opened.path} has no decoder, so every image is searched from several starts, "
             "which takes a hundred times longer; train one with configs/decoder_stylegan2_avatars.py\n"

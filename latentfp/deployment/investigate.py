@@ -69,10 +69,11 @@ def investigate(
         began = time.perf_counter()
         estimates = estimate(np.stack(images), first) if images else None
         seconds = (time.perf_counter() - began) / max(1, len(images))
-        found = iter(_findings(estimates, names, book, alpha) if estimates else [])
+        rules = {"alpha": alpha, "repeats": registry.repeats}
+        found = iter(_findings(estimates, names, book, **rules) if estimates else [])
         for path, pixels in read:
             if isinstance(pixels, UnreadableImage):
-                yield _unreadable(path, str(pixels), bits=book.shape[1])
+                yield _unreadable(path, str(pixels), bits=book.shape[1] // registry.repeats)
             else:
                 yield next(found)._replace(file=str(path), seconds=seconds)
 
@@ -93,8 +94,10 @@ def _unreadable(path: StrPath, reason: str, *, bits: int) -> Finding:
     )
 
 
-def _findings(found: Answer, names: list[str], book: np.ndarray, alpha: float) -> list[Finding]:
-    verdicts = judge(found.estimate, book, alpha=alpha)
+def _findings(
+    found: Answer, names: list[str], book: np.ndarray, *, alpha: float, repeats: int
+) -> list[Finding]:
+    verdicts = judge(found.estimate, book, alpha=alpha, repeats=repeats)
     harms, logits = np.asarray(found.damage), np.asarray(found.estimate.logits)
     return [
         Finding(

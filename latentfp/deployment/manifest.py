@@ -1,8 +1,8 @@
 """The manifest of a deployment: what was made, with which versions, and the hashes of what never changes.
 
 `manifest.json` holds one object; its `digest` is the SHA-256 of all other fields as JSON with sorted keys and
-no spaces. Digests hold no secret: they find damage, mixed up files and careless edits, but whoever edits a
-file on purpose can compute them anew.
+no spaces. Format 1, without `repeats` and `layout`, is read, too. Digests hold no secret: they find damage,
+mixed up files and careless edits, but whoever edits a file on purpose can compute them anew.
 """
 
 import datetime
@@ -18,10 +18,12 @@ import jax
 import numpy as np
 
 import latentfp
+from latentfp.fingerprint.basis import Layout
+from latentfp.fingerprint.codes import widest
 from latentfp.fingerprint.embed import Coding
 
-FORMAT = 1
-LAYOUT = {
+FORMAT = 2
+SCHEMA = {
     "format": int,
     "id": str,
     "created": str,
@@ -32,9 +34,12 @@ LAYOUT = {
     "bits": int,
     "coding": str,
     "min_distance": int,
+    "repeats": int,
+    "layout": str,
     "parts": {"basis.safetensors": str},
     "digest": str,
 }
+SINCE_2 = {"repeats": 1, "layout": "joint"}  # fields that format 1 lacks, and what it means
 SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -65,6 +70,8 @@ class Manifest(NamedTuple):
     bits: int
     coding: Coding
     min_distance: int
+    repeats: int
+    layout: Layout
     parts: dict[str, str]
 
 
@@ -76,13 +83,26 @@ def new_manifest(
     bits: int,
     coding: Coding,
     min_distance: int,
+    repeats: int,
+    layout: Layout,
     parts: dict[str, str],
 ) -> Manifest:
     """A manifest with a new identity and this process' versions. ValueError for values out of range."""
     versions = {"jax": jax.__version__, "latentfp": latentfp.__version__, "numpy": np.__version__}
     identity, created = secrets.token_hex(16), now()
     manifest = Manifest(
-        identity, created, versions, generator, float(sigma), shift, bits, coding, min_distance, parts
+        id=identity,
+        created=created,
+        versions=versions,
+        generator=generator,
+        sigma=float(sigma),
+        shift=shift,
+        bits=bits,
+        coding=coding,
+        min_distance=min_distance,
+        repeats=repeats,
+        layout=layout,
+        parts=parts,
     )
     _check_values(manifest)
     return manifest
@@ -100,13 +120,14 @@ def sha256(data: bytes) -> str:
 
 def to_json(manifest: Manifest) -> bytes:
     """The contents of `manifest.json`."""
-    plain = {"generator": manifest.generator._asdict(), "coding": manifest.coding.value}
+    enums = {"coding": manifest.coding.value, "layout": manifest.layout.value}
+    plain = {"generator": manifest.generator._asdict(), **enums}
     fields = {"format": FORMAT, **manifest._asdict(), **plain}
     return json.dumps({**fields, "digest": _digest(fields)}, indent=2).encode()
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read and verify `manifest.json`. TamperedDeployment when it is not as `to_json` writes it."""
+    """Read and verify `manifest.json`. TamperedDeployment when it is not as `to_json` writes or wrote it."""
     try:
         fields = json.loads(path.read_bytes())
         _check_fields(fields)
@@ -122,44 +143,50 @@ def _digest(fields: dict[str, Any]) -> str:
 
 
 def _from_fields(fields: dict[str, Any]) -> Manifest:
-    rest = {name: fields[name] for name in Manifest._fields}
-    generator, coding = GeneratorFacts(**fields["generator"]), Coding(fields["coding"])
-    return Manifest(**{**rest, "generator": generator, "coding": coding})
+    whole = {**SINCE_2, **fields}
+    parsed = {
+        "generator": GeneratorFacts(**whole["generator"]),
+        "coding": Coding(whole["coding"]),
+        "layout": Layout(whole["layout"]),
+    }
+    return Manifest(**{name: whole[name] for name in Manifest._fields} | parsed)
 
 
 def _check_fields(fields: Any) -> None:
     version = fields.get("format") if isinstance(fields, dict) else None
-    if version != FORMAT:
-        raise ValueError(f"found format {version!r}, latentfp {latentfp.__version__} reads {FORMAT}")
-    _check_layout(fields, LAYOUT, "manifest")
+    if version not in (1, FORMAT):
+        raise ValueError(f"found format {version!r}, latentfp {latentfp.__version__} reads 1 and {FORMAT}")
+    lacking = SINCE_2 if version == 1 else {}
+    schema = {name: kind for name, kind in SCHEMA.items() if name not in lacking}
+    _check_schema(fields, schema, "manifest")
     digest = _digest({name: value for name, value in fields.items() if name != "digest"})
     if fields["digest"] != digest:
         raise ValueError(f"found contents with digest {digest}, expected {fields['digest']}, as they state")
 
 
-def _check_layout(value: Any, layout: Any, name: str) -> None:
-    if isinstance(layout, type):
-        if type(value) is not layout:
-            raise ValueError(f"found {name} = {value!r}, expected {layout.__name__}")
+def _check_schema(value: Any, schema: Any, name: str) -> None:
+    if isinstance(schema, type):
+        if type(value) is not schema:
+            raise ValueError(f"found {name} = {value!r}, expected {schema.__name__}")
         return
-    if not isinstance(value, dict) or value.keys() != layout.keys():
+    if not isinstance(value, dict) or value.keys() != schema.keys():
         found = sorted(value) if isinstance(value, dict) else value
-        raise ValueError(f"found {name} = {found!r}, expected the fields {sorted(layout)}")
-    for key, part in layout.items():
-        _check_layout(value[key], part, f"{name}.{key}")
+        raise ValueError(f"found {name} = {found!r}, expected the fields {sorted(schema)}")
+    for key, part in schema.items():
+        _check_schema(value[key], part, f"{name}.{key}")
 
 
 def _check_values(manifest: Manifest) -> None:
     facts = manifest.generator
     hashes = (facts.sha256, *manifest.parts.values())
+    most = widest(bits=manifest.bits, repeats=manifest.repeats)
     rules = [
         (0 < manifest.sigma < math.inf, f"sigma {manifest.sigma}", "a positive finite number"),
         (manifest.shift >= 0, f"shift {manifest.shift}", "0 or more"),
-        (manifest.bits >= 2, f"{manifest.bits} bits", "at least 2"),
         (
-            1 <= manifest.min_distance <= 2 * (manifest.bits // 2),
+            1 <= manifest.min_distance <= most,
             f"min_distance {manifest.min_distance}",
-            f"1 … {2 * (manifest.bits // 2)}, the most by which balanced codes differ",
+            f"1 … {most}, the most by which balanced codes differ",
         ),
         (0 <= facts.noise_seed < 2**32, f"noise_seed {facts.noise_seed}", "0 … 2**32 - 1"),
         (facts.name != "", "a generator without a name", "a name or path that loads it"),

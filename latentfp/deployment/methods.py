@@ -1,8 +1,9 @@
 """The ways to estimate codes with a deployment: functions images [b h w 3], number of the first → Answer.
 
-auto         climbs from the decoder as far as an image needs, at most to the stage that it is told
+auto         climbs from the cheapest as far as an image needs, at most to the stage that it is told
+encoder      what the generator's own encoder reads, where it comes with one
 decoder      the decoder's reading
-refine       the decoder's reading and a descent from it
+refine       the decoder's reading, or else the encoder's, and a descent from it
 multistart   descents from the mean and from samples of the prior
 reference    the paper's search
 """
@@ -24,7 +25,13 @@ from latentfp.attribution.estimate import Answer, Estimator, Stage
 from latentfp.attribution.ladder import Decided, Progress, Rung, climb, confident
 from latentfp.attribution.objective import Distance
 from latentfp.attribution.refine import Settings
-from latentfp.attribution.rungs import decoder_rung, multistart_rung, reference_rung, refine_rung
+from latentfp.attribution.rungs import (
+    decoder_rung,
+    encoder_rung,
+    multistart_rung,
+    reference_rung,
+    refine_rung,
+)
 from latentfp.attribution.whitening import mean_curvature, whiten
 from latentfp.fingerprint.basis import Space
 from latentfp.fingerprint.embed import Coding
@@ -40,6 +47,7 @@ class Method(enum.StrEnum):
     """How codes are estimated."""
 
     AUTO = "auto"
+    ENCODER = "encoder"
     DECODER = "decoder"
     REFINE = "refine"
     MULTISTART = "multistart"
@@ -47,9 +55,10 @@ class Method(enum.StrEnum):
 
 
 CLIMBED = {
-    Method.AUTO: (Stage.DECODER, Stage.REFINE, Stage.MULTISTART, Stage.REFERENCE),
+    Method.AUTO: tuple(Stage),
+    Method.ENCODER: (Stage.ENCODER,),
     Method.DECODER: (Stage.DECODER,),
-    Method.REFINE: (Stage.DECODER, Stage.REFINE),
+    Method.REFINE: (Stage.ENCODER, Stage.DECODER, Stage.REFINE),
     Method.MULTISTART: (Stage.MULTISTART,),
     Method.REFERENCE: (Stage.REFERENCE,),
 }
@@ -101,13 +110,13 @@ def make_estimator(
 ) -> tuple[Estimator, int]:
     """The estimator, and how much progress each image makes.
 
-    Without a decoder, auto and refine start from multistart, and ValueError for the method decoder. `decided`
-    says which answers of auto suffice: all bits right with a probability of 0.99, unless it is given; other
-    methods run all stages. `known`: coordinates of the damage.
+    Without a decoder and an encoder, auto and refine start from multistart; the methods decoder and encoder
+    raise ValueError where there is none. `decided` says which answers of auto suffice: all bits right with a
+    probability of 0.99, unless it is given; other methods run all stages. `known`: coordinates of the damage.
     """
     rungs = [
         _rung(stage, subject, decoder, key=key, budget=budget, distance=distance, known=known)
-        for stage in _stages(method, decoder, budget)
+        for stage in _stages(method, subject, decoder, budget)
     ]
     suffices = (decided or confident(TOLERANCE)) if method is Method.AUTO else _undecided
 
@@ -118,14 +127,19 @@ def make_estimator(
     return estimate, sum(rung.work for rung in rungs)
 
 
-def _stages(method: Method, decoder: TrainedDecoder | None, budget: Budget) -> list[Stage]:
-    stages = [s for s in CLIMBED[method] if method is not Method.AUTO or s <= budget.until]
-    if decoder is not None:
-        return stages
-    if method is Method.DECODER:
+def _stages(method: Method, subject: Subject, decoder: TrainedDecoder | None, budget: Budget) -> list[Stage]:
+    lacking = {
+        Stage.ENCODER: subject.generator.encode is None,
+        Stage.DECODER: decoder is None,
+    }
+    if method is Method.DECODER and decoder is None:
         raise ValueError("the deployment has no decoder: train and `latentfp adopt` one, or use multistart")
-    lowest = [Stage.MULTISTART] if method in (Method.AUTO, Method.REFINE) else []
-    return sorted({*lowest, *(s for s in stages if s not in (Stage.DECODER, Stage.REFINE))})
+    if method is Method.ENCODER and lacking[Stage.ENCODER]:
+        raise ValueError(f"a {subject.generator.name} has no encoder: use another method")
+    stages = [s for s in CLIMBED[method] if method is not Method.AUTO or s <= budget.until]
+    if not all(lacking.values()) or method not in (Method.AUTO, Method.REFINE):
+        return [s for s in stages if not lacking.get(s)]
+    return sorted({Stage.MULTISTART, *(s for s in stages if s > Stage.REFINE)})
 
 
 def _rung(
@@ -138,6 +152,8 @@ def _rung(
     distance: Distance,
     known: Float[np.ndarray, " m"] | None,
 ) -> Rung:
+    if stage is Stage.ENCODER:
+        return encoder_rung(subject, key=rng.stream(key, "encoder"))
     if stage is Stage.DECODER and decoder is not None:
         return decoder_rung(subject, decoder.decoder, decoder.weights, looks=decoder.looks)
     if stage is Stage.REFINE:

@@ -43,7 +43,7 @@ class User(NamedTuple):
 
 
 class Registry(NamedTuple):
-    """The users in `store`; `bits` and `min_distance` of their codes.
+    """The users in `store`; `bits`, `min_distance` and `repeats` of their codes.
 
     Any number of processes may read and add at once. Besides their own errors all methods raise those of the
     store: TamperedDeployment, and OSError for a full disk and the like.
@@ -52,6 +52,7 @@ class Registry(NamedTuple):
     store: Store
     bits: int
     min_distance: int
+    repeats: int
 
     def add(self, names: Sequence[str], *, seed: int | None = None, note: str = "") -> list[User]:
         """Register new users in this order, all or none, and return them.
@@ -68,6 +69,7 @@ class Registry(NamedTuple):
                 bits=self.bits,
                 min_distance=self.min_distance,
                 existing=self._book(users),
+                repeats=self.repeats,
             )
             ids, created = range(len(users) + 1, len(users) + len(wanted) + 1), now()
             added = [

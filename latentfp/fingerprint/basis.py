@@ -10,6 +10,7 @@ all in the latent's own units.
 Source: METHOD.md §2; Nie et al. 2023, section 3.
 """
 
+import enum
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -22,8 +23,18 @@ from latentfp.types import Content, Latent
 Samples = Float[np.ndarray, "n d"] | Float[Array, "n d"]
 
 
+class Layout(enum.Enum):
+    """Which axes a basis has: those of the whole latent, or those of each channel in turn."""
+
+    JOINT = "joint"
+    CHANNELS = "channels"
+
+
 class Basis(NamedTuple):
-    """Mean, orthonormal principal axes (rows, by falling variance) and standard deviations of a prior."""
+    """Mean, orthonormal principal axes (rows) and standard deviations of a prior.
+
+    The variance falls with the row, in a basis of channels within each channel.
+    """
 
     mean: Float[Array, " d"]
     axes: Float[Array, "d d"]
@@ -62,6 +73,25 @@ def fit_basis(w: Samples) -> Basis:
     largest = axes[np.arange(d), np.abs(axes).argmax(axis=1)]
     stds = np.sqrt(np.maximum(variances[::-1], 0.0))
     return Basis(*(jnp.asarray(part, jnp.float32) for part in (mean, axes * np.sign(largest)[:, None], stds)))
+
+
+def fit_channel_basis(w: Samples, *, channels: int) -> Basis:
+    """The principal axes of each channel of samples `w` [n d], interleaved.
+
+    Latents are flattened channel first: channel c is the c-th of `channels` equal parts. Row channels · i + c
+    is axis i of that channel's own basis, zero outside it, so the axes are orthonormal but their variances
+    need not fall from row to row, and axes of different channels may be correlated. ValueError where
+    `channels` does not divide d, and as `fit_basis`, n > d / channels.
+    """
+    d = w.shape[1]
+    if channels < 1 or d % channels:
+        raise ValueError(f"{d} dimensions are not {channels} equal channels: expected a divisor of {d}")
+    size = d // channels
+    mean, axes, stds = np.zeros(d, np.float32), np.zeros((d, d), np.float32), np.zeros(d, np.float32)
+    for channel in range(channels):
+        part, rows = slice(channel * size, (channel + 1) * size), slice(channel, None, channels)
+        mean[part], axes[rows, part], stds[rows] = fit_basis(w[:, part])
+    return Basis(jnp.asarray(mean), jnp.asarray(axes), jnp.asarray(stds))
 
 
 def split(basis: Basis, *, shift: int, bits: int) -> Space:

@@ -4,6 +4,9 @@ A balanced code has exactly k // 2 ones, (k - 1) / 2 for odd k, so that under bi
 has the same energy. Two of them differ in an even number of bits, at most 2 (k // 2). Codes are NumPy boolean
 arrays [n k].
 
+With `repeats` r, a code is a balanced message of k / r bits, each of them r times in a row; lengths and
+distances count bits of the code all the same.
+
 The default distance is k // 4, so 16 of 64 bits: a file with up to 7 wrong bits is still nearer to its own
 user than to any other, and two random balanced codes fall below it with chance 7e-6, so of the codes drawn
 for the 10 000th user one in 15 is refused. Far more users than 10^5 need an algebraic code.
@@ -25,10 +28,16 @@ STREAM = zlib.crc32(b"codes")
 
 
 def draw_codes(
-    seed: int, n: int, *, bits: int, min_distance: int | None = None, existing: OtherBook | None = None
+    seed: int,
+    n: int,
+    *,
+    bits: int,
+    min_distance: int | None = None,
+    existing: OtherBook | None = None,
+    repeats: int = 1,
 ) -> CodeBook:
     """`n` new codes [n k], at least `min_distance` (default bits // 4) bits from each other and `existing`
-    ones.
+    ones, each message bit `repeats` times in a row.
 
     The code of user i (counted from the first existing one) depends on `seed`, i and the codes before it, so
     users added later get the codes that they would have got at once. ValueError when no such codes exist or
@@ -36,12 +45,12 @@ def draw_codes(
     """
     distance = bits // 4 if min_distance is None else min_distance
     taken = np.zeros((0, bits), dtype=bool) if existing is None else existing
-    _check_request(n, bits, distance, taken)
+    _check_request(n, bits, repeats, distance, taken)
     known = len(taken)
     book = np.concatenate([taken, np.zeros((n, bits), dtype=bool)])
     packed = pack(book)
     for user in range(known, known + n):
-        code = _draw_one(seed, user, bits, distance, packed[:user])
+        code = _draw_one(seed, user, bits, repeats, distance, packed[:user])
         if code is None:
             raise ValueError(
                 f"only {user - known} of {n} codes found: of {TRIES} more draws none is {distance} of {bits} "
@@ -50,6 +59,15 @@ def draw_codes(
         book[user] = code
         packed[user] = pack(code[None])[0]
     return book[known:]
+
+
+def widest(*, bits: int, repeats: int = 1) -> int:
+    """The most bits in which two codes can differ. ValueError where there are no such codes."""
+    if repeats < 1 or bits % repeats:
+        raise ValueError(f"got repeats {repeats}, expected 1 or more that divide the {bits} bits of a code")
+    if bits < 2 * repeats:
+        raise ValueError(f"got {bits} bits, expected at least {2 * repeats}: two bits of a message")
+    return 2 * (bits // repeats // 2) * repeats
 
 
 def pack(codes: CodeBook) -> Packed:
@@ -74,24 +92,23 @@ def _distances(a: Packed, b: OtherPacked) -> Int[np.ndarray, "n m"]:
 
 
 def _draw_one(
-    seed: int, user: int, bits: int, distance: int, before: OtherPacked
+    seed: int, user: int, bits: int, repeats: int, distance: int, before: OtherPacked
 ) -> Bool[np.ndarray, " k"] | None:
-    random = np.random.default_rng([seed, STREAM, user])
+    random, message = np.random.default_rng([seed, STREAM, user]), bits // repeats
     for _ in range(TRIES // BLOCK):
-        candidates = random.random((BLOCK, bits)).argsort(axis=1) < bits // 2
+        messages = random.random((BLOCK, message)).argsort(axis=1) < message // 2
+        candidates = messages.repeat(repeats, axis=1)
         far = (_distances(pack(candidates), before) >= distance).all(axis=1)
         if far.any():
             return candidates[far.argmax()]
     return None
 
 
-def _check_request(n: int, bits: int, distance: int, existing: OtherBook) -> None:
-    if bits < 2:
-        raise ValueError(f"codes of {bits} bits cannot be balanced: expected at least 2, change `bits`")
-    widest = 2 * (bits // 2)
-    if n < 0 or not 1 <= distance <= widest:
+def _check_request(n: int, bits: int, repeats: int, distance: int, existing: OtherBook) -> None:
+    most = widest(bits=bits, repeats=repeats)
+    if n < 0 or not 1 <= distance <= most:
         raise ValueError(
-            f"got {n} codes at distance {distance}: expected 0 or more codes and a distance of 1 … {widest}, "
+            f"got {n} codes at distance {distance}: expected 0 or more codes and a distance of 1 … {most}, "
             f"the most by which balanced codes of {bits} bits can differ"
         )
     if existing.shape[1] != bits:

@@ -19,6 +19,7 @@ class Generator(NamedTuple):
         [b, d].
     encode(params, images): an estimate of the latents [b, d], where the generator comes with one.
     renoise(params, key, n): parameters with fresh noise maps for each of n images, where there are any.
+    channels: into how many equal parts the latent falls, as for a latent map flattened channel first.
     """
 
     name: str
@@ -28,3 +29,4 @@ class Generator(NamedTuple):
     synthesize: Callable[[Params, Latents], Images]
     encode: Callable[[Params, Images], Latents] | None = None
     renoise: Callable[[Params, Key, int], Params] | None = None
+    channels: int = 1

@@ -13,7 +13,7 @@ from latentfp.report.markdown import made_with, number, percent_range, plain, ta
 from latentfp.report.parsing import parse
 from latentfp.report.wording import count, duration
 
-METHODS = {"decoder": "decoder", "refine": "decoder + descent"}
+METHODS = {"encoder": "encoder", "decoder": "decoder", "refine": "descent"}
 CLEAN = "none"
 
 
@@ -48,12 +48,11 @@ class Measured(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One attack."""
+    """One attack, with the measurements of every method (keys of METHODS) and of the paper's search."""
 
     attack: str
-    decoder: Measured
-    refine: Measured
-    reference: Accuracy | None = None
+    methods: dict[str, Measured]
+    reference: Accuracy | None
 
 
 class Search(NamedTuple):
@@ -114,17 +113,18 @@ def _heading(study: Robustness) -> str:
     )
 
 
-def _methods(row: Row) -> dict[str, Measured]:
-    return {"decoder": row.decoder, "refine": row.refine}
+def _methods(rows: Sequence[Row]) -> dict[str, str]:
+    """Those that were measured, with their titles."""
+    return {method: words for method, words in METHODS.items() if method in rows[0].methods}
 
 
 def _accuracies(rows: Sequence[Row]) -> str:
     columns = {"attack": [plain(row.attack) for row in rows]}
-    for method, words in METHODS.items():
-        found = [_methods(row)[method] for row in rows]
+    for method, words in _methods(rows).items():
+        found = [row.methods[method] for row in rows]
         columns[f"{words}: bits"] = [_percent(one) for one in found]
         columns[f"{words}: all bits"] = [_complete(one) for one in found]
-    return table({**columns, "images": [str(row.refine.images) for row in rows]})
+    return table({**columns, "images": [str(row.methods["refine"].images) for row in rows]})
 
 
 def _search(study: Robustness) -> list[str]:
@@ -133,8 +133,8 @@ def _search(study: Robustness) -> list[str]:
         return []
     it = study.search
     columns = {"attack": [plain(row.attack) for row in rows]}
-    for method, title in METHODS.items():
-        columns[title] = [_percent(_methods(row)[method].same_images) for row in rows]
+    for method, title in _methods(rows).items():
+        columns[title] = [_percent(row.methods[method].same_images) for row in rows]
     columns["the paper's search"] = [_percent(row.reference) for row in rows]
     told = (
         f"Bit accuracy on the first {count(it.images, 'image')} of those. The search "
@@ -145,8 +145,8 @@ def _search(study: Robustness) -> list[str]:
 
 def _calibrations(study: Robustness) -> str:
     columns = {"attack": [*(plain(row.attack) for row in study.rows), "**all**"]}
-    for method, words in METHODS.items():
-        found = [*(_methods(row)[method].calibration for row in study.rows), study.pooled[method]]
+    for method, words in _methods(study.rows).items():
+        found = [*(row.methods[method].calibration for row in study.rows), study.pooled[method]]
         columns[f"{words}: error"] = [f"{one.expected_calibration_error:.4f}" for one in found]
         columns[f"{words}: Brier"] = [f"{one.brier:.4f}" for one in found]
     return table(columns)
@@ -161,7 +161,8 @@ def _complete(found: Measured) -> str:
 
 
 def _panels(study: Robustness) -> dict[str, list[Series]]:
-    found = {words: [_methods(row)[method] for row in study.rows] for method, words in METHODS.items()}
+    methods = _methods(study.rows)
+    found = {words: [row.methods[method] for row in study.rows] for method, words in methods.items()}
     bits = [Series(words, [one.bit_accuracy for one in ones]) for words, ones in found.items()]
     searched = [None if row.reference is None else row.reference.bit_accuracy for row in study.rows]
     if any(value is not None for value in searched):
@@ -174,10 +175,11 @@ def _panels(study: Robustness) -> dict[str, list[Series]]:
 
 
 def _diagrams(study: Robustness) -> dict[str, list[Bins]]:
-    diagrams = {"all attacks": [_bins(words, study.pooled[method]) for method, words in METHODS.items()]}
+    methods = _methods(study.rows)
+    diagrams = {"all attacks": [_bins(words, study.pooled[method]) for method, words in methods.items()]}
     for row in study.rows:
         if row.attack == CLEAN:
-            clean = [_bins(words, _methods(row)[method].calibration) for method, words in METHODS.items()]
+            clean = [_bins(words, row.methods[method].calibration) for method, words in methods.items()]
             diagrams = {"no attack": clean, **diagrams}
     return diagrams
 

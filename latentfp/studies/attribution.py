@@ -53,6 +53,7 @@ class Shown(NamedTuple):
     """Codes of all users, of which user i made image i, and the images [-1, 1]; others to warm up with."""
 
     book: CodeBook
+    repeats: int  # of each bit of a message
     images: Float[np.ndarray, "n h w 3"]
     others: Float[np.ndarray, "m h w 3"]
 
@@ -110,7 +111,7 @@ def run(
 
 def measure(scene: Scene, plan: Plan, shown: Shown, method: str) -> Numbers:
     """Wrong bits of each image, verdicts and costs of a method other than the search."""
-    budget, decided = Budget(), sufficient(shown.book, alpha=plan.alpha)
+    budget, decided = Budget(), sufficient(shown.book, alpha=plan.alpha, repeats=shown.repeats)
     few = method == Method.MULTISTART
     images = shown.images[: plan.multistart_images] if few else shown.images
     if method != Method.DECODER:
@@ -198,17 +199,23 @@ def _show(scene: Scene, plan: Plan) -> Shown:
     """The images of the first users, and further ones of others."""
     manifest, clean = scene.opened.manifest, attack_of("nie2023", "none")
     count = max(plan.users, plan.images + plan.warm_images)
-    codes = draw_codes(scene.seed, count, bits=manifest.bits, min_distance=manifest.min_distance)
+    codes = draw_codes(
+        scene.seed,
+        count,
+        bits=manifest.bits,
+        min_distance=manifest.min_distance,
+        repeats=manifest.repeats,
+    )
     some = codes[: plan.images + plan.warm_images]
     files = through_files(marked_images(scene.subject, some, seed=scene.seed), clean, seed=scene.seed)
     images = to_float(files)
-    return Shown(codes[: plan.users], images[: plan.images], images[plan.images :])
+    return Shown(codes[: plan.users], manifest.repeats, images[: plan.images], images[plan.images :])
 
 
 def _answered(plan: Plan, shown: Shown, found: Answer, *, first: int = 0) -> Numbers:
     stages = np.asarray(found.stage)
     makers = range(first, first + len(stages))
-    verdicts = judge(found.estimate, shown.book, alpha=plan.alpha)
+    verdicts = judge(found.estimate, shown.book, alpha=plan.alpha, repeats=shown.repeats)
     named = [
         "none" if it.user is None else "right" if it.user == maker else "wrong"
         for it, maker in zip(verdicts, makers, strict=True)

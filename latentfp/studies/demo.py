@@ -35,7 +35,9 @@ OTHER_STYLE = "adventurer"
 SUITE = "nie2023"
 
 
-def run(out: Path, *, users: int, images: int, generator: str, sigma: float, seed: int) -> dict[str, Any]:
+def run(
+    out: Path, *, users: int, images: int, generator: str, sigma: float | None, seed: int
+) -> dict[str, Any]:
     """Make the folder and return the record in its report.json. ValueError where it exists."""
     if os.path.lexists(out):
         raise ValueError(f"{out} exists and nothing is overwritten: choose another folder with --out")
@@ -44,11 +46,6 @@ def run(out: Path, *, users: int, images: int, generator: str, sigma: float, see
         out / "deployment",
         generator=generator,
         sigma=sigma,
-        shift=448,
-        bits=64,
-        coding="antipodal",
-        min_distance=None,
-        samples=10_000,
         seed=seed,
     )
     loaded = load_generator(deployment)

@@ -1,8 +1,9 @@
 """Robustness of attribution: how many bits survive what may happen to an image file.
 
-Every attack of a suite, and unknown noise maps, against the decoder, the decoder with a descent from its
-reading (refine), and on a few of the same images the paper's search. No method is told of the attack. Beside
-bit and all-bits accuracy stands the calibration of the bits' confidences (calibration.py).
+Every attack of a suite, and unknown noise maps, against what reads a code at once (the generator's encoder
+and the decoder, where there are any), a descent from there (refine), and on a few of the same images the
+paper's search. No method is told of the attack. Beside bit and all-bits accuracy stands the calibration of
+the bits' confidences (calibration.py).
 
 A cell is one attack and one method. Measured cells lie in `cells*.jsonl` and are not run again. Several
 processes may share the work: each measures its `part`, and a last one, "all", joins what they found.
@@ -11,7 +12,7 @@ processes may share the work: each measures its `part`, and a last one, "all", j
 import json
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,11 +35,19 @@ from latentfp.studies.marked import (
     marked_with_fresh_noise,
     through_files,
 )
-from latentfp.studies.scene import Scene, accuracy_of, answers, identity, open_scene, wrong_bits
+from latentfp.studies.scene import (
+    Scene,
+    accuracy_of,
+    answers,
+    identity,
+    open_scene,
+    readers,
+    wrong_bits,
+)
 
 FRESH = ("none", "combination")  # attacks that are also tried on images with unknown noise maps
+CLEAN = "none"
 FRESHLY = ", fresh noise maps"
-METHODS = (Method.DECODER, Method.REFINE)
 
 
 class Cell(NamedTuple):
@@ -58,10 +67,9 @@ class Cell(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What is measured: `images` by the decoder and refine, `reference_images` of them by the search."""
+    """What is measured: `images` by all methods, `reference_images` of them by the search."""
 
     suite: str
-    skip: tuple[str, ...]  # attacks that are left out
     images: int
     reference_images: int
     reference_starts: int
@@ -76,7 +84,6 @@ def run(
     hardware: str,
     deployment: str,
     suite: str,
-    skip: Sequence[str],
     images: int,
     reference_images: int,
     reference_starts: int,
@@ -88,12 +95,13 @@ def run(
     """Measure the cells of `part` that `workdir` does not hold yet.
 
     `part`: "i/n" for every n-th attack from number i on, None comes back; "all" for all cells, and writes and
-    returns NAME.json, which report/robustness.py shows. ValueError for a deployment without a decoder.
+    returns NAME.json, which report/robustness.py shows. ValueError for a deployment without a decoder
+    whose generator has no encoder.
     """
-    plan = Plan(suite, tuple(skip), images, reference_images, reference_starts, reference_steps)
+    plan = Plan(suite, images, reference_images, reference_starts, reference_steps)
     index, parts = _part(part)
     scene = open_scene(deployment, seed=seed)
-    if scene.decoder is None:
+    if not readers(scene):
         raise ValueError(f"{deployment} has no decoder: train one and `latentfp adopt` it")
     workdir.mkdir(parents=True, exist_ok=True)
     file = "cells.jsonl" if part == "all" else f"cells-{index}-of-{parts}.jsonl"
@@ -114,13 +122,12 @@ def run(
 def cells_of(plan: Plan, scene: Scene, *, index: int, parts: int) -> list[Cell]:
     """The cells of every `parts`-th attack from number `index` on; the slow ones of the search come last."""
     chosen = [entry.name for entry in suite(plan.suite)]
-    attacks = [(name, False) for name in chosen if name not in plan.skip]
-    if not {*plan.skip} <= {*chosen}:
-        raise ValueError(f"skip {plan.skip}: expected names of the suite {plan.suite}, {', '.join(chosen)}")
+    attacks = [(name, False) for name in chosen]
     if scene.subject.generator.renoise is not None:
-        attacks += [(name, True) for name in FRESH if name not in plan.skip]
+        attacks += [(name, True) for name in FRESH]
+    methods = [*readers(scene), Method.REFINE]
     quick = [
-        Cell(*attack, method.value, plan.images) for attack in attacks[index::parts] for method in METHODS
+        Cell(*attack, method.value, plan.images) for attack in attacks[index::parts] for method in methods
     ]
     if plan.reference_images == 0:
         return quick
@@ -186,9 +193,14 @@ def _result(scene: Scene, plan: Plan, measured: list[tuple[Cell, Numbers]]) -> d
     """The numbers by attack and method, those of the same few images, and the calibration of all cells."""
     rows: dict[str, dict[str, Any]] = {}
     for cell, numbers in measured:
-        row = rows.setdefault(cell.label, {"attack": cell.label})
-        row[cell.method] = _numbers(scene, plan, numbers)
-    parts = {m: [_reliability(n) for cell, n in measured if cell.method == m] for m in METHODS}
+        row = rows.setdefault(cell.label, {"attack": cell.label, "methods": {}, "reference": None})
+        found = _numbers(scene, plan, numbers)
+        if cell.method == Method.REFERENCE:
+            row["reference"] = found
+        else:
+            row["methods"][cell.method] = found
+    methods = rows[CLEAN]["methods"]
+    parts = {m: [_reliability(n) for cell, n in measured if cell.method == m] for m in methods}
     return {
         "seconds": sum(numbers["seconds"] for _, numbers in measured),
         "search": {
@@ -197,7 +209,7 @@ def _result(scene: Scene, plan: Plan, measured: list[tuple[Cell, Numbers]]) -> d
             "steps": plan.reference_steps,
         },
         "rows": list(rows.values()),
-        "pooled": {m.value: calibration.summary(calibration.pooled(parts[m])) for m in METHODS},
+        "pooled": {m: calibration.summary(calibration.pooled(parts[m])) for m in methods},
     }
 
 

@@ -36,6 +36,15 @@ def open_scene(deployment: str | Path, *, seed: int) -> Scene:
     return Scene(opened, subject, decoders.find(opened), seed)
 
 
+def readers(scene: Scene) -> list[Method]:
+    """What reads codes at once: the generator's encoder and the decoder, where there are any."""
+    there = {
+        Method.ENCODER: scene.subject.generator.encode is not None,
+        Method.DECODER: scene.decoder is not None,
+    }
+    return [method for method, exists in there.items() if exists]
+
+
 def identity(scene: Scene) -> dict[str, Any]:
     """What measured numbers belong to: the fingerprint space, the decoder and the seed."""
     trained = scene.decoder

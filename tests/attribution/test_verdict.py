@@ -123,3 +123,29 @@ def test_an_alpha_out_of_reach_is_refused(alpha):
     codes = draw_codes(1, 4, bits=16)
     with pytest.raises(ValueError, match="16 of 16 bits"):
         judge(estimate_of(codes), codes, alpha=alpha)
+
+
+class TestRepeatedBits:
+    """Codes that have each bit of a message three times."""
+
+    BOOK = draw_codes(3, 5, bits=3 * BITS, repeats=3)
+
+    def estimates(self, logits):
+        return estimate_of(logits > 0)._replace(logits=jnp.asarray(logits, jnp.float32))
+
+    def test_a_bit_is_the_sign_of_the_sum(self):
+        strong = np.where(self.BOOK[:1], 5.0, -5.0)
+        strong[0, ::3] *= -0.9  # one of three is read wrongly, and less surely than the others together
+        (found,) = judge(self.estimates(strong), self.BOOK, repeats=3)
+        assert (found.user, found.matched_bits, found.bits) == (0, BITS, BITS)
+
+    def test_tied_bits_are_no_more_evidence_than_one(self):
+        """An image without a code may read the same thrice: 45 of 64 must not look like 135 of 192."""
+        message = self.BOOK[0, ::3].copy()
+        message[:19] ^= True
+        tied = np.where(np.repeat(message, 3), 1.0, -1.0)[None]
+        (found,) = judge(self.estimates(tied), self.BOOK, repeats=3)
+        assert found.verdict == "none"
+        assert found.p_value == pytest.approx(exact_p_value(BITS - 19, BITS, 5), rel=1e-9)
+        (naive,) = judge(self.estimates(tied), self.BOOK)
+        assert naive.verdict == "user"

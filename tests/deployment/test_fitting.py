@@ -2,20 +2,28 @@
 
 import shutil
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from linear_space import write_generator
 from small_decoder import write_decoder
 
-from latentfp import rng
+from latentfp import cli, rng
 from latentfp.deployment import decoders, fitting
-from latentfp.deployment.deployment import BASIS
+from latentfp.deployment.deployment import BASIS, load_generator, open_deployment
+from latentfp.deployment.issue import issue
+from latentfp.fingerprint.basis import Layout, fit_channel_basis
 from latentfp.generators import pretrained
+from latentfp.generators.latent_diffusion import model as latent_diffusion
+from latentfp.pixels import to_float
 
 
 @pytest.fixture(scope="module")
 def generator(tmp_path_factory):
     return write_generator(tmp_path_factory.mktemp("fitting") / "generator", latent_dim=24, size=8)
+
+
+CHANNELS = {"repeats": 3, "layout": "channels", "bits": 12, "shift": 6}
 
 
 def fit(path, generator, **changed):
@@ -51,6 +59,10 @@ def test_a_deployment_says_what_it_was_made_of(generator, tmp_path):
         ({"samples": 20}, "principal axes"),
         ({"shift": 9}, "change `shift`"),
         ({"coding": "ternary"}, "ternary"),
+        ({"repeats": 3}, "got repeats 3, expected 1 or more that divide the 16 bits"),
+        ({"repeats": 16}, "got 16 bits, expected at least 32"),
+        ({"layout": "rows"}, "'rows' is not a valid Layout"),
+        ({"layout": "channels"}, "has only one channel: choose the layout joint"),
         ({"generator": "nothing"}, "no generator 'nothing'"),
     ],
 )
@@ -58,6 +70,84 @@ def test_a_wrong_request_leaves_nothing(generator, tmp_path, changed, message):
     with pytest.raises(ValueError, match=message):
         fit(tmp_path / "deployment", **{"generator": generator, **changed})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_repetition_or_layout_is_refused_before_sampling(generator, tmp_path, monkeypatch):
+    def sample(*_):
+        raise AssertionError("sampled")
+
+    monkeypatch.setattr(fitting, "track", sample)
+    for changed in ({"repeats": 3}, {"layout": "rows"}, {"layout": "channels"}):
+        with pytest.raises(ValueError, match=r"repeats 3|rows|one channel"):
+            fit(tmp_path / "deployment", generator, **changed)
+
+
+class TestChannels:
+    """The linear generator with a latent that counts as three channels of 8 numbers."""
+
+    @pytest.fixture(autouse=True)
+    def three_channels(self, monkeypatch):
+        load = pretrained.load
+
+        def load_in_channels(name):
+            loaded = load(name)
+            return loaded._replace(generator=loaded.generator._replace(channels=3))
+
+        monkeypatch.setattr(pretrained, "load", load_in_channels)
+
+    def test_the_basis_is_that_of_the_channels(self, generator, tmp_path):
+        made = fit(tmp_path / "deployment", generator, **CHANNELS)
+        assert (made.manifest.repeats, made.manifest.layout) == (3, Layout.CHANNELS)
+        assert made.manifest.min_distance == 3  # a quarter of the bits of a code
+        loaded = pretrained.load(generator)
+        keys = [rng.stream(rng.root(3), "basis", i) for i in (0, 1)]
+        w = np.concatenate([loaded.generator.sample(loaded.params, key, 1000) for key in keys])
+        for found, expected in zip(made.basis, fit_channel_basis(w, channels=3), strict=True):
+            np.testing.assert_allclose(found, expected, atol=1e-5)
+        other = fit(tmp_path / "other", generator, bits=12, shift=6)
+        assert decoders.belonging(other)["basis"] != decoders.belonging(made)["basis"]
+
+    @pytest.mark.parametrize("coding", ["antipodal", "binary"])
+    @pytest.mark.parametrize("layout", ["channels", "joint"])
+    def test_repeated_codes_are_read_from_images(self, generator, tmp_path, key, layout, coding):
+        path = tmp_path / "deployment"
+        fit(path, generator, **{**CHANNELS, "layout": layout, "coding": coding})
+        opened = open_deployment(path)
+        codes = np.stack([user.code for user in opened.registry.add(["alice", "bob", "carol"])])
+        np.testing.assert_array_equal(codes, codes[:, ::3].repeat(3, axis=1))
+        model, params, *_ = load_generator(opened)
+        coded = opened.manifest.coding
+        images = issue(model, params, opened.space, codes, sigma=1.0, coding=coded, key=key).marked
+        assert model.encode is not None
+        w = np.asarray(model.encode(params, jnp.asarray(to_float(images))), np.float64)
+        marks = (w - np.asarray(opened.space.mean)) @ np.asarray(opened.space.code_axes, np.float64).T
+        np.testing.assert_array_equal(marks > 0.5 - coded.offset, codes)
+
+    def test_on_the_command_line(self, generator, tmp_path):
+        path = str(tmp_path / "deployment")
+        request = ["fit", "--out", path, "--generator", generator, "--samples", "1000", "--sigma", "1"]
+        layout = ["--repeats", "3", "--layout", "channels", "--bits", "12", "--shift", "6"]
+        cli.app([*request, *layout], standalone_mode=False)
+        cli.app(["users", "add", "--deployment", path, "alice", "bob"], standalone_mode=False)
+        opened = open_deployment(path)
+        _, codes = opened.registry.codes()
+        assert opened.manifest.layout is Layout.CHANNELS
+        assert codes.shape == (2, 12)
+        np.testing.assert_array_equal(codes, codes[:, ::3].repeat(3, axis=1))
+
+
+def test_channels_of_a_latent_diffusion_are_those_of_its_latent_map():
+    """Two channels of 4 × 4 numbers: every axis is zero on all pixels of the other channel."""
+    model = latent_diffusion.make(
+        size=8,
+        first_stage={"channels": [4, 4], "blocks": 1, "latent": 2, "groups": 2},
+        denoiser={"channels": [4, 8], "blocks": 1, "attention": [], "head": 4, "groups": 2},
+        scale=1.0,
+    )
+    w = np.random.default_rng(7).normal(size=(100, model.latent_dim))
+    maps = latent_diffusion.unflatten(fit_channel_basis(w, channels=model.channels).axes, (4, 4, 2))
+    reached = np.abs(maps).max(axis=(1, 2)) > 0
+    np.testing.assert_array_equal(reached, np.tile(np.eye(2, dtype=bool), (16, 1)))
 
 
 def test_nothing_is_overwritten(generator, tmp_path):
@@ -97,8 +187,19 @@ class TestShippedDecoder:
     def test_the_usual_basis_is_the_shipped_one_to_the_bit(self, package, tmp_path):
         made = fit(tmp_path / "deployment", "tiny")
         assert (made.path / BASIS).read_bytes() == (package / BASIS).read_bytes()
+        repeated = fit(tmp_path / "repeated", "tiny", repeats=4)
+        assert (repeated.path / BASIS).read_bytes() == (package / BASIS).read_bytes()
+        assert decoders.find(repeated) is not None
         other = fit(tmp_path / "other", "tiny", samples=1000)
         assert (other.path / BASIS).read_bytes() != (package / BASIS).read_bytes()
+
+    def test_the_shipped_basis_is_for_the_joint_layout_only(self, package, tmp_path, monkeypatch):
+        loaded = pretrained.load("tiny")
+        loaded = loaded._replace(generator=loaded.generator._replace(channels=3))
+        monkeypatch.setattr(pretrained, "load", lambda _: loaded)
+        made = fit(tmp_path / "deployment", "tiny", layout="channels")
+        assert (made.path / BASIS).read_bytes() != (package / BASIS).read_bytes()
+        assert decoders.find(made) is None
 
     def test_a_generator_in_a_folder_has_none(self, package, generator):
         assert decoders.shipped("tiny") == package

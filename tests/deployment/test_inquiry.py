@@ -11,7 +11,7 @@ from latentfp.attribution.refine import SOLVED
 from latentfp.augment import damage
 from latentfp.augment.damage import Damage
 from latentfp.deployment import decoders, inquiry
-from latentfp.deployment.deployment import open_deployment
+from latentfp.deployment.deployment import load_generator, open_deployment
 from latentfp.deployment.inquiry import Request, choose_budget, find_decoder, known_damage, sufficient
 from latentfp.deployment.methods import Budget, Method
 
@@ -93,25 +93,32 @@ class TestFindDecoder:
     def opened(self, tmp_path_factory):
         return open_deployment(write_deployment(tmp_path_factory.mktemp("inquiry"), size=16))
 
-    def test_none_is_said_where_it_is_missed(self, opened, capsys):
-        assert find_decoder(opened, Request()) is None
+    @pytest.fixture(scope="class")
+    def bare(self, opened):
+        """The generator without its encoder."""
+        loaded = load_generator(opened)
+        return loaded._replace(generator=loaded.generator._replace(encode=None))
+
+    def test_none_is_said_where_it_is_missed(self, opened, bare, capsys):
+        assert find_decoder(opened, bare, Request()) is None
         told = capsys.readouterr().err
         assert told.startswith(f"note: {opened.path} has no decoder")
         assert told.count("\n") == 1
-        for method in (Method.MULTISTART, Method.REFERENCE, Method.DECODER):
-            assert find_decoder(opened, Request(method=method)) is None
+        for method in (Method.ENCODER, Method.MULTISTART, Method.REFERENCE, Method.DECODER):
+            assert find_decoder(opened, bare, Request(method=method)) is None
+        assert find_decoder(opened, load_generator(opened), Request()) is None  # its encoder does
         assert capsys.readouterr().err == ""
 
-    def test_the_one_that_is_asked_for_comes_first(self, opened, tmp_path, capsys):
+    def test_the_one_that_is_asked_for_comes_first(self, opened, bare, tmp_path, capsys):
         own, other = (
             write_decoder(tmp_path / name, opened, looks=n) for name, n in (("own", 2), ("other", 3))
         )
         decoders.adopt(opened, own)
         for request, looks in ((Request(), 2), (Request(decoder=other), 3)):
-            trained = find_decoder(opened, request)
+            trained = find_decoder(opened, bare, request)
             assert trained is not None
             assert trained.looks == looks
-        assert find_decoder(opened, Request(method=Method.MULTISTART, decoder=other)) is None
+        assert find_decoder(opened, bare, Request(method=Method.MULTISTART, decoder=other)) is None
         assert capsys.readouterr().err == ""
 
 

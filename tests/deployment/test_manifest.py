@@ -5,7 +5,35 @@ import json
 
 import pytest
 
+from latentfp.deployment.deployment import create, open_deployment
 from latentfp.deployment.manifest import TamperedDeployment, _digest, read_manifest, to_json
+from latentfp.fingerprint.basis import Layout
+from latentfp.fingerprint.embed import Coding
+
+OF_FORMAT_1 = """{
+  "format": 1,
+  "id": "01230123012301230123012301230123",
+  "created": "2024-05-01T12:00:00+00:00",
+  "versions": {
+    "jax": "0.7.2",
+    "latentfp": "0.1.0",
+    "numpy": "2.3.1"
+  },
+  "generator": {
+    "name": "linear",
+    "sha256": "abababababababababababababababababababababababababababababababab",
+    "noise_seed": 7
+  },
+  "sigma": 0.5,
+  "shift": 4,
+  "bits": 16,
+  "coding": "antipodal",
+  "min_distance": 4,
+  "parts": {
+    "basis.safetensors": "cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd"
+  },
+  "digest": "a62b5a03350c7cc0f2dc8d929bee403eea5f749a9041f0c71e5d094216a93e71"
+}"""
 
 
 def leaves(fields, at=()):
@@ -53,14 +81,14 @@ def fields(path):
 
 def test_every_field_is_protected(path, fields):
     at_all = list(leaves(fields))
-    assert len(at_all) == 16
+    assert len(at_all) == 18
     for at in at_all:
         value = fields
         for name in at:
             value = value[name]
         other = value + "0" if isinstance(value, str) else value + 1
         message = refusal(path, put(fields, at, other))
-        assert ("found format 2" if at == ("format",) else "found contents with digest") in message
+        assert ("found format 3" if at == ("format",) else "found contents with digest") in message
     path.write_text(json.dumps(forged(fields)))
     read_manifest(path)
 
@@ -86,10 +114,12 @@ def test_every_field_is_needed_and_no_other_known(path, fields):
 @pytest.mark.parametrize(
     ("at", "value", "message"),
     [
-        (("format",), 2, "found format 2, latentfp 0.1.0 reads 1"),
+        (("format",), 3, "found format 3, latentfp 0.1.0 reads 1 and 2"),
+        (("format",), 1, "expected the fields"),
+        (("format",), [], "found format []"),
         (("format",), 0, "found format 0"),
         (("format",), "1", "found format '1'"),
-        (("format",), True, "found manifest.format = True, expected int"),
+        (("format",), 2.0, "found manifest.format = 2.0, expected int"),
         (("sigma",), -1.0, "got sigma -1.0, expected a positive finite number"),
         (("sigma",), float("nan"), "got sigma nan"),
         (("sigma",), float("inf"), "got sigma inf"),
@@ -100,6 +130,12 @@ def test_every_field_is_needed_and_no_other_known(path, fields):
         (("bits",), 0, "got 0 bits"),
         (("bits",), None, "found manifest.bits = None, expected int"),
         (("min_distance",), 0, "got min_distance 0"),
+        (("repeats",), 0, "got repeats 0, expected 1 or more that divide the 16 bits"),
+        (("repeats",), 3, "got repeats 3"),
+        (("repeats",), 16, "got 16 bits, expected at least 32"),
+        (("repeats",), True, "found manifest.repeats = True, expected int"),
+        (("layout",), "rows", "'rows' is not a valid Layout"),
+        (("layout",), 1, "found manifest.layout = 1, expected str"),
         (("coding",), "ternary", "'ternary' is not a valid Coding"),
         (("generator", "sha256"), "AB" * 32, "64 hexadecimal digits"),
         (("generator", "noise_seed"), 2**32, "got noise_seed 4294967296"),
@@ -129,3 +165,46 @@ def test_an_old_digest_is_named_with_the_new(path, fields):
 
 def test_read_and_written_are_the_same(path):
     assert to_json(read_manifest(path)) == path.read_bytes()
+
+
+def test_repeats_and_layout_are_kept(tmp_path, settings):
+    repeated = {**settings, "repeats": 4, "layout": Layout.CHANNELS}
+    create(tmp_path / "deployment", **repeated)
+    path = tmp_path / "deployment/manifest.json"
+    found = read_manifest(path)
+    assert (found.repeats, found.layout) == (4, Layout.CHANNELS)
+    assert to_json(found) == path.read_bytes()
+
+
+def test_the_distance_of_repeated_codes_is_limited(tmp_path, settings):
+    for distance, most in ((17, 16), (0, 16)):
+        with pytest.raises(ValueError, match=f"min_distance {distance}, expected 1 … {most}"):
+            create(tmp_path / "new", **{**settings, "repeats": 8, "min_distance": distance})
+    with pytest.raises(ValueError, match="min_distance 13, expected 1 … 12"):
+        create(tmp_path / "new", **{**settings, "bits": 15, "repeats": 3, "min_distance": 13})
+
+
+class TestFormat1:
+    """What was written before there were repeats and layouts."""
+
+    def test_is_read_as_it_was_meant(self, path):
+        path.write_text(OF_FORMAT_1)
+        found = read_manifest(path)
+        assert (found.repeats, found.layout) == (1, Layout.JOINT)
+        assert (found.sigma, found.shift, found.bits, found.min_distance) == (0.5, 4, 16, 4)
+        assert (found.coding, found.id) == (Coding.ANTIPODAL, "0123" * 8)
+
+    def test_a_deployment_opens_and_takes_users(self, folder, path, fields):
+        before = {name: value for name, value in fields.items() if name not in ("repeats", "layout")}
+        path.write_text(json.dumps(forged({**before, "format": 1})))
+        opened = open_deployment(folder)
+        opened.registry.add(["carol"], seed=1)
+        assert [user.name for user in opened.registry.users()] == ["alice", "bob", "carol"]
+
+    def test_every_edit_is_found(self, path):
+        fields = json.loads(OF_FORMAT_1)
+        assert "found contents with digest" in refusal(path, put(fields, ("bits",), 18))
+        assert "found contents with digest" in refusal(path, put(fields, ("id",), "45" * 16))
+        for later in ({"format": 2}, {"repeats": 1}, {"layout": "joint"}, {"repeats": 1, "layout": "joint"}):
+            assert "expected the fields" in refusal(path, forged({**fields, **later}))
+        assert "found manifest.format = True" in refusal(path, forged({**fields, "format": True}))

@@ -1,4 +1,4 @@
-"""Which stages a method runs, with and without a decoder; the stages themselves: tests/attribution."""
+"""Which stages a method runs, with and without decoder and encoder; the stages: tests/attribution."""
 
 import numpy as np
 import pytest
@@ -21,12 +21,17 @@ QUICK = Settings(steps=5, inner=2)
 BUDGET = Budget(
     refine=QUICK, multistart=QUICK, starts=2, search=reference.STYLEGAN2._replace(starts=2, steps=3)
 )
-WORK = {Stage.DECODER: 1, Stage.REFINE: 5, Stage.MULTISTART: 10, Stage.REFERENCE: 6}
+WORK = {Stage.ENCODER: 1, Stage.DECODER: 1, Stage.REFINE: 5, Stage.MULTISTART: 10, Stage.REFERENCE: 6}
 
 
 @pytest.fixture(scope="module")
 def subject():
     return make_subject(size=16, sigma=2.0)
+
+
+@pytest.fixture(scope="module")
+def with_encoder():
+    return make_subject(size=16, sigma=2.0, encoder=True)
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +84,34 @@ def test_the_stages_of_a_method(subject, decoder, images, method, until, with_de
     assert work == sum(WORK[Stage[name]] for name in stages)
     np.testing.assert_array_equal(found.stage, Stage[stages[-1]])
     np.testing.assert_array_equal(found.looks, decoder.looks if "DECODER" in stages else 0)
+
+
+@pytest.mark.parametrize(
+    ("method", "until", "with_decoder", "stages"),
+    [
+        ("auto", "MULTISTART", True, ["ENCODER", "DECODER", "REFINE", "MULTISTART"]),
+        ("auto", "MULTISTART", False, ["ENCODER", "REFINE", "MULTISTART"]),
+        ("auto", "ENCODER", False, ["ENCODER"]),
+        ("encoder", "MULTISTART", True, ["ENCODER"]),
+        ("decoder", "MULTISTART", True, ["DECODER"]),
+        ("refine", "ENCODER", False, ["ENCODER", "REFINE"]),
+        ("multistart", "MULTISTART", False, ["MULTISTART"]),
+    ],
+)
+def test_the_stages_where_the_generator_has_an_encoder(
+    with_encoder, decoder, images, method, until, with_decoder, stages
+):
+    trained = decoder if with_decoder else None
+    found, work = climbed(with_encoder, trained, Method(method), images, until=Stage[until])
+    assert work == sum(WORK[Stage[name]] for name in stages)
+    np.testing.assert_array_equal(found.stage, Stage[stages[-1]])
+    looks = ("ENCODER" in stages) + decoder.looks * ("DECODER" in stages)
+    np.testing.assert_array_equal(found.looks, looks)
+
+
+def test_without_an_encoder_the_method_encoder_is_refused(subject, decoder):
+    with pytest.raises(ValueError, match="a linear has no encoder: use another method"):
+        make_estimator(subject, decoder, Method.ENCODER, key=rng.root(0), budget=BUDGET)
 
 
 def test_without_a_decoder_the_method_decoder_is_refused(subject):

@@ -57,6 +57,16 @@ def test_codes_keep_their_distance_also_from_revoked_users(registry):
     assert (codes.sum(axis=1) == 8).all()
 
 
+def test_codes_repeat_the_bits_of_messages(tmp_path, settings):
+    made = create(tmp_path / "deployment", **{**settings, "repeats": 2, "min_distance": 3})
+    made.registry.add(["alice", "bob"])
+    open_deployment(made.path).registry.add(["carol"])
+    _, codes = open_deployment(made.path).registry.codes()
+    np.testing.assert_array_equal(codes[:, ::2], codes[:, 1::2])
+    assert (codes.sum(axis=1) == 8).all()
+    assert min(int((a != b).sum()) for a, b in combinations(codes, 2)) >= 4
+
+
 def test_a_seed_repeats_codes_and_no_seed_does_not(tmp_path, settings):
     seeded = [create(tmp_path / name, **settings).registry for name in ("a", "b")]
     for registry in seeded:
@@ -150,7 +160,9 @@ from latentfp.deployment.store import Store
 
 folder, names, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 manifest = read_manifest(folder / "manifest.json")
-registry = Registry(Store(folder / "users.sqlite", manifest.id), manifest.bits, manifest.min_distance)
+registry = Registry(
+    Store(folder / "users.sqlite", manifest.id), manifest.bits, manifest.min_distance, manifest.repeats
+)
 children = []
 for name in names:
     children.append(os.fork())

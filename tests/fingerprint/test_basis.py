@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from latentfp.fingerprint.basis import content, coordinates, fit_basis, split
+from latentfp.fingerprint.basis import content, coordinates, fit_basis, fit_channel_basis, split
+from latentfp.fingerprint.embed import Coding, embed
 
 D = 12
 
@@ -49,6 +50,56 @@ def test_device_arrays_are_taken(samples):
 def test_bad_samples_are_refused(w, message):
     with pytest.raises(ValueError, match=message):
         fit_basis(w)
+
+
+def test_the_axes_of_channels_are_interleaved(samples):
+    """Row 3 i + c is the i-th right singular vector of channel c, and zero elsewhere."""
+    basis = fit_channel_basis(samples, channels=3)
+    axes, stds = np.asarray(basis.axes, np.float64), np.asarray(basis.stds)
+    np.testing.assert_allclose(basis.mean, samples.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(axes @ axes.T, np.eye(D), atol=1e-6)
+    for channel in range(3):
+        part = slice(4 * channel, 4 * channel + 4)
+        centred = samples[:, part] - samples[:, part].mean(axis=0)
+        _, singular, rows = np.linalg.svd(centred, full_matrices=False)
+        np.testing.assert_allclose(stds[channel::3], singular / np.sqrt(len(samples) - 1), rtol=1e-6)
+        aligned = np.sum(axes[channel::3, part] * rows, axis=1)
+        np.testing.assert_allclose(np.abs(aligned), 1, atol=1e-6)
+        np.testing.assert_array_equal(np.delete(axes[channel::3], part, axis=1), 0)
+
+
+def test_one_channel_is_the_whole_latent(samples):
+    for whole, joint in zip(fit_channel_basis(samples, channels=1), fit_basis(samples), strict=True):
+        np.testing.assert_array_equal(whole, joint)
+
+
+def test_device_arrays_have_channels_too(samples):
+    w = jnp.asarray(samples, jnp.float32)
+    on_host = fit_channel_basis(np.asarray(w), channels=3)
+    np.testing.assert_array_equal(fit_channel_basis(w, channels=3).axes, on_host.axes)
+
+
+@pytest.mark.parametrize(
+    ("n", "channels", "message"),
+    [(40, 5, "12 dimensions are not 5 equal channels"), (40, 0, "not 0 equal"), (4, 3, "at least 5")],
+)
+def test_impossible_channels_are_refused(samples, n, channels, message):
+    with pytest.raises(ValueError, match=message):
+        fit_channel_basis(samples[:n], channels=channels)
+
+
+def test_channels_need_samples_for_their_own_axes_only(samples):
+    assert fit_channel_basis(samples[:5], channels=3).axes.shape == (D, D)
+
+
+@pytest.mark.parametrize("coding", Coding)
+def test_levels_are_recovered_from_the_axes_of_channels(samples, coding):
+    space = split(fit_channel_basis(samples, channels=3), shift=3, bits=6)
+    w0, code = jnp.asarray(samples[0], jnp.float32), np.array([1, 1, 1, 0, 0, 0], dtype=bool)
+    w = embed(space, w0, code, sigma=0.7, coding=coding)
+    # Values up to 40: float32 keeps 7 digits, and a sum of 12 terms loses one.
+    np.testing.assert_allclose(coordinates(space, w), 0.7 * (code - coding.offset), atol=5e-5)
+    np.testing.assert_allclose(content(space, w), content(space, w0), atol=5e-5)
 
 
 @pytest.mark.parametrize("shift", [0, 3, 8])

@@ -1,9 +1,10 @@
 import time
+import zlib
 
 import numpy as np
 import pytest
 
-from latentfp.fingerprint.codes import draw_codes, hamming, pack, unpack
+from latentfp.fingerprint.codes import draw_codes, hamming, pack, unpack, widest
 
 
 def naive_distances(a, b):
@@ -40,6 +41,45 @@ def test_codes_are_balanced_and_far_apart(bits, distance):
     assert distances.min() >= (bits // 4 if distance is None else distance)
 
 
+@pytest.mark.parametrize(
+    ("bits", "repeats", "distance", "least"),
+    [(192, 3, None, 48), (192, 3, 49, 54), (48, 3, 10, 12), (32, 2, 6, 8), (20, 4, 3, 8)],
+)
+def test_repeated_codes_are_messages_repeated(bits, repeats, distance, least):
+    """Messages keep the distance ceil(distance / repeats), an even number between balanced ones."""
+    codes = draw_codes(1, 10, bits=bits, min_distance=distance, repeats=repeats)
+    messages = codes[:, ::repeats]
+    np.testing.assert_array_equal(codes, np.repeat(messages, repeats, axis=1))
+    assert (messages.sum(axis=1) == bits // repeats // 2).all()
+    assert naive_distances(codes, codes)[~np.eye(10, dtype=bool)].min() >= least
+
+
+def test_codes_are_those_of_earlier_versions():
+    """A seed gives the same users the same codes for ever; a code repeated is a message repeated."""
+    codes = draw_codes(12, 3, bits=12)
+    written = ["".join("01"[int(bit)] for bit in code) for code in codes]
+    assert written == ["100011110001", "110001111000", "100111100010"]
+    odd = draw_codes(5, 2, bits=17, min_distance=3)
+    written = ["".join("01"[int(bit)] for bit in code) for code in odd]
+    assert written == ["11010111011000000", "01100001001111001"]
+    assert zlib.crc32(draw_codes(8, 200, bits=64).tobytes()) == 283422043
+    np.testing.assert_array_equal(draw_codes(12, 3, bits=36, repeats=3), codes.repeat(3, axis=1))
+
+
+@pytest.mark.parametrize(("bits", "repeats", "most"), [(8, 1, 8), (9, 1, 8), (12, 3, 12), (15, 3, 12)])
+def test_the_widest_distance_is_reached_and_not_passed(bits, repeats, most):
+    assert widest(bits=bits, repeats=repeats) == most
+    a, b = draw_codes(0, 2, bits=bits, min_distance=most, repeats=repeats)
+    assert (a != b).sum() == most
+
+
+def test_repeated_codes_keep_away_from_foreign_existing_ones():
+    existing = draw_codes(4, 10, bits=24, min_distance=2)
+    added = draw_codes(5, 8, bits=24, min_distance=4, existing=existing, repeats=2)
+    assert hamming(added, existing).min() >= 4
+    assert hamming(added, added)[~np.eye(8, dtype=bool)].min() >= 4
+
+
 def test_every_bit_is_fair():
     share = draw_codes(2, 2000, bits=16, min_distance=1).mean(axis=0)
     # 2000 of the 12 870 balanced codes: 5 standard errors of a share of one half.
@@ -74,6 +114,11 @@ def test_no_codes_are_a_request_too():
         ({"bits": 1}, "at least 2"),
         ({"bits": 8, "min_distance": 0}, "1 … 8"),
         ({"bits": 9, "min_distance": 9}, "1 … 8"),
+        ({"bits": 8, "repeats": 3}, "got repeats 3, expected 1 or more that divide the 8 bits"),
+        ({"bits": 8, "repeats": 0}, "got repeats 0"),
+        ({"bits": 8, "repeats": -2}, "got repeats -2"),
+        ({"bits": 3, "repeats": 3}, "got 3 bits, expected at least 6"),
+        ({"bits": 9, "repeats": 3, "min_distance": 7}, "1 … 6"),
         ({"bits": 8, "existing": np.zeros((2, 9), dtype=bool)}, "expected 8"),
     ],
 )

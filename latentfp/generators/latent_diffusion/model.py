@@ -125,7 +125,9 @@ def make(
         return scale * flatten(found[..., : nets.first_stage.latent])
 
     dimensions = int(np.prod(nets.shape))
-    return Generator("latent_diffusion", dimensions, (size, size, 3), sample, synthesize, encode)
+    return Generator(
+        "latent_diffusion", dimensions, (size, size, 3), sample, synthesize, encode, channels=nets.shape[2]
+    )
 
 
 def _visits(name: str, steps: int) -> schedule.Visits:
