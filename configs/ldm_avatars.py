@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from configs import base
 
-STEPS = 6_000
+STEPS = 4_500
 
 
 def get_config() -> ConfigDict:

@@ -54,6 +54,11 @@ class Subject(NamedTuple):
         """Of a code."""
         return self.space.code_axes.shape[0]
 
+    @property
+    def complete(self) -> bool:
+        """Whether content and code together are the whole latent."""
+        return self.whitened.rows.shape[0] == self.generator.latent_dim
+
 
 class Ends(NamedTuple):
     """Where descents ended: coordinates, √mean z², soft bits, damages, and the passes that it took."""

@@ -35,6 +35,10 @@ def fit(
     layout: Annotated[
         Layout, typer.Option(help="Axes of the whole latent, or of each channel of it in turn.")
     ] = Layout.JOINT,
+    axes: Annotated[
+        int | None,
+        typer.Option(help="Leading axes that are computed: all, or up to the code beyond 4096 dimensions."),
+    ] = None,
 ) -> None:
     """Fit a fingerprint space to a generator and start a registry of users.
 
@@ -54,6 +58,7 @@ def fit(
         seed=seed,
         repeats=repeats,
         layout=layout.value,
+        axes=axes,
     )
     it = made.manifest
     typer.echo(

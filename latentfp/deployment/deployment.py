@@ -1,7 +1,7 @@
 """What lives on disk: a folder that names the users of one generator.
 
     manifest.json        facts, versions, and the SHA-256 of the basis            manifest.py
-    basis.safetensors    mean [d], axes [d d], stds [d] of the latent prior, float32
+    basis.safetensors    mean [d], axes [q d], stds [q] of the latent prior, float32, q <= d
     users.sqlite         users and codes                                      registry.py, store.py
     decoder/             a decoder of this fingerprint space, if there is one    decoders.py
 
@@ -169,8 +169,8 @@ def read_basis(path: Path, *, expected: str | None = None) -> Basis:
         basis = Basis(**{name: jnp.asarray(array) for name, array in safetensors.numpy.load(data).items()})
     except (SafetensorError, TypeError) as error:
         raise TamperedDeployment(path, f"not the arrays {Basis._fields} ({error})") from error
-    d = basis.mean.size
+    d, q = basis.mean.size, basis.stds.size
     shapes = [array.shape for array in basis]
-    if shapes != [(d,), (d, d), (d,)]:
-        raise TamperedDeployment(path, f"found shapes {shapes}, expected {[(d,), (d, d), (d,)]}")
+    if shapes != [(d,), (q, d), (q,)] or q > d:
+        raise TamperedDeployment(path, f"found shapes {shapes}, expected {[(d,), (q, d), (q,)]}, {q} <= {d}")
     return basis

@@ -9,7 +9,7 @@ from latentfp import rng
 from latentfp.deployment import decoders
 from latentfp.deployment.deployment import BASIS, Deployment, create, facts_of, read_basis
 from latentfp.deployment.design import complete
-from latentfp.fingerprint.basis import Basis, Layout, fit_basis, fit_channel_basis
+from latentfp.fingerprint.basis import Basis, Layout, fit_basis, fit_channel_basis, fit_leading
 from latentfp.fingerprint.codes import widest
 from latentfp.fingerprint.embed import Coding
 from latentfp.generators import pretrained
@@ -17,13 +17,23 @@ from latentfp.generators.pretrained import Pretrained
 from latentfp.runtime.progress import track
 
 BATCH = 1000
-USUAL_SAMPLES, USUAL_SEED = 10_000, 0  # of the bases that are shipped
+USUAL_SAMPLES, USUAL_SEED = 10_000, 0
+USUAL = (USUAL_SAMPLES, USUAL_SEED, Layout.JOINT, None)  # of the bases that are shipped
+MOST_DIMENSIONS = 4096  # of which a covariance is computed whole
 
 
-def sample_basis(loaded: Pretrained, *, samples: int, seed: int, layout: Layout = Layout.JOINT) -> Basis:
+def sample_basis(
+    loaded: Pretrained,
+    *,
+    samples: int,
+    seed: int,
+    layout: Layout = Layout.JOINT,
+    axes: int | None = None,
+) -> Basis:
     """The principal axes of `samples` latents of the prior, a multiple of 1000 or fewer than that.
 
-    ValueError for the layout of channels where the generator's latent has only one.
+    `axes`: how many of the leading ones; all if it is None. ValueError for the layout of channels where the
+    generator's latent has only one.
     """
     channels = loaded.generator.channels
     if layout is Layout.CHANNELS and channels == 1:
@@ -33,7 +43,11 @@ def sample_basis(loaded: Pretrained, *, samples: int, seed: int, layout: Layout 
         raise ValueError(f"{samples} samples are not a multiple of {BATCH}: round them")
     draw = jax.jit(loaded.generator.sample, static_argnums=2)
     keys = [rng.stream(rng.root(seed), "basis", i) for i in range(samples // size)]
-    w = np.concatenate([draw(loaded.params, key, size) for key in track(keys, "sampling latents")])
+    w = np.empty((samples, loaded.generator.latent_dim), np.float32)
+    for i, key in enumerate(track(keys, "sampling latents")):
+        w[i * size : (i + 1) * size] = draw(loaded.params, key, size)
+    if layout is Layout.JOINT and axes is not None:
+        return fit_leading(w, axes=axes)
     return fit_basis(w) if layout is Layout.JOINT else fit_channel_basis(w, channels=channels)
 
 
@@ -50,6 +64,7 @@ def fit(
     seed: int = USUAL_SEED,
     repeats: int = 1,
     layout: str = "joint",
+    axes: int | None = None,
 ) -> Deployment:
     """Write a deployment for the generator of this name or folder.
 
@@ -58,20 +73,24 @@ def fit(
 
     A code has each bit of its message `repeats` times in a row. `layout`: "joint", or "channels" for the axes
     of every channel of the latent in turn, which `shift` counts: axis i of them all begins at channels · i.
+    `axes`: how many leading axes are computed; None: all, or those up to the code where the latent has more
+    than 4096 numbers, for their covariance would not fit.
 
     A shipped generator may come with its basis of the usual samples, bit for bit the same on every machine,
     and with a decoder, which the deployment gets if it belongs to it.
     """
     if os.path.lexists(out):
         raise ValueError(f"{out} exists and a deployment overwrites nothing: choose another folder")
-    loaded, axes = pretrained.load(generator), Layout(layout)
+    loaded, chosen = pretrained.load(generator), Layout(layout)
     design = complete(loaded, sigma=sigma, shift=shift, bits=bits)
     widest(bits=design.bits, repeats=repeats)  # before hours of sampling
     shipped = decoders.shipped(generator)
-    if shipped is not None and (samples, seed, axes) == (USUAL_SAMPLES, USUAL_SEED, Layout.JOINT):
+    large = loaded.generator.latent_dim > MOST_DIMENSIONS and chosen is Layout.JOINT
+    kept = design.shift + design.bits if large and axes is None else axes
+    if shipped is not None and (samples, seed, chosen, kept) == USUAL:
         basis = read_basis(shipped / BASIS)
     else:
-        basis = sample_basis(loaded, samples=samples, seed=seed, layout=axes)
+        basis = sample_basis(loaded, samples=samples, seed=seed, layout=chosen, axes=kept)
     made = create(
         out,
         generator=facts_of(loaded),
@@ -80,7 +99,7 @@ def fit(
         coding=Coding(coding),
         min_distance=max(1, design.bits // 4) if min_distance is None else min_distance,
         repeats=repeats,
-        layout=axes,
+        layout=chosen,
     )
     if shipped is not None and decoders.belongs(shipped, made):
         decoders.adopt(made, shipped)

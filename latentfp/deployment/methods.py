@@ -137,9 +137,19 @@ def _stages(method: Method, subject: Subject, decoder: TrainedDecoder | None, bu
     if method is Method.ENCODER and lacking[Stage.ENCODER]:
         raise ValueError(f"a {subject.generator.name} has no encoder: use another method")
     stages = [s for s in CLIMBED[method] if method is not Method.AUTO or s <= budget.until]
+    if not subject.complete:
+        return _without_descents(subject, stages)
     if not all(lacking.values()) or method not in (Method.AUTO, Method.REFINE):
         return [s for s in stages if not lacking.get(s)]
     return sorted({Stage.MULTISTART, *(s for s in stages if s > Stage.REFINE)})
+
+
+def _without_descents(subject: Subject, stages: list[Stage]) -> list[Stage]:
+    """Where the basis holds the leading axes only, the rest of an image's content cannot be searched."""
+    if Stage.ENCODER not in stages or subject.generator.encode is None:
+        held, d = subject.whitened.rows.shape
+        raise ValueError(f"the basis holds {held} of {d} axes: only an encoder can read codes from it")
+    return [Stage.ENCODER]
 
 
 def _rung(

@@ -33,16 +33,17 @@ class Layout(enum.Enum):
 class Basis(NamedTuple):
     """Mean, orthonormal principal axes (rows) and standard deviations of a prior.
 
-    The variance falls with the row, in a basis of channels within each channel.
+    The variance falls with the row, in a basis of channels within each channel. A basis may hold only the
+    leading q of the d axes.
     """
 
     mean: Float[Array, " d"]
-    axes: Float[Array, "d d"]
-    stds: Float[Array, " d"]
+    axes: Float[Array, "q d"]
+    stds: Float[Array, " q"]
 
 
 class Space(NamedTuple):
-    """A basis split into the axes of the content (U, r = d - k rows) and those of the code (V, k rows)."""
+    """A basis split into the axes of the content (U, r = q - k rows) and those of the code (V, k rows)."""
 
     mean: Float[Array, " d"]
     content_axes: Float[Array, "r d"]
@@ -69,10 +70,43 @@ def fit_basis(w: Samples) -> Basis:
     mean = samples.mean(axis=0)
     centred = samples - mean
     variances, columns = scipy.linalg.eigh(centred.T @ centred / (n - 1))
-    axes = columns.T[::-1]
-    largest = axes[np.arange(d), np.abs(axes).argmax(axis=1)]
     stds = np.sqrt(np.maximum(variances[::-1], 0.0))
-    return Basis(*(jnp.asarray(part, jnp.float32) for part in (mean, axes * np.sign(largest)[:, None], stds)))
+    return Basis(*(jnp.asarray(part, jnp.float32) for part in (mean, _pointing_up(columns.T[::-1]), stds)))
+
+
+def fit_leading(w: Samples, *, axes: int, passes: int = 4) -> Basis:
+    """The `axes` leading principal axes of samples `w` [n d] where a d × d covariance does not fit.
+
+    Randomised subspace iteration in float32 with 16 further directions and `passes` passes over the samples,
+    which are never copied: beside them it needs about 4 (axes + 16) (n + d) bytes, three times. Axes of
+    variances that lie close together come out as rotations of each other. Source: Halko, Martinsson and Tropp
+    2011 (arXiv 0909.4061), algorithm 4.4. ValueError as `fit_basis`, for n <= axes + 16.
+    """
+    n, d = w.shape
+    width = min(axes + 16, d)
+    if not 0 < axes <= d or n <= width:
+        raise ValueError(
+            f"{n} samples of {d} numbers cannot determine {axes} axes: expected {width + 1} or more"
+        )
+    mean = np.mean(w, axis=0, dtype=np.float64).astype(np.float32)
+    if not np.isfinite(mean).all():
+        raise ValueError("got non-finite samples, expected finite latents: check the generator's weights")
+    w, start = np.asarray(w, np.float32), np.random.default_rng(0).standard_normal((d, width), np.float32)
+    basis = np.linalg.qr(start)[0]
+    for _ in range(passes):
+        scores = np.linalg.qr(w @ basis - mean @ basis)[0]
+        basis = np.linalg.qr(w.T @ scores - np.outer(mean, scores.sum(axis=0)))[0]
+    scores = (w @ basis - mean @ basis).astype(np.float64)
+    variances, turn = scipy.linalg.eigh(scores.T @ scores / (n - 1))
+    leading = basis @ turn[:, ::-1][:, :axes].astype(np.float32)
+    stds = np.sqrt(np.maximum(variances[::-1][:axes], 0))
+    return Basis(jnp.asarray(mean), jnp.asarray(_pointing_up(leading.T)), jnp.asarray(stds, jnp.float32))
+
+
+def _pointing_up(axes: Float[np.ndarray, "q d"]) -> Float[np.ndarray, "q d"]:
+    """Axes of which the entry of largest magnitude is positive."""
+    largest = axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)]
+    return axes * np.sign(largest)[:, None]
 
 
 def fit_channel_basis(w: Samples, *, channels: int) -> Basis:
@@ -97,18 +131,18 @@ def fit_channel_basis(w: Samples, *, channels: int) -> Basis:
 def split(basis: Basis, *, shift: int, bits: int) -> Space:
     """Give axes `shift` … `shift + bits - 1` to the code and all others to the content.
 
-    `bits` is in 1 … d - 1 and `shift` in 0 … d - bits, else ValueError.
+    Of a basis of q axes, `bits` is in 1 … q - 1 and `shift` in 0 … q - bits, else ValueError.
     """
-    d = basis.mean.shape[0]
-    if not 1 <= bits < d:
-        raise ValueError(f"a code of {bits} bits does not fit {d} axes: expected 1 … {d - 1}, change `bits`")
-    if not 0 <= shift <= d - bits:
+    q = basis.axes.shape[0]
+    if not 1 <= bits < q:
+        raise ValueError(f"a code of {bits} bits does not fit {q} axes: expected 1 … {q - 1}, change `bits`")
+    if not 0 <= shift <= q - bits:
         raise ValueError(
-            f"axes {shift} … {shift + bits - 1} are not all among the {d} of this basis: "
-            f"expected a shift of 0 … {d - bits} for {bits} bits, change `shift`"
+            f"axes {shift} … {shift + bits - 1} are not all among the {q} of this basis: "
+            f"expected a shift of 0 … {q - bits} for {bits} bits, change `shift`"
         )
     code = np.arange(shift, shift + bits)
-    content = np.delete(np.arange(d), code)
+    content = np.delete(np.arange(q), code)
     return Space(basis.mean, basis.axes[content], basis.stds[content], basis.axes[code], basis.stds[code])
 
 
