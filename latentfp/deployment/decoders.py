@@ -140,7 +140,7 @@ def _assemble(
 
 
 def shipped(generator: str) -> Path | None:
-    """The folder of the decoder that comes with a shipped generator, with the basis that it belongs to."""
+    """The folder of the decoder that comes with a shipped generator."""
     folder = pretrained.SHIPPED / generator / FOLDER
     return folder if generator in pretrained.shipped() and (folder / DESCRIPTION).is_file() else None
 

@@ -84,23 +84,35 @@ def fit(
     loaded, chosen = pretrained.load(generator), Layout(layout)
     design = complete(loaded, sigma=sigma, shift=shift, bits=bits)
     widest(bits=design.bits, repeats=repeats)  # before hours of sampling
-    shipped = decoders.shipped(generator)
     large = loaded.generator.latent_dim > MOST_DIMENSIONS and chosen is Layout.JOINT
     kept = design.shift + design.bits if large and axes is None else axes
-    if shipped is not None and (samples, seed, chosen, kept) == USUAL:
-        basis = read_basis(shipped / BASIS)
-    else:
-        basis = sample_basis(loaded, samples=samples, seed=seed, layout=chosen, axes=kept)
     made = create(
         out,
         generator=facts_of(loaded),
-        basis=basis,
+        basis=basis_of(loaded, samples=samples, seed=seed, layout=chosen, axes=kept),
         **design._asdict(),
         coding=Coding(coding),
         min_distance=max(1, design.bits // 4) if min_distance is None else min_distance,
         repeats=repeats,
         layout=chosen,
     )
-    if shipped is not None and decoders.belongs(shipped, made):
-        decoders.adopt(made, shipped)
+    decoder = decoders.shipped(generator)
+    if decoder is not None and decoders.belongs(decoder, made):
+        decoders.adopt(made, decoder)
     return made
+
+
+def basis_of(
+    loaded: Pretrained,
+    *,
+    samples: int,
+    seed: int,
+    layout: Layout = Layout.JOINT,
+    axes: int | None = None,
+) -> Basis:
+    """The one that comes with the generator, if it is of the usual samples, else a new one."""
+    path = pretrained.SHIPPED / loaded.name / BASIS
+    there = loaded.name in pretrained.shipped() and path.is_file()
+    if there and (samples, seed, layout, axes) == USUAL:
+        return read_basis(path)
+    return sample_basis(loaded, samples=samples, seed=seed, layout=layout, axes=axes)

@@ -23,8 +23,17 @@ from latentfp.data.files import find_images
 from latentfp.deployment import decoders
 from latentfp.deployment.deployment import Deployment, load_generator, open_deployment
 from latentfp.deployment.investigate import Finding, investigate
-from latentfp.deployment.methods import MULTISCALE, Budget, Method, as_filed, make_estimator, subject_of
+from latentfp.deployment.methods import (
+    MULTISCALE,
+    Budget,
+    Method,
+    as_filed,
+    make_estimator,
+    subject_of,
+    usual_search,
+)
 from latentfp.fingerprint.codes import CodeBook
+from latentfp.generators.generator import Generator
 from latentfp.generators.pretrained import Pretrained
 from latentfp.quality import perceptual
 from latentfp.runtime.progress import progress
@@ -54,12 +63,12 @@ def choose_distance(name: str, vgg: Path | None) -> Distance:
     return Partial(as_filed, Partial(perceptual.lpips, perceptual.load(vgg)))
 
 
-def choose_budget(request: Request) -> Budget:
-    """The budget of a request."""
+def choose_budget(request: Request, generator: Generator) -> Budget:
+    """The budget of a request, with the paper's search for this generator."""
     given = {n: v for n, v in (("starts", request.starts), ("steps", request.steps)) if v is not None}
     if given and request.method not in (Method.MULTISTART, Method.REFERENCE):
         raise ValueError(f"--{' --'.join(given)}: only --method multistart and reference take them")
-    budget = Budget(until=request.until)
+    budget = Budget(until=request.until, search=usual_search(generator))
     if request.method is Method.REFERENCE:
         return budget._replace(search=budget.search._replace(**given))
     steps = given.pop("steps", budget.multistart.steps)
@@ -112,7 +121,7 @@ def inquire(
     resize: bool = False,
 ) -> Iterator[Finding]:
     """A finding for every file, with progress."""
-    manifest, budget = opened.manifest, choose_budget(request)
+    manifest, budget = opened.manifest, choose_budget(request, loaded.generator)
     _, book = opened.registry.codes()
     if len(book) == 0:
         raise ValueError(f"{opened.path} has no users: add one with `latentfp users add`")

@@ -35,6 +35,7 @@ from latentfp.attribution.rungs import (
 from latentfp.attribution.whitening import mean_curvature, whiten
 from latentfp.fingerprint.basis import Space
 from latentfp.fingerprint.embed import Coding
+from latentfp.generators.generator import Generator
 from latentfp.generators.pretrained import Pretrained
 from latentfp.quality import pixels
 from latentfp.types import Image, Key, Scalar
@@ -72,6 +73,15 @@ class Budget(NamedTuple):
     starts: int = 3
     search: reference.Settings = reference.STYLEGAN2
     until: Stage = Stage.MULTISTART
+
+
+# The paper's searches, by what a generator is called.
+SEARCHES = {"latent_diffusion": reference.LATENT_DIFFUSION}
+
+
+def usual_search(generator: Generator) -> reference.Settings:
+    """The paper's settings for this generator; those for StyleGAN2 where it has none."""
+    return SEARCHES.get(generator.name, reference.STYLEGAN2)
 
 
 def as_filed(distance: Distance, target: Image, image: Image) -> Scalar:

@@ -18,7 +18,7 @@ from jaxtyping import Float
 
 from latentfp import rng
 from latentfp.attribution.estimate import Estimator
-from latentfp.deployment.fitting import sample_basis
+from latentfp.deployment.fitting import basis_of
 from latentfp.deployment.issue import Issued, issue
 from latentfp.deployment.methods import Budget, Method, make_estimator, subject_of
 from latentfp.fingerprint.basis import Basis, split
@@ -78,7 +78,7 @@ def run(
 ) -> dict[str, Any]:
     """Measure all cells that `workdir` does not hold yet; the result is what report/study.py shows."""
     loaded = pretrained.load(generator)
-    setting = Setting(loaded, sample_basis(loaded, samples=samples, seed=seed), bits, Coding(coding), seed)
+    setting = Setting(loaded, basis_of(loaded, samples=samples, seed=seed), bits, Coding(coding), seed)
     workdir.mkdir(parents=True, exist_ok=True)
     chosen = [Cell(**fields) for fields in cells]
     journal = Journal(workdir / "cells.jsonl")
@@ -139,7 +139,7 @@ def estimator_of(setting: Setting, cell: Cell, advance: Callable[[int], object])
     if cell.method not in list(Method):
         raise ValueError(f"method {cell.method!r}: expected one of {', '.join(Method)}")
     usual = Budget()
-    search = search_of(starts=cell.starts, steps=cell.steps)
+    search = search_of(setting.loaded.generator, starts=cell.starts, steps=cell.steps)
     descent = usual.multistart._replace(steps=cell.steps)
     estimate, _ = make_estimator(
         subject_of(setting.loaded, space, sigma=cell.sigma, coding=setting.coding),

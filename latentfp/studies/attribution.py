@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Float
 
 from latentfp.attribution.estimate import Answer, Stage
+from latentfp.attribution.reference import Settings
 from latentfp.attribution.verdict import judge
 from latentfp.deployment.inquiry import sufficient
 from latentfp.deployment.methods import Budget, Method
@@ -30,7 +31,15 @@ from latentfp.pixels import to_float
 from latentfp.studies.budgets import search_of
 from latentfp.studies.journal import Journal, Numbers
 from latentfp.studies.marked import attack_of, marked_images, through_files
-from latentfp.studies.scene import Scene, accuracy_of, answers, identity, open_scene, wrong_bits
+from latentfp.studies.scene import (
+    Scene,
+    accuracy_of,
+    answers,
+    identity,
+    open_scene,
+    readers,
+    wrong_bits,
+)
 from latentfp.studies.throughput import decoder_speeds
 
 WARM_STEPS = 2  # updates of the search that compile its program
@@ -114,7 +123,7 @@ def measure(scene: Scene, plan: Plan, shown: Shown, method: str) -> Numbers:
     budget, decided = Budget(), sufficient(shown.book, alpha=plan.alpha, repeats=shown.repeats)
     few = method == Method.MULTISTART
     images = shown.images[: plan.multistart_images] if few else shown.images
-    if method != Method.DECODER:
+    if method not in (Method.ENCODER, Method.DECODER):
         scene.subject.curvature()
     chosen = Method(method)
 
@@ -138,7 +147,7 @@ def measure(scene: Scene, plan: Plan, shown: Shown, method: str) -> Numbers:
 
 def search(scene: Scene, plan: Plan, shown: Shown, journal: Journal, facts: dict[str, Any]) -> Numbers:
     """The same of the paper's search, of which every image is kept as soon as it is done."""
-    budget = Budget(search=search_of(starts=plan.reference_starts, steps=plan.reference_steps))
+    budget = Budget(search=_search(scene, plan))
     brief = Budget(search=budget.search._replace(steps=WARM_STEPS))
     warm: list[float] = []
 
@@ -168,6 +177,11 @@ def search(scene: Scene, plan: Plan, shown: Shown, journal: Journal, facts: dict
     return {**joined, "stages": {"reference": len(rows)}, "seconds": seconds}
 
 
+def _search(scene: Scene, plan: Plan) -> Settings:
+    starts, steps = plan.reference_starts, plan.reference_steps
+    return search_of(scene.subject.generator, starts=starts, steps=steps)
+
+
 def peak_memory() -> float:
     """The most memory that this process ever held, in MiB."""
     unit = 1 if sys.platform == "darwin" else 1024
@@ -181,8 +195,9 @@ def _seconds(call: Any) -> tuple[float, Any]:
 
 
 def _methods(scene: Scene) -> list[str]:
-    """Without a decoder, refine would be multistart by another name."""
-    methods = [Method.DECODER, Method.REFINE] if scene.decoder is not None else []
+    """With nothing that reads codes at once, refine would be multistart by another name."""
+    there = readers(scene)
+    methods = [*there, Method.REFINE] if there else []
     return [method.value for method in (*methods, Method.AUTO, Method.MULTISTART)]
 
 

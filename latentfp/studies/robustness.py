@@ -142,7 +142,9 @@ def measure(scene: Scene, cell: Cell, show: Callable[[str, bool, int], Rows]) ->
     shown = to_float(show(cell.attack, cell.fresh, cell.images))
     budget = Budget()
     if cell.method == Method.REFERENCE:
-        budget = budget._replace(search=search_of(starts=cell.starts, steps=cell.steps))
+        budget = budget._replace(
+            search=search_of(scene.subject.generator, starts=cell.starts, steps=cell.steps)
+        )
     searched = time.perf_counter()
     label = f"{cell.label}, {cell.method}"
     found = answers(scene, Method(cell.method), shown, label=label, budget=budget)

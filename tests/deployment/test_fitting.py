@@ -163,13 +163,12 @@ class TestShippedDecoder:
         weights = tmp_path_factory.mktemp("weights")
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(pretrained, "SHIPPED", weights)
-            patch.setattr(fitting, "USUAL_SAMPLES", 2000)
-            patch.setattr(fitting, "USUAL_SEED", 3)
+            patch.setattr(fitting, "USUAL", (2000, 3, Layout.JOINT, None))
             write_generator(weights / "tiny", latent_dim=24, size=16)
             made = fit(weights / "deployment", "tiny")
             assert decoders.find(made) is None
             folder = write_decoder(weights / "tiny/decoder", made)
-            shutil.copy(made.path / BASIS, folder / BASIS)
+            shutil.copy(made.path / BASIS, folder.parent / BASIS)
             yield folder
 
     def test_comes_with_the_deployment_that_it_belongs_to(self, package, tmp_path):
@@ -186,19 +185,19 @@ class TestShippedDecoder:
 
     def test_the_usual_basis_is_the_shipped_one_to_the_bit(self, package, tmp_path):
         made = fit(tmp_path / "deployment", "tiny")
-        assert (made.path / BASIS).read_bytes() == (package / BASIS).read_bytes()
+        assert (made.path / BASIS).read_bytes() == (package.parent / BASIS).read_bytes()
         repeated = fit(tmp_path / "repeated", "tiny", repeats=4)
-        assert (repeated.path / BASIS).read_bytes() == (package / BASIS).read_bytes()
+        assert (repeated.path / BASIS).read_bytes() == (package.parent / BASIS).read_bytes()
         assert decoders.find(repeated) is not None
         other = fit(tmp_path / "other", "tiny", samples=1000)
-        assert (other.path / BASIS).read_bytes() != (package / BASIS).read_bytes()
+        assert (other.path / BASIS).read_bytes() != (package.parent / BASIS).read_bytes()
 
     def test_the_shipped_basis_is_for_the_joint_layout_only(self, package, tmp_path, monkeypatch):
         loaded = pretrained.load("tiny")
         loaded = loaded._replace(generator=loaded.generator._replace(channels=3))
         monkeypatch.setattr(pretrained, "load", lambda _: loaded)
         made = fit(tmp_path / "deployment", "tiny", layout="channels")
-        assert (made.path / BASIS).read_bytes() != (package / BASIS).read_bytes()
+        assert (made.path / BASIS).read_bytes() != (package.parent / BASIS).read_bytes()
         assert decoders.find(made) is None
 
     def test_a_generator_in_a_folder_has_none(self, package, generator):

@@ -6,6 +6,7 @@ import pytest
 from linear_space import write_deployment
 from small_decoder import write_decoder
 
+from latentfp.attribution import reference
 from latentfp.attribution.estimate import Estimate, Stage, Status, answer
 from latentfp.attribution.refine import SOLVED
 from latentfp.augment import damage
@@ -14,32 +15,39 @@ from latentfp.deployment import decoders, inquiry
 from latentfp.deployment.deployment import load_generator, open_deployment
 from latentfp.deployment.inquiry import Request, choose_budget, find_decoder, known_damage, sufficient
 from latentfp.deployment.methods import Budget, Method
+from latentfp.generators import linear
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 BITS = 64
 BOOK = np.random.default_rng(1).random((3, BITS)) < 0.5
+STYLED, DIFFUSED = (linear.make()._replace(name=name) for name in ("stylegan2", "latent_diffusion"))
 NOBODY = np.zeros((1, BITS), bool)  # about half right for everybody
 
 
 class TestBudget:
     def test_the_usual_one(self):
-        assert choose_budget(Request()) == Budget()
+        assert choose_budget(Request(), STYLED) == Budget()
 
     def test_starts_and_steps_are_those_of_the_method(self):
-        found = choose_budget(Request(method=Method.MULTISTART, starts=7, steps=5))
+        found = choose_budget(Request(method=Method.MULTISTART, starts=7, steps=5), STYLED)
         assert (found.starts, found.multistart.steps, found.search) == (7, 5, Budget().search)
-        found = choose_budget(Request(method=Method.REFERENCE, starts=7, steps=5))
+        found = choose_budget(Request(method=Method.REFERENCE, starts=7, steps=5), STYLED)
         assert (found.search.starts, found.search.steps) == (7, 5)
         assert (found.starts, found.multistart) == (Budget().starts, Budget().multistart)
-        assert choose_budget(Request(method=Method.MULTISTART, steps=5)).starts == Budget().starts
+        assert choose_budget(Request(method=Method.MULTISTART, steps=5), STYLED).starts == Budget().starts
 
     @pytest.mark.parametrize("method", [Method.AUTO, Method.DECODER, Method.REFINE])
     def test_other_methods_take_none(self, method):
         with pytest.raises(ValueError, match="--starts --steps: only --method multistart and reference"):
-            choose_budget(Request(method=method, starts=1, steps=1))
+            choose_budget(Request(method=method, starts=1, steps=1), STYLED)
+
+    def test_the_search_is_the_papers_for_the_generator(self):
+        assert choose_budget(Request(), STYLED).search == reference.STYLEGAN2
+        found = choose_budget(Request(method=Method.REFERENCE, starts=20), DIFFUSED).search
+        assert found == reference.LATENT_DIFFUSION._replace(starts=20)
 
     def test_auto_is_told_how_far(self):
-        assert choose_budget(Request(until=Stage.REFERENCE)).until is Stage.REFERENCE
+        assert choose_budget(Request(until=Stage.REFERENCE), STYLED).until is Stage.REFERENCE
 
 
 class TestKnownDamage:
