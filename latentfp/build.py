@@ -96,9 +96,9 @@ def attribution(*, config: Fields, workdir: Path, seed: int, study: Fields) -> C
 
 def measurement(*, config: Fields, workdir: Path, seed: int, study: Fields) -> Callable[[], object]:
     """The measurement that `config["run"]` names."""
-    from latentfp.studies import fidelity, speed
+    from latentfp.studies import fidelity, sampling, speed
 
-    measure = {"fidelity": fidelity.run, "speed": speed.run}[config["run"]]
+    measure = {"fidelity": fidelity.run, "sampling": sampling.run, "speed": speed.run}[config["run"]]
     check_fields(measure, study, section="config.study", given={"seed", "workdir"})
     return partial(measure, **study, seed=seed, workdir=workdir)
 
@@ -193,6 +193,7 @@ RUNS: dict[str, Callable[..., Callable[[], object]]] = {
     "attribution": attribution,
     "fidelity": measurement,
     "robustness": robustness,
+    "sampling": measurement,
     "speed": measurement,
     "train": train,
 }

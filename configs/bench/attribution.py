@@ -1,9 +1,10 @@
 """Speed and accuracy of every way of attribution against the paper's search, on the same images.
 
-Run: latentfp fit --out runs/avatars
-     python -m latentfp.main --config=configs/bench/attribution.py --workdir=runs/attribution
-A run that was interrupted goes on where it stopped. It takes 11 minutes on 2 CPU cores, the search 5 of them.
-The default needs 0.025 s and 40 passes an image, the search 55.9 s and 80 000 (docs/results/attribution.md).
+Run: latentfp fit --generator GENERATOR --out runs/GENERATOR
+     python -m latentfp.main --config=configs/bench/attribution.py:GENERATOR --workdir=runs/attribution
+GENERATOR: avatars (StyleGAN2, also if it is left out) or avatars-ldm (latent diffusion).
+A run that was interrupted goes on where it stopped. avatars takes 11 minutes on 2 CPU cores, the search 5 of
+them: the default needs 0.025 s and 40 passes an image, the search 55.9 s and 80 000.
 """
 
 from ml_collections import ConfigDict
@@ -12,18 +13,20 @@ from configs import base
 from configs.stylegan2_avatars import CHANNELS
 
 COMMAND = "python -m latentfp.main --config=configs/bench/attribution.py"
+TITLES = {"avatars": "the embedded StyleGAN2", "avatars-ldm": "the embedded latent diffusion"}
+ARCHITECTURES = {"avatars": {"64": {"size": 64, "channels": CHANNELS["64"]}}, "avatars-ldm": {}}
 
 
-def get_config() -> ConfigDict:
+def get_config(generator: str = "avatars") -> ConfigDict:
     """500 clean images among 1000 users; 20 of them from several starts, 5 by the full search."""
     config = base.get_config()
     config.run = "attribution"
     config.study = ConfigDict(
         {
-            "title": "Attribution of the embedded StyleGAN2",
-            "command": f"{COMMAND} --workdir=DIR",
+            "title": f"Attribution of {TITLES[generator]}",
+            "command": f"{COMMAND}:{generator} --workdir=DIR",
             "hardware": "2 CPU cores (AMD EPYC, AVX2), no accelerator",
-            "deployment": "runs/avatars",
+            "deployment": f"runs/{generator}",
             "plan": {
                 "images": 500,
                 "multistart_images": 20,
@@ -34,7 +37,7 @@ def get_config() -> ConfigDict:
                 "reference_starts": 20,
                 "reference_steps": 2000,
             },
-            "architectures": {"64": {"size": 64, "channels": CHANNELS["64"]}},
+            "architectures": ARCHITECTURES[generator],
             "throughput_images": 256,
         }
     )

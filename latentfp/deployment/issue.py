@@ -12,14 +12,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int, UInt8
+from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from latentfp import rng
 from latentfp.fingerprint.basis import Space
 from latentfp.fingerprint.embed import Coding, Strength, embed
 from latentfp.generators.generator import Generator
 from latentfp.pixels import to_pixels
-from latentfp.types import Key, Params
+from latentfp.types import Key, Latent, Latents, Params
 
 BATCH = 32
 
@@ -43,32 +43,59 @@ def issue(
     first: int = 0,
 ) -> Issued:
     """One image for each row of `codes`: numbers `first`, `first` + 1, … of the stream `key`."""
-    n = len(codes)
-    rows = np.minimum(np.arange(-(-n // BATCH) * BATCH), n - 1).reshape(-1, BATCH)
-    parts = [
-        _issue(
-            generator, params, space, jnp.asarray(codes[part]), sigma, coding, key, jnp.asarray(first + part)
-        )
-        for part in rows
-    ]
-    plain, marked = (np.concatenate([np.asarray(part[i]) for part in parts])[:n] for i in range(2))
-    return Issued(plain, marked)
+    w0 = draw_latents(generator, params, key, count=len(codes), first=first)
+    return mark_latents(generator, params, space, w0, codes, sigma=sigma, coding=coding)
 
 
-@partial(jax.jit, static_argnames=("generator", "coding"))
-def _issue(
+def draw_latents(
+    generator: Generator, params: Params, key: Key, *, count: int, first: int = 0
+) -> Float[np.ndarray, "n d"]:
+    """True samples of the prior: numbers `first`, `first` + 1, … of the stream `key`."""
+    parts = [_draw(generator, params, key, jnp.asarray(first + rows)) for rows in _batches(count)]
+    return np.concatenate([np.asarray(part) for part in parts])[:count]
+
+
+def mark_latents(
     generator: Generator,
     params: Params,
     space: Space,
+    w0: Float[np.ndarray, "n d"],
+    codes: Bool[np.ndarray, "n k"],
+    *,
+    sigma: Strength,
+    coding: Coding,
+) -> Issued:
+    """The images of latents, without and with one code each."""
+    parts = [
+        _mark(generator, params, space, jnp.asarray(w0[rows]), jnp.asarray(codes[rows]), sigma, coding)
+        for rows in _batches(len(codes))
+    ]
+    plain, marked = (np.concatenate([np.asarray(part[i]) for part in parts])[: len(codes)] for i in range(2))
+    return Issued(plain, marked)
+
+
+def _batches(count: int) -> Int[np.ndarray, "batches b"]:
+    """Rows in batches of one size; the last is filled up with copies."""
+    return np.minimum(np.arange(-(-count // BATCH) * BATCH), count - 1).reshape(-1, BATCH)
+
+
+@partial(jax.jit, static_argnames="generator")
+def _draw(generator: Generator, params: Params, key: Key, numbers: Int[Array, " b"]) -> Latents:
+    def latent(number: Int[Array, ""]) -> Latent:
+        return generator.sample(params, rng.stream(key, "image", number), 1)[0]
+
+    return jax.vmap(latent)(numbers)
+
+
+@partial(jax.jit, static_argnames=("generator", "coding"))
+def _mark(
+    generator: Generator,
+    params: Params,
+    space: Space,
+    w0: Latents,
     codes: Bool[Array, "b k"],
     sigma: Strength,
     coding: Coding,
-    key: Key,
-    numbers: Int[Array, " b"],
 ) -> tuple[UInt8[Array, "b h w 3"], UInt8[Array, "b h w 3"]]:
-    def latent(number: Int[Array, ""]) -> Array:
-        return generator.sample(params, rng.stream(key, "image", number), 1)[0]
-
-    plain = jax.vmap(latent)(numbers)
-    marked = jax.vmap(partial(embed, space, sigma=sigma, coding=coding))(plain, codes)
-    return to_pixels(generator.synthesize(params, plain)), to_pixels(generator.synthesize(params, marked))
+    marked = jax.vmap(partial(embed, space, sigma=sigma, coding=coding))(w0, codes)
+    return to_pixels(generator.synthesize(params, w0)), to_pixels(generator.synthesize(params, marked))

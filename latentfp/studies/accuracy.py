@@ -8,6 +8,7 @@ the share of images with every bit right; *bit accuracy* the mean share of right
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from jaxtyping import Float
 from latentfp import rng
 from latentfp.attribution.estimate import Estimator
 from latentfp.deployment.fitting import basis_of
-from latentfp.deployment.issue import Issued, issue
+from latentfp.deployment.issue import Issued, draw_latents, mark_latents
 from latentfp.deployment.methods import Budget, Method, make_estimator, subject_of
 from latentfp.fingerprint.basis import Basis, split
 from latentfp.fingerprint.codes import draw_codes
@@ -60,6 +61,7 @@ class Setting(NamedTuple):
     bits: int
     coding: Coding
     seed: int
+    contents: Callable[[int], Float[np.ndarray, "n d"]]  # latents of n images, the same in all cells
 
 
 def run(
@@ -78,7 +80,14 @@ def run(
 ) -> dict[str, Any]:
     """Measure all cells that `workdir` does not hold yet; the result is what report/study.py shows."""
     loaded = pretrained.load(generator)
-    setting = Setting(loaded, basis_of(loaded, samples=samples, seed=seed), bits, Coding(coding), seed)
+    key = rng.stream(rng.root(seed), "study")
+
+    @cache
+    def contents(count: int) -> Float[np.ndarray, "n d"]:
+        return draw_latents(loaded.generator, loaded.params, key, count=count)
+
+    basis = basis_of(loaded, samples=samples, seed=seed)
+    setting = Setting(loaded, basis, bits, Coding(coding), seed, contents)
     workdir.mkdir(parents=True, exist_ok=True)
     chosen = [Cell(**fields) for fields in cells]
     journal = Journal(workdir / "cells.jsonl")
@@ -121,15 +130,14 @@ def measure(setting: Setting, cell: Cell) -> dict[str, Any]:
 def issue_cell(setting: Setting, cell: Cell, codes: np.ndarray) -> Issued:
     """Images with and without their codes; the content is the same in all cells."""
     space = split(setting.basis, shift=cell.shift, bits=setting.bits)
-    key = rng.stream(rng.root(setting.seed), "study")
-    return issue(
+    return mark_latents(
         setting.loaded.generator,
         setting.loaded.params,
         space,
+        setting.contents(len(codes)),
         codes,
         sigma=cell.sigma,
         coding=setting.coding,
-        key=key,
     )
 
 

@@ -106,7 +106,8 @@ def run(
     workdir.mkdir(parents=True, exist_ok=True)
     file = "cells.jsonl" if part == "all" else f"cells-{index}-of-{parts}.jsonl"
     journal = Journal(workdir / file, others=sorted(workdir.glob("cells*.jsonl")))
-    show = lru_cache(maxsize=1)(partial(_files, scene, plan.suite))
+    made = lru_cache(maxsize=2)(partial(_made, scene))
+    show = lru_cache(maxsize=1)(partial(_files, made, plan.suite, seed))
     measured = []
     for cell in cells_of(plan, scene, index=index, parts=parts):
         setting = {**identity(scene), "suite": suite, **cell._asdict()}
@@ -163,10 +164,15 @@ def _codes(scene: Scene, images: int) -> CodeBook:
     return draw_codes(scene.seed, images, bits=scene.subject.bits, min_distance=1)
 
 
-def _files(scene: Scene, suite: str, attack: str, fresh: bool, images: int) -> Rows:
+def _made(scene: Scene, fresh: bool, images: int) -> Rows:
     draw = marked_with_fresh_noise if fresh else marked_images
-    made = draw(scene.subject, _codes(scene, images), seed=scene.seed)
-    return through_files(made, attack_of(suite, attack), seed=scene.seed)
+    return draw(scene.subject, _codes(scene, images), seed=scene.seed)
+
+
+def _files(
+    made: Callable[[bool, int], Rows], suite: str, seed: int, attack: str, fresh: bool, images: int
+) -> Rows:
+    return through_files(made(fresh, images), attack_of(suite, attack), seed=seed)
 
 
 def _part(part: str) -> tuple[int, int]:

@@ -1,6 +1,7 @@
-"""Fidelity of the embedded StyleGAN2 to the avatars.
+"""Fidelity of an embedded generator to the avatars.
 
-Run: python -m latentfp.main --config=configs/studies/fidelity_stylegan2.py --workdir=runs/fidelity
+Run: python -m latentfp.main --config=configs/studies/fidelity.py:GENERATOR --workdir=runs/fidelity
+GENERATOR: avatars (StyleGAN2) or avatars-ldm (latent diffusion).
 """
 
 from ml_collections import ConfigDict, config_dict
@@ -8,13 +9,13 @@ from ml_collections import ConfigDict, config_dict
 from configs import base
 
 
-def get_config() -> ConfigDict:
+def get_config(generator: str = "avatars") -> ConfigDict:
     """5000 samples against 5000 training images."""
     config = base.get_config()
     config.run = "fidelity"
     config.study = ConfigDict(
         {
-            "generator": "avatars",
+            "generator": generator,
             "dataset": "avatars/toon_head",
             "split": "train",
             "data_dir": config_dict.placeholder(str),  # None: where TFDS data usually lie

@@ -1,0 +1,38 @@
+"""Robustness on an embedded generator: the attacks of the suite `robustness`, against all that reads codes.
+
+Run: latentfp fit --generator GENERATOR --out runs/GENERATOR
+     python -m latentfp.main --config=configs/studies/robustness.py:GENERATOR --workdir=runs/robustness
+GENERATOR: avatars (StyleGAN2) or avatars-ldm (latent diffusion).
+In two processes: the same with --config.study.part=0/2 and --config.study.part=1/2, then once more without.
+On 2 CPU cores avatars takes about two hours, 35 minutes of them for the search on one image of each row.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+COMMAND = "python -m latentfp.main --config=configs/studies/robustness.py"
+NAMES = {"avatars": "stylegan2", "avatars-ldm": "ldm"}
+TITLES = {"avatars": "the embedded StyleGAN2", "avatars-ldm": "the embedded latent diffusion"}
+
+
+def get_config(generator: str = "avatars") -> ConfigDict:
+    """34 attacks; where there are noise maps, two of them also with unknown ones."""
+    config = base.get_config()
+    config.run = "robustness"
+    config.study = ConfigDict(
+        {
+            "name": f"robustness_{NAMES[generator]}",
+            "title": f"Robustness on {TITLES[generator]}",
+            "command": f"{COMMAND}:{generator} --workdir=DIR",
+            "hardware": "2 CPU cores (AMD EPYC, AVX2), no accelerator",
+            "deployment": f"runs/{generator}",
+            "suite": "robustness",
+            "images": 500,
+            "reference_images": 1,
+            "reference_starts": 20,
+            "reference_steps": 2000,
+            "part": "all",  # or 0/2 and 1/2 in two processes, then all
+        }
+    )
+    return config
