@@ -1,6 +1,8 @@
 """The embedded latent diffusion: a denoiser of the 8x8 latents of configs/first_stage_avatars.py.
 
 Run: python -m latentfp.main --config=configs/ldm_avatars.py --workdir=runs/ldm
+Made the denoiser of latentfp/generators/weights/avatars-ldm: stopped after 2416 steps, 38 minutes on 2 CPU
+cores with other work beside.
 """
 
 from ml_collections import ConfigDict

@@ -108,16 +108,26 @@ def make_objective(*, name: str | None = None, **fields: Any) -> "Objective":
     return call(choose(OBJECTIVES, name, field="objective.name")(), fields, section="config.objective")
 
 
-def decoder_objective(*, deployment: str, network: Fields, shares: Fields, learning: Fields) -> "Objective":
+def decoder_objective(
+    *,
+    deployment: str,
+    network: Fields,
+    shares: Fields,
+    learning: Fields,
+    pool: Fields | None = None,
+) -> "Objective":
     """The training of a decoder for the deployment in a folder."""
     from latentfp.deployment import decoders
     from latentfp.training import decoder
+    from latentfp.training.examples import Shares
+    from latentfp.training.pool import Pool
 
     return decoders.objective(
         deployment,
         network=call(decoder.Network, network, section="config.objective.network"),
-        shares=call(decoder.Shares, shares, section="config.objective.shares"),
+        shares=call(Shares, shares, section="config.objective.shares"),
         learning=call(decoder.Learning, learning, section="config.objective.learning"),
+        pool=call(Pool, pool or {}, section="config.objective.pool"),
     )
 
 

@@ -29,6 +29,8 @@ from latentfp.deployment.methods import subject_of
 from latentfp.generators import pretrained
 from latentfp.runtime.loop import Objective
 from latentfp.training import decoder as training
+from latentfp.training.examples import Shares, Source
+from latentfp.training.pool import Pool
 from latentfp.types import Params
 
 DESCRIPTION, WEIGHTS, FOLDER = "decoder.json", "weights.safetensors", "decoder"
@@ -171,8 +173,9 @@ def objective(
     deployment: str | os.PathLike[str],
     *,
     network: training.Network,
-    shares: training.Shares,
+    shares: Shares,
     learning: training.Learning,
+    pool: Pool,
 ) -> Objective:
     """The training of a decoder for the deployment in this folder."""
     opened = open_deployment(deployment)
@@ -183,7 +186,7 @@ def objective(
         belongs = belonging(opened)
         save(folder, weights, network=network._asdict(), looks=learning.looks, belongs=belongs)
 
-    source = training.Source(loaded.generator, loaded.params, opened.space, manifest.sigma, manifest.coding)
+    source = Source(loaded.generator, loaded.params, opened.space, manifest.sigma, manifest.coding)
     return training.objective(
         source,
         subject.whitened,
@@ -191,5 +194,6 @@ def objective(
         network=network,
         shares=shares,
         learning=learning,
+        pool=pool,
         export=export,
     )

@@ -9,8 +9,9 @@ from latentfp.report.parsing import parse
 from latentfp.report.wording import count, duration
 
 NAMES = {
+    "encoder": "the generator's encoder",
     "decoder": "decoder",
-    "refine": "decoder + descent",
+    "refine": "a reading and a descent",
     "auto": "**auto** (default)",
     "multistart": "descents from several starts",
     "reference": "the paper's search",
@@ -90,8 +91,9 @@ def write_attribution(folder: Path, result: dict[str, Any]) -> Path:
         _accuracies(bench.methods),
         "## Cost",
         "A pass is an evaluation of the generator or a product with its Jacobian, a look a pass of the "
-        "decoder's network. The first call, on other images, compiles; it is not part of the seconds, "
-        f"nor is the mean curvature of the generator, {duration(bench.curvature_seconds)} a command.",
+        "decoder's network or of the encoder. The first call, on other images, compiles; it is not part of "
+        "the seconds, nor is the mean curvature of the generator, "
+        f"{duration(bench.curvature_seconds)} a command.",
         _costs(bench.methods),
         *_stages(bench.methods),
         f"## On the {count(searched, 'image')} of the search",

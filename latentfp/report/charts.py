@@ -74,7 +74,7 @@ class Series(NamedTuple):
     intervals: Sequence[Sequence[float] | None] | None = None
 
 
-MARKERS = ((ACCENT, "o"), ("#c2571a", "D"), (SOFT, "x"))
+MARKERS = ((ACCENT, "o"), ("#c2571a", "D"), ("#3b7d4f", "s"), (SOFT, "x"))
 
 
 def write_rows(path: Path, labels: Sequence[str], panels: Mapping[str, Sequence[Series]]) -> None:

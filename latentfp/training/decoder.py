@@ -1,14 +1,10 @@
-"""Training of a decoder: images that the generator makes now, damaged, with labels that are exact.
-
-    w₀ ~ prior,  b ~ fair bits,  w = embed(w₀, b),  x = D(g(w)),  D ~ augment/damage.py
-
-with noise maps that are fresh for some of the images,
+"""Training of a decoder on examples that the generator makes now (examples.py).
 
     loss = mean over looks of  BCE(logits, b) + content_weight Σ_i v_i (α̂_i - α_i)² / Σ_i v_i
                                + damage_weight |D̂ - D|² / m
 
 v_i = c_i / (c_i + 0.01) is how visible axis i is, c_i its mean curvature: content that nobody can see is not
-asked for. Example i of a step follows from the step's key and i; only fresh noise maps are drawn for a batch.
+asked for.
 """
 
 from collections.abc import Callable
@@ -19,30 +15,20 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from latentfp import rng
 from latentfp.attribution.decoder import Decoder, Reading, blank, looks
 from latentfp.attribution.whitening import Curvature, Whitened
-from latentfp.augment import damage
-from latentfp.fingerprint.basis import Space
-from latentfp.fingerprint.embed import Coding, embed
-from latentfp.generators.generator import Generator
-from latentfp.runtime.loop import Objective
+from latentfp.runtime.loop import Lazy, Objective
 from latentfp.runtime.metrics import Metrics
+from latentfp.training import pool as pools
 from latentfp.training.averages import averaged
-from latentfp.types import Count, Images, Key, Params, Scalar
+from latentfp.training.examples import Examples, Shares, Source, draw_examples
+from latentfp.training.pool import Pool, Pooled
+from latentfp.types import Count, Key, Params, Scalar
 
 VISIBLE = 0.01  # squared change of the image [-1, 1] by one standard deviation along an axis
-
-
-class Examples(NamedTuple):
-    """Damaged images and what is to be read from them."""
-
-    images: Images
-    content: Float[Array, "b r"]  # in standard deviations
-    code: Bool[Array, "b k"]
-    damage: Float[Array, "b m"]
 
 
 class Network(NamedTuple):
@@ -52,18 +38,6 @@ class Network(NamedTuple):
     squeeze: int
     width: int
     blocks: int
-
-
-class Shares(NamedTuple):
-    """Of the examples: without damage, with a mixture of damages, with fresh noise maps.
-
-    Training begins with clean images; after `ramp` steps their share has fallen to `clean`.
-    """
-
-    clean: float
-    mixed: float
-    fresh: float
-    ramp: int
 
 
 class Learning(NamedTuple):
@@ -79,16 +53,6 @@ class Learning(NamedTuple):
     damage_weight: float
 
 
-class Source(NamedTuple):
-    """A marked generator as an endless source of examples."""
-
-    generator: Generator
-    params: Params
-    space: Space
-    sigma: float
-    coding: Coding
-
-
 class Task(NamedTuple):
     """All that training needs and does not change."""
 
@@ -98,6 +62,7 @@ class Task(NamedTuple):
     visible: Float[Array, " r"]
     shares: Shares
     learning: Learning
+    pool: Pool
     optimizer: optax.GradientTransformation
 
 
@@ -107,40 +72,7 @@ class DecoderState(NamedTuple):
     weights: Params
     average: Params  # moving average: the weights to ship
     optimizer: optax.OptState
-
-
-def draw_examples(
-    source: Source, key: Key, numbers: Int[Array, " b"], *, shares: Shares, step: int | Count
-) -> Examples:
-    """The examples of these numbers of the stream `key`, as training meets them at `step`."""
-    n = numbers.shape[0]
-    keys = jax.vmap(lambda number: rng.stream(key, "example", number))(numbers)
-    w0 = jax.vmap(lambda k: source.generator.sample(source.params, rng.stream(k, "latent"), 1)[0])(keys)
-    bits = source.space.code_axes.shape[0]
-    code = jax.vmap(lambda k: jax.random.bernoulli(rng.stream(k, "code"), 0.5, (bits,)))(keys)
-    w = jax.vmap(partial(embed, source.space, sigma=source.sigma, coding=source.coding))(w0, code)
-    plain = source.generator.synthesize(_noise(source, key, n, shares.fresh), w)
-    damaged = jnp.minimum(1.0, step / max(1, shares.ramp))
-    chances = {"clean": 1 - (1 - shares.clean) * damaged, "mixed": shares.mixed * damaged}
-    harm = jax.vmap(lambda k: damage.draw(rng.stream(k, "damage"), **chances))(keys)
-    images = jax.vmap(lambda k, x, d: damage.inflict(rng.stream(k, "inflict"), x, d))(keys, plain, harm)
-    content = (w0 - source.space.mean[None]) @ source.space.content_axes.T / source.space.content_stds[None]
-    return Examples(images, content, code, jax.vmap(damage.coordinates)(harm))
-
-
-def _noise(source: Source, key: Key, n: int, share: float) -> Params:
-    """Parameters whose noise maps are fresh for a `share` of the images, where there are noise maps."""
-    if source.generator.renoise is None or share == 0:
-        return source.params
-    fresh = source.generator.renoise(source.params, rng.stream(key, "noise"), n)
-    chosen = jax.random.bernoulli(rng.stream(key, "fresh"), share, (n,))
-
-    def mixed(old: Array, new: Array) -> Array:
-        if old.shape == new.shape:
-            return old
-        return jnp.where(chosen.reshape(n, *(1,) * old.ndim), new, old[None])
-
-    return jax.tree.map(mixed, source.params, fresh)
+    latents: Pooled | None  # from which examples choose; none where each draws its own
 
 
 def loss(task: Task, weights: Params, examples: Examples) -> tuple[Scalar, Metrics]:
@@ -186,19 +118,32 @@ def init(task: Task, key: Key) -> DecoderState:
     image = jnp.zeros((1, *task.source.generator.image_shape))
     reading = blank(1, content=task.decoder.content, bits=task.decoder.bits)
     weights = task.decoder.init(rng.stream(key, "decoder"), image, image, reading)["params"]
-    return DecoderState(weights, jax.tree.map(jnp.copy, weights), task.optimizer.init(weights))
+    generator, params = task.source.generator, task.source.params
+    latents = pools.fill(task.pool, generator, params, rng.stream(key, "latents"))
+    return DecoderState(weights, jax.tree.map(jnp.copy, weights), task.optimizer.init(weights), latents)
 
 
 def update(
     task: Task, state: DecoderState, key: Key, numbers: Int[Array, " b"], step: Count
 ) -> tuple[DecoderState, Metrics]:
     """One step on new examples."""
-    examples = draw_examples(task.source, key, numbers, shares=task.shares, step=step)
+    examples = draw_examples(task.source, key, numbers, shares=task.shares, step=step, latents=state.latents)
     gradient, metrics = jax.grad(partial(loss, task), has_aux=True)(state.weights, examples)
     updates, optimizer = task.optimizer.update(gradient, state.optimizer, state.weights)
     weights = optax.apply_updates(state.weights, updates)
     average = averaged(state.average, weights, decay=task.learning.average_decay, step=step)
-    return DecoderState(weights, average, optimizer), metrics
+    return DecoderState(weights, average, optimizer, state.latents), metrics
+
+
+def renew(
+    task: Task, state: DecoderState, key: Key, numbers: Int[Array, " b"], step: Count
+) -> tuple[DecoderState, Metrics]:
+    """The lazy step on the pool of latents."""
+    del numbers
+    generator, params = task.source.generator, task.source.params
+    if state.latents is None:
+        return state, {}
+    return state._replace(latents=pools.renew(task.pool, generator, params, state.latents, key, step)), {}
 
 
 def adam(learning: Learning) -> optax.GradientTransformation:
@@ -219,6 +164,7 @@ def objective(
     network: Network,
     shares: Shares,
     learning: Learning,
+    pool: Pool,
     export: Callable[[Params, Path], None],
 ) -> Objective:
     """The objective of the decoder of one fingerprint space; `export` gets averaged weights and a folder.
@@ -234,10 +180,12 @@ def objective(
         visible=seen / (seen + VISIBLE),
         shares=shares,
         learning=learning,
+        pool=pool,
         optimizer=adam(learning),
     )
     return Objective(
         partial(init, task),
         partial(update, task),
+        lazy=(Lazy(pool.every, partial(renew, task)),) if pool.size else (),
         export=lambda state, folder: export(state.average, folder),
     )

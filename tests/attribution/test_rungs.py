@@ -112,7 +112,7 @@ class TestRefine:
         np.testing.assert_array_equal(refined.looks, 0)  # the ladder adds those below
 
     def test_needs_an_answer_below(self, subject, images):
-        with pytest.raises(ValueError, match="starts from a decoder's answer and got none: use multistart"):
+        with pytest.raises(ValueError, match="starts from a reading and got none: use multistart"):
             rungs.refine_rung(subject, settings=SETTINGS, known=None).run(
                 images, NUMBERS, None, lambda _: None
             )

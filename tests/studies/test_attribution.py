@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from latentfp.generators import linear, pretrained
 from latentfp.report.attribution import write_attribution
 from latentfp.studies import attribution
 
@@ -38,8 +39,8 @@ def test_every_method_is_measured(measured):
     workdir, result = measured
     assert json.loads((workdir / "attribution.json").read_text()) == json.loads(json.dumps(result))
     rows = {row["method"]: row for row in result["methods"]}
-    assert list(rows) == ["decoder", "refine", "auto", "multistart", "reference"]
-    assert [row["images"] for row in rows.values()] == [4, 4, 4, 2, 2]
+    assert list(rows) == ["encoder", "decoder", "refine", "auto", "multistart", "reference"]
+    assert [row["images"] for row in rows.values()] == [4, 4, 4, 4, 2, 2]
     assert all(sum(row["users"].values()) == row["images"] for row in rows.values())
     assert all(sum(row["stages"].values()) == row["images"] for row in rows.values())
     assert all(row["same_images"]["images"] == 2 for row in rows.values())
@@ -48,9 +49,9 @@ def test_every_method_is_measured(measured):
 
 def test_a_linear_generator_hides_nothing(measured):
     rows = {row["method"]: row for row in measured[1]["methods"]}
-    for method in ("refine", "auto"):
+    for method in ("encoder", "refine", "auto"):
         assert (rows[method]["all_bits"], rows[method]["users"]["right"]) == (4, 4)
-    assert rows["auto"]["stages"] == {"refine": 4}  # the decoder knows nothing, and a descent suffices
+    assert rows["auto"]["stages"] == {"encoder": 4}  # nothing else is needed
 
 
 def test_ratios_are_to_the_search(measured):
@@ -92,11 +93,17 @@ def test_the_table_shows_the_numbers(measured, tmp_path):
     (auto,) = (row for row in result["methods"] if row["method"] == "auto")
     (line,) = (line for line in text.splitlines() if line.startswith("| **auto**") and "×" in line)
     assert f"| {auto['passes']:.4g} | {auto['looks']:.3g} | {auto['seconds_per_image']:.3g} |" in line
-    assert "Auto ended at refine for 100.0 % of the images." in text
+    assert "Auto ended at encoder for 100.0 % of the images." in text
     assert "On the 2 images of the search" in text
 
 
-def test_without_a_decoder(bare_deployment, tmp_path):
+def test_without_a_decoder_and_an_encoder(bare_deployment, tmp_path, monkeypatch):
+    bare = linear.make
+
+    def without(**fields):
+        return bare(**fields)._replace(encode=None)
+
+    monkeypatch.setitem(pretrained.KINDS, "linear", pretrained.KINDS["linear"]._replace(make=without))
     result = bench(bare_deployment, tmp_path, architectures={})
     assert [row["method"] for row in result["methods"]] == ["auto", "multistart", "reference"]
     assert result["methods"][0]["stages"] == {"multistart": 4}

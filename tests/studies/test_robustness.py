@@ -84,7 +84,7 @@ def test_numbers_fit_together(measured):
     }
     for row in result["rows"]:
         for method in ("decoder", "refine"):
-            wrong, found = raw[row["attack"], method]["wrong"], row[method]
+            wrong, found = raw[row["attack"], method]["wrong"], row["methods"][method]
             assert len(wrong) == found["images"] == 3
             assert found["bit_accuracy"] == pytest.approx(1 - np.mean(wrong) / 32)
             assert found["all_bits"] == wrong.count(0)

@@ -19,7 +19,9 @@ from latentfp.augment import damage
 from latentfp.fingerprint.embed import Coding
 from latentfp.pixels import round_to_8bit
 from latentfp.training import decoder as training
-from latentfp.training.decoder import Learning, Shares, Source, draw_examples
+from latentfp.training.decoder import Learning
+from latentfp.training.examples import Shares, Source, draw_examples
+from latentfp.training.pool import Pool
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 N, SIGMA = 64, 2.0
@@ -85,7 +87,7 @@ def draw(source, key, *, shares, step=0, numbers: Sequence[int] = range(N)):
     return run(source.params, source.space, key, jnp.asarray(numbers), step)
 
 
-def make_task(subject, source, **changed):
+def make_task(subject, source, *, pool=Pool(), **changed):  # noqa: B008
     made = training.objective(
         source,
         subject.whitened,
@@ -93,6 +95,7 @@ def make_task(subject, source, **changed):
         network=NETWORK._replace(width=64, channels=8, squeeze=8),
         shares=CLEAN,
         learning=LEARNING._replace(**changed),
+        pool=pool,
         export=lambda weights, folder: None,  # noqa: ARG005
     )
     return made, getattr(made.update, "args")[0]  # noqa: B009
@@ -262,3 +265,23 @@ def test_gradients_are_clipped():
         moments = [leaf for leaf in jax.tree.leaves(state) if getattr(leaf, "shape", ()) == (2,)]
         direction = np.array([0.6, 0.8]) * min(1.0, float(jnp.linalg.norm(gradient["w"])))
         np.testing.assert_allclose(moments[0], 0.1 * direction, rtol=1e-5)
+
+
+def test_contents_come_from_a_pool_that_is_renewed(subject, source, key):
+    """Steps on a pool see its contents only; the lazy update renews some of them and nothing else."""
+    made, task = make_task(subject, source, pool=Pool(64, every=2))
+    (lazy,) = made.lazy
+    assert lazy.every == 2
+    state = made.init(key)
+    assert state.latents.shape == (64, subject.generator.latent_dim)
+    found = draw_examples(source, key, jnp.arange(8), shares=CLEAN, step=0, latents=state.latents)
+    content = found.content * source.space.content_stds[None]
+    known = (state.latents - source.space.mean[None]) @ source.space.content_axes.T
+    nearest = jnp.min(jnp.linalg.norm(content[:, None] - known[None], axis=2), axis=1)
+    np.testing.assert_allclose(nearest, 0, atol=1e-4)
+    renewed, metrics = lazy.update(state, key, jnp.arange(8), jnp.asarray(0))
+    assert metrics == {}
+    assert (renewed.latents != state.latents).all()
+    jax.tree.map(np.testing.assert_array_equal, renewed[:3], state[:3])
+    assert task.pool == Pool(64, every=2)
+    assert make_task(subject, source)[0].lazy == ()
