@@ -46,7 +46,6 @@ def run(
         out / "deployment",
         generator=generator,
         sigma=sigma,
-        seed=seed,
     )
     loaded = load_generator(deployment)
     added = deployment.registry.add([name_of(i) for i in range(users)], seed=seed)
