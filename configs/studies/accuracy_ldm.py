@@ -1,7 +1,7 @@
 """Strength and shift on the embedded latent diffusion: the sweep that chose its usual design.
 
 Run: python -m latentfp.main --config=configs/studies/accuracy_ldm.py --workdir=DIR
-500 files a cell, read by the first stage's encoder alone; antipodal codes of 64 bits.
+500 files a cell, read by a descent from the encoder's reading; antipodal codes of 64 bits.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ def get_config() -> ConfigDict:
 
     def cell(group: str, value: str, **changed: Any) -> dict[str, Any]:
         usual = {"sigma": SIGMA, "shift": SHIFT, "attack": "none", "frechet_images": 1000}
-        fixed = {"method": "encoder", "starts": 1, "steps": 1, "images": 500}
+        fixed = {"method": "refine", "starts": 1, "steps": 1, "images": 500}
         return {"group": group, "value": value, **usual, **fixed, **changed}
 
     cells = [cell("sigma", str(s), sigma=s) for s in (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)]
@@ -32,7 +32,7 @@ def get_config() -> ConfigDict:
     config.study = ConfigDict(
         {
             "name": "accuracy_ldm",
-            "title": "Strength and shift on the embedded latent diffusion, read by its encoder",
+            "title": "Strength and shift on the embedded latent diffusion",
             "command": "python -m latentfp.main --config=configs/studies/accuracy_ldm.py --workdir=DIR",
             "hardware": "2 CPU cores (AMD EPYC, AVX2), no accelerator",
             "generator": "avatars-ldm",
