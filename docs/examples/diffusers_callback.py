@@ -1,0 +1,115 @@
+"""Fingerprint what a diffusers pipeline makes, and name the users of the files; see docs/your_pipeline.md.
+
+The pipeline is yours: any that decodes its latents with an AutoencoderKL and takes `callback_on_step_end`, as
+StableDiffusionPipeline does. Nothing here imports PyTorch, and an investigator does not need it: `encoder`
+runs the pipeline's autoencoder in Flax.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+
+from latentfp import rng
+from latentfp.attribution.verdict import ALPHA, matched_bits, p_value
+from latentfp.checkpoints.adopt import adopt
+from latentfp.checkpoints.latent_diffusion_names import diffusers_first_stage
+from latentfp.checkpoints.torch_files import flatten, read_tensors
+from latentfp.data.files import read_image
+from latentfp.fingerprint.basis import Space, fit_channel_basis, split
+from latentfp.fingerprint.embed import Coding
+from latentfp.fingerprint.pipeline import embed_many, read_many
+from latentfp.generators.latent_diffusion import first_stage, model
+from latentfp.generators.latent_diffusion.first_stage import FirstStage
+from latentfp.pixels import to_float
+from latentfp.types import Params
+
+CODING = Coding.ANTIPODAL
+WEIGHTS, CONFIG = "diffusion_pytorch_model.safetensors", "config.json"
+
+
+def collect(pipe: Any, prompts: Iterable[list[str]], **options: Any) -> np.ndarray:
+    """The latents [n c h w] that the pipeline would decode, for batches of prompts."""
+    made = [pipe(batch, output_type="latent", **options).images for batch in prompts]
+    return np.concatenate([z.float().cpu().numpy() for z in made])
+
+
+def fit(latents: np.ndarray, *, shift: int, bits: int) -> Space:
+    """The space of a pipeline: principal axes of each channel of its latents, `bits` of them for the code."""
+    flat = latents.reshape(len(latents), -1)  # channel, row, column
+    return split(fit_channel_basis(flat, channels=latents.shape[1]), shift=shift, bits=bits)
+
+
+def writer(space: Space, code: np.ndarray, *, sigma: float) -> Callable[..., dict[str, Any]]:
+    """A callback that writes the code of a user into the latents just before they are decoded."""
+
+    def write(pipe: Any, step: int, _: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        if step == pipe.num_timesteps - 1:
+            z = tensors["latents"]
+            marked = embed_many(space, z.float().cpu().numpy(), code, sigma=sigma, coding=CODING)
+            tensors["latents"] = z.new_tensor(marked)
+        return tensors
+
+    return write
+
+
+def encode(pipe: Any, files: Sequence[Path]) -> np.ndarray:
+    """The latents [n c h w] of image files, by the pipeline's own encoder."""
+    images = pipe.image_processor.preprocess([Image.open(file).convert("RGB") for file in files])
+    vae = pipe.vae.requires_grad_(False)
+    found = vae.encode(images.to(vae.device, vae.dtype)).latent_dist.mean * vae.config.scaling_factor
+    return found.float().cpu().numpy()
+
+
+def name(
+    space: Space, codes: np.ndarray, latents: np.ndarray, *, sigma: float, alpha: float = ALPHA
+) -> list[int | None]:
+    """The row of `codes` that each latent bears, or None."""
+    found = read_many(space, latents, sigma=sigma, coding=CODING) > 0
+    matched = matched_bits(found, codes)
+    chances = p_value(matched.max(axis=1), bits=codes.shape[1], users=len(codes))
+    return [
+        int(user) if p <= alpha else None for user, p in zip(matched.argmax(axis=1), chances, strict=True)
+    ]
+
+
+def autoencoder(folder: Path) -> tuple[FirstStage, Params, float]:
+    """The autoencoder in Flax, its weights and its scale, where `pipe.vae.save_pretrained(folder)` wrote."""
+    fields = json.loads((folder / CONFIG).read_text())
+    stage = FirstStage(
+        channels=fields["block_out_channels"],
+        blocks=fields["layers_per_block"],
+        latent=fields["latent_channels"],
+        groups=fields["norm_num_groups"],
+    )
+    template = jax.eval_shape(lambda: first_stage.init(stage, rng.root(0), fields["sample_size"]))
+    params = adopt(flatten(read_tensors(folder / WEIGHTS)), diffusers_first_stage(template, stage), template)
+    return stage, params, fields["scaling_factor"]
+
+
+def encoder(folder: Path) -> Callable[[Sequence[Path]], np.ndarray]:
+    """What `encode` does, without PyTorch: files to latents [n d]."""
+    stage, params, scale = autoencoder(folder)
+    moments = jax.jit(lambda images: model.moments(stage, params, images))
+
+    def encode_files(files: Sequence[Path]) -> np.ndarray:
+        images = to_float(np.stack([read_image(file, size=None) for file in files]))
+        return np.asarray(scale * model.flatten(moments(jnp.asarray(images))[..., : stage.latent]))
+
+    return encode_files
+
+
+def save(path: Path, space: Space, codes: np.ndarray) -> None:
+    """Write a space and codes into one .npz file."""
+    np.savez(path, codes=codes, **{field: np.asarray(part) for field, part in space._asdict().items()})
+
+
+def load(path: Path) -> tuple[Space, np.ndarray]:
+    """The space and the codes that were saved."""
+    with np.load(path) as stored:
+        return Space(*(jnp.asarray(stored[field]) for field in Space._fields)), stored["codes"]
