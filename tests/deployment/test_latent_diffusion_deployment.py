@@ -1,0 +1,51 @@
+"""The embedded latent diffusion through the same commands as every generator: files in, names out."""
+
+import json
+
+import numpy as np
+import pytest
+
+from latentfp import cli, rng
+from latentfp.data.files import write_image
+from latentfp.deployment.deployment import load_generator, open_deployment
+from latentfp.deployment.issue import issue
+
+pytestmark = pytest.mark.slow
+USERS = ("alice", "bob")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Its usual deployment with two users, two images of each, and an unmarked one."""
+    folder = tmp_path_factory.mktemp("diffusion")
+    at = ["--deployment", str(folder / "deployment")]
+    cli.app(["fit", "--generator", "avatars-ldm", "--out", str(folder / "deployment")], standalone_mode=False)
+    cli.app(["users", "add", *at, *USERS], standalone_mode=False)
+    for user in USERS:
+        made = ["--user", user, "--count", "2", "--out", str(folder / "images"), "--seed", "1"]
+        cli.app(["generate", *at, *made], standalone_mode=False)
+    opened = open_deployment(folder / "deployment")
+    loaded, manifest = load_generator(opened), opened.manifest
+    unmarked = issue(
+        loaded.generator,
+        loaded.params,
+        opened.space,
+        np.zeros((1, manifest.bits), bool),
+        sigma=manifest.sigma,
+        coding=manifest.coding,
+        key=rng.root(9),
+    ).plain[0]
+    write_image(folder / "images" / "nobody.png", unmarked)
+    return folder
+
+
+def test_files_are_attributed_and_unmarked_ones_are_not(folder, capsys):
+    capsys.readouterr()
+    asked = ["attribute", str(folder / "images"), "--deployment", str(folder / "deployment"), "--json"]
+    cli.app(asked, standalone_mode=False)
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    named = {line["file"].rpartition("/")[2].partition("-")[0]: line["user"] for line in found}
+    assert named == {"alice": "alice", "bob": "bob", "nobody.png": None}
+    assert len(found) == 5
+    assert {line["stage"] for line in found} <= {"encoder", "refine"}
+    assert all(line["looks"] == 1 for line in found)
