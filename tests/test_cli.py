@@ -59,6 +59,19 @@ def fresh(tmp_path):
     return write_deployment(tmp_path)
 
 
+@pytest.fixture
+def without_encoder(monkeypatch):
+    """Linear generators that cannot be asked for their exact inverse."""
+    from latentfp.generators import pretrained
+
+    kind = pretrained.KINDS["linear"]
+
+    def make(**fields):
+        return kind.make(**fields)._replace(encode=None)
+
+    monkeypatch.setitem(pretrained.KINDS, "linear", kind._replace(make=make))
+
+
 def is_one_line(text):
     return text.count("\n") == 1 and text.startswith("error: ")
 
@@ -66,6 +79,11 @@ def is_one_line(text):
 def test_fit_makes_a_deployment_once(latentfp, tmp_path):
     generator = write_generator(tmp_path / "generator", latent_dim=24, size=8)
     request = ["fit", "--out", tmp_path / "deployment", "--generator", generator, "--shift", 8, "--bits", 16]
+    code, out, err = latentfp(*request, "--samples", 1000)
+    assert (code, out) == (2, "")
+    assert "no strength is usual" in err
+    assert is_one_line(err)
+    request += ["--sigma", 1]
     code, out, _ = latentfp(*request, "--samples", 1000)
     assert code == 0
     assert "16 bits on axes 8 to 23" in out
@@ -114,6 +132,7 @@ def test_generate_refuses_strangers_and_revoked_users(latentfp, fresh, tmp_path,
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("without_encoder")
 def test_attribute_answers_one_json_object_a_line(latentfp, deployment, tmp_path):
     latentfp("generate", "--deployment", deployment, "--user", "bob", "--count", 2, "--out", tmp_path)
     request = ["attribute", "--deployment", deployment, "--json", tmp_path]
@@ -189,6 +208,7 @@ def rows_of(out):
     return [json.loads(line) for line in out.splitlines()]
 
 
+@pytest.mark.usefixtures("without_encoder")
 class TestMethods:
     """On a generator without secrets, by a decoder that was not trained: descents do all the work."""
 
@@ -238,6 +258,16 @@ class TestMethods:
         assert row["looks"] == 3
 
 
+def test_the_encoder_of_a_generator_comes_first(latentfp, read):
+    for more in ([], ["--method", "encoder"], ["--until", "encoder"]):
+        code, out, err = latentfp("attribute", "--deployment", read[0], "--json", read[1], *more)
+        (row,) = rows_of(out)
+        assert code == 0
+        assert "note:" not in err
+        assert (row["user"], row["stage"], row["looks"], row["passes"]) == ("bob", "encoder", 1, 1)
+
+
+@pytest.mark.usefixtures("without_encoder")
 def test_the_method_decoder_needs_one(latentfp, deployment, tmp_path):
     (tmp_path / "image.png").write_bytes(b"")
     code, out, err = latentfp(

@@ -138,7 +138,7 @@ def config(**changes):
         ),
         (
             {"objective__name": "gan"},
-            "config.objective.name is 'gan': choose one of ['decoder', 'mean_image', 'stylegan2_gan']",
+            "config.objective.name is 'gan': choose one of ['decoder', 'diffusion', 'first_stage', ",
         ),
         ({"objective__name": None}, "config.objective.name is None"),
         ({"train__batch": 12}, "12 rows cannot be split over 8 devices"),

@@ -10,8 +10,6 @@ transpose), looks (passes of the decoder's network). Finished parts lie in `part
 """
 
 import json
-import resource
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,12 +20,12 @@ import numpy as np
 from jaxtyping import Float
 
 from latentfp.attribution.estimate import Answer, Stage
-from latentfp.attribution.reference import Settings
 from latentfp.attribution.verdict import judge
 from latentfp.deployment.inquiry import sufficient
 from latentfp.deployment.methods import Budget, Method
 from latentfp.fingerprint.codes import CodeBook, draw_codes
 from latentfp.pixels import to_float
+from latentfp.runtime.memory import peak_memory
 from latentfp.studies.budgets import search_of
 from latentfp.studies.journal import Journal, Numbers
 from latentfp.studies.marked import attack_of, marked_images, through_files
@@ -147,7 +145,8 @@ def measure(scene: Scene, plan: Plan, shown: Shown, method: str) -> Numbers:
 
 def search(scene: Scene, plan: Plan, shown: Shown, journal: Journal, facts: dict[str, Any]) -> Numbers:
     """The same of the paper's search, of which every image is kept as soon as it is done."""
-    budget = Budget(search=_search(scene, plan))
+    starts, steps = plan.reference_starts, plan.reference_steps
+    budget = Budget(search=search_of(scene.subject.generator, starts=starts, steps=steps))
     brief = Budget(search=budget.search._replace(steps=WARM_STEPS))
     warm: list[float] = []
 
@@ -175,17 +174,6 @@ def search(scene: Scene, plan: Plan, shown: Shown, journal: Journal, facts: dict
     joined |= {name: max(row[name] for row in rows) for name in ("first_call_seconds", "peak_memory_mib")}
     seconds = sum(row["seconds"] for row in rows)
     return {**joined, "stages": {"reference": len(rows)}, "seconds": seconds}
-
-
-def _search(scene: Scene, plan: Plan) -> Settings:
-    starts, steps = plan.reference_starts, plan.reference_steps
-    return search_of(scene.subject.generator, starts=starts, steps=steps)
-
-
-def peak_memory() -> float:
-    """The most memory that this process ever held, in MiB."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
 def _seconds(call: Any) -> tuple[float, Any]:

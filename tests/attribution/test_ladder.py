@@ -102,7 +102,7 @@ def test_images_of_nan_are_a_status_and_climb_no_further():
     np.testing.assert_array_equal(found.estimate.logits[bad], 0)
     assert not np.asarray(found.estimate.code[bad]).any()
     assert np.isinf(found.estimate.loss[bad]).all()
-    np.testing.assert_array_equal(found.stage[bad], Stage.DECODER)
+    np.testing.assert_array_equal(found.stage[bad], Stage.ENCODER)
     assert (2, []) not in ladder.seen
     for one, other in zip(select(found, good).estimate, select(expected, good).estimate, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -141,7 +141,8 @@ class TestAnswers:
         better = answer(estimate_of(np.array([70, 80])), Stage.REFINE, passes=2)
         mixed = replace(found, np.array([3, 1]), better)
         np.testing.assert_array_equal(mixed.estimate.logits[:, 0], [0, 80, 2, 70, 4])
-        np.testing.assert_array_equal(mixed.stage, [0, 1, 0, 1, 0])
+        old, new = Stage.DECODER, Stage.REFINE
+        np.testing.assert_array_equal(mixed.stage, [old, new, old, new, old])
         np.testing.assert_array_equal(mixed.passes, [1, 2, 1, 2, 1])
         np.testing.assert_array_equal(select(mixed, np.array([3, 1])).estimate.logits, better.estimate.logits)
 
@@ -152,4 +153,4 @@ class TestAnswers:
         ]
         found = stack(parts)
         np.testing.assert_array_equal(found.estimate.logits[:, 0], [1, 2, 3])
-        np.testing.assert_array_equal(found.stage, [0, 0, 1])
+        np.testing.assert_array_equal(found.stage, [Stage.DECODER, Stage.DECODER, Stage.REFINE])
