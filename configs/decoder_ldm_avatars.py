@@ -14,6 +14,6 @@ from configs import decoder_stylegan2_avatars
 def get_config() -> ConfigDict:
     """1024 contents, of which 64 are renewed every 50 steps; no noise maps."""
     config = decoder_stylegan2_avatars.get_config()
-    config.objective.update({"deployment": "runs/avatars-ldm", "pool": {"size": 1024, "every": 50}})
-    config.objective.shares.fresh = 0.0
+    changed = {"pool": {"size": 1024, "every": 50}, "shares": {"fresh": 0.0}}
+    config.update({"objective": {"deployment": "runs/avatars-ldm", **changed}})
     return config

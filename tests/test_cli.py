@@ -62,12 +62,12 @@ def fresh(tmp_path):
 @pytest.fixture
 def without_encoder(monkeypatch):
     """Linear generators that cannot be asked for their exact inverse."""
-    from latentfp.generators import pretrained
+    from latentfp.generators import linear, pretrained
 
     kind = pretrained.KINDS["linear"]
 
     def make(**fields):
-        return kind.make(**fields)._replace(encode=None)
+        return linear.make(**fields)._replace(encode=None)
 
     monkeypatch.setitem(pretrained.KINDS, "linear", kind._replace(make=make))
 

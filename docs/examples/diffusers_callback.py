@@ -106,7 +106,8 @@ def encoder(folder: Path) -> Callable[[Sequence[Path]], np.ndarray]:
 
 def save(path: Path, space: Space, codes: np.ndarray) -> None:
     """Write a space and codes into one .npz file."""
-    np.savez(path, codes=codes, **{field: np.asarray(part) for field, part in space._asdict().items()})
+    parts: dict[str, Any] = {**space._asdict(), "codes": codes}
+    np.savez(path, **parts)
 
 
 def load(path: Path) -> tuple[Space, np.ndarray]:

@@ -119,7 +119,8 @@ def init(task: Task, key: Key) -> DecoderState:
     reading = blank(1, content=task.decoder.content, bits=task.decoder.bits)
     weights = task.decoder.init(rng.stream(key, "decoder"), image, image, reading)["params"]
     generator, params = task.source.generator, task.source.params
-    latents = pools.fill(task.pool, generator, params, rng.stream(key, "latents"))
+    fresh = rng.stream(key, "latents")
+    latents = pools.fill(task.pool, generator, params, fresh) if task.pool.size else None
     return DecoderState(weights, jax.tree.map(jnp.copy, weights), task.optimizer.init(weights), latents)
 
 

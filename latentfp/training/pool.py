@@ -27,12 +27,10 @@ class Pool(NamedTuple):
     every: int = 1
 
 
-def fill(pool: Pool, generator: Generator, params: Params, key: Key) -> Pooled | None:
-    """A pool of new latents, if there is one. ValueError for a size that is no multiple of 64."""
-    if pool.size % AT_ONCE or pool.size < 0 or pool.every < 1:
+def fill(pool: Pool, generator: Generator, params: Params, key: Key) -> Pooled:
+    """A pool of new latents. ValueError for a size that is no multiple of 64."""
+    if pool.size % AT_ONCE or pool.size < 1 or pool.every < 1:
         raise ValueError(f"got {pool}, expected a size that {AT_ONCE} divides, renewed every 1 or more steps")
-    if pool.size == 0:
-        return None
     keys = jax.vmap(lambda i: rng.stream(key, "pool", i))(jnp.arange(pool.size // AT_ONCE))
     parts = jax.lax.map(lambda one: generator.sample(params, one, AT_ONCE), keys)
     return parts.reshape(pool.size, generator.latent_dim)

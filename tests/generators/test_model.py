@@ -35,6 +35,7 @@ def made(request):
     stored = jax.tree.map(lambda leaf: jnp.asarray(draw.normal(size=leaf.shape), jnp.float32), shapes)
     if "mapping" in stored:
         stored["mapping"] = jax.tree.map(lambda leaf: 100 * leaf, stored["mapping"])  # 1 / its rate
+    assert kind.make is not None
     generator = kind.make(**fields)
     return (
         generator,

@@ -47,13 +47,12 @@ def test_examples_choose_evenly_from_it():
 
 def test_no_pool_is_the_prior_itself():
     keys = jax.vmap(lambda i: rng.stream(KEY, "example", i))(jnp.arange(5))
-    assert pool.fill(Pool(), NORMAL, {}, KEY) is None
     drawn = pool.draw(NORMAL, {}, None, keys)
     expected = [NORMAL.sample({}, rng.stream(key, "latent"), 1)[0] for key in keys]
     np.testing.assert_allclose(drawn, expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("plan", [Pool(100), Pool(-64), Pool(64, every=0)])
+@pytest.mark.parametrize("plan", [Pool(100), Pool(-64), Pool(0), Pool(64, every=0)])
 def test_other_sizes_are_refused(plan):
     with pytest.raises(ValueError, match="expected a size that 64 divides"):
         pool.fill(plan, NORMAL, {}, KEY)

@@ -1,0 +1,165 @@
+"""The example of docs/your_pipeline.md on the real diffusers: from a tiny pipeline to the names of files."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import diffusers_callback as example
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny_pipeline
+import torch
+from PIL import Image
+
+from latentfp.fingerprint.codes import draw_codes
+from latentfp.fingerprint.pipeline import embed_many, read_many
+from latentfp.generators.latent_diffusion import model
+
+pytestmark = [pytest.mark.parity, pytest.mark.slow]
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "your_pipeline.md").read_text()
+EXAMPLE = Path(example.__file__)
+BITS, SHIFT, SIGMA = 64, 128, 2.0
+USERS, EACH = 8, 16
+OPTIONS = {"num_inference_steps": 10}
+SAME = 1e-4  # of max(1, max |x|): one pass of the autoencoder in float32
+
+
+def seeded(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def draw(pipe, n, *, seed, callback=None, **options):
+    """What the pipeline makes of one prompt, with a callback if there is one."""
+    return pipe(
+        ["b"] * n, generator=seeded(seed), callback_on_step_end=callback,
+        callback_on_step_end_tensor_inputs=["latents"], **OPTIONS, **options,
+    ).images  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return tiny_pipeline.make(0)
+
+
+@pytest.fixture(scope="module")
+def space(pipe):
+    latents = example.collect(pipe, [["a"] * 64] * 8, generator=seeded(0), **OPTIONS)
+    return example.fit(latents, shift=SHIFT, bits=BITS)
+
+
+@pytest.fixture(scope="module")
+def codes():
+    return draw_codes(0, USERS, bits=BITS)
+
+
+@pytest.fixture(scope="module")
+def files(pipe, space, codes, tmp_path_factory):
+    """`EACH` PNG files of every user, in turn, then as many of nobody as of all users."""
+    folder = tmp_path_factory.mktemp("files")
+    callbacks = [example.writer(space, code, sigma=SIGMA) for code in codes]
+    images = [draw(pipe, EACH, seed=i, callback=callback) for i, callback in enumerate(callbacks, 1)]
+    images += [draw(pipe, USERS * EACH, seed=0)]
+    paths = []
+    for i, image in enumerate(image for batch in images for image in batch):
+        paths.append(folder / f"{i}.png")
+        image.save(paths[-1])
+    return paths[: USERS * EACH], paths[USERS * EACH :]
+
+
+@pytest.fixture(scope="module")
+def vae_folder(pipe, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("vae")
+    pipe.vae.save_pretrained(folder)
+    return folder
+
+
+def assert_same(ours, theirs):
+    assert ours.shape == theirs.shape
+    assert np.abs(ours - theirs).max() <= SAME * max(1.0, np.abs(theirs).max())
+
+
+def test_the_callback_writes_the_code_and_nothing_else(pipe, space, codes):
+    callback = example.writer(space, codes[1], sigma=SIGMA)
+    plain = draw(pipe, 4, seed=7, output_type="latent").numpy()
+    marked = draw(pipe, 4, seed=7, callback=callback, output_type="latent").numpy()
+    expected = embed_many(space, plain, codes[1], sigma=SIGMA, coding=example.CODING)
+    np.testing.assert_allclose(marked, expected, atol=1e-6)
+    assert (read_many(space, marked, sigma=SIGMA, coding=example.CODING) > 0).tolist() == [
+        codes[1].tolist()
+    ] * 4
+
+
+@pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16])
+def test_half_precision_stays_half_precision(space, codes, precision):
+    write = example.writer(space, codes[0], sigma=SIGMA)
+    z = torch.randn((2, 4, 8, 8), generator=seeded(0)).to(precision)
+    early = write(SimpleNamespace(num_timesteps=3), 1, None, {"latents": z})
+    assert early["latents"] is z
+    last = write(SimpleNamespace(num_timesteps=3), 2, None, {"latents": z})["latents"]
+    assert (last.dtype, last.shape) == (precision, z.shape)
+    found = read_many(space, last.float().numpy(), sigma=SIGMA, coding=example.CODING) > 0
+    assert (found == codes[0]).all()
+
+
+def test_files_name_their_users_and_nobody_else(pipe, space, codes, files):
+    marked, unmarked = files
+    owners = np.repeat(np.arange(USERS), EACH)
+    latents = example.encode(pipe, marked)
+    right = (read_many(space, latents, sigma=SIGMA, coding=example.CODING) > 0) == codes[owners]
+    assert right.mean() > 0.96  # measured: 0.98; 0.95 at half the strength
+    assert example.name(space, codes, latents, sigma=SIGMA) == owners.tolist()
+    assert example.name(space, codes, example.encode(pipe, unmarked), sigma=SIGMA) == [None] * len(unmarked)
+
+
+def test_the_autoencoder_in_flax_is_that_of_diffusers(pipe, files, vae_folder):
+    some = files[0][:32]
+    ours, theirs = example.encoder(vae_folder)(some), example.encode(pipe, some)
+    assert_same(ours, theirs.reshape(len(some), -1))
+    stage, params, scale = example.autoencoder(vae_folder)
+    decoded = model.decode(stage, params, model.unflatten(jnp.asarray(ours), (8, 8, 4)) / scale)
+    with torch.no_grad():
+        expected = pipe.vae.decode(torch.as_tensor(theirs) / pipe.vae.config.scaling_factor).sample
+    assert_same(np.asarray(decoded), expected.permute(0, 2, 3, 1).numpy())
+
+
+def test_an_investigator_needs_no_torch(space, codes, files, vae_folder, tmp_path):
+    example.save(tmp_path / "space.npz", space, codes)
+    program = f"""
+import sys
+from pathlib import Path
+sys.modules["torch"] = None  # from here on, importing it fails
+sys.path.append({str(EXAMPLE.parent)!r})
+import diffusers_callback as example
+space, codes = example.load(Path("space.npz"))
+latents = example.encoder(Path({str(vae_folder)!r}))(sys.argv[1:])
+print(example.name(space, codes, latents, sigma={SIGMA}))
+"""
+    one_each = [str(file) for file in (*files[0][::EACH], files[1][0])]
+    ended = subprocess.run(
+        [sys.executable, "-c", program, *one_each], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (ended.stdout, ended.returncode) == (f"{[*range(USERS), None]}\n", 0), ended.stderr
+
+
+def test_the_page_shows_the_example():
+    first, *shown = re.findall("```python\n(.*?)```", PAGE, re.DOTALL)
+    assert len(shown) >= 3
+    text = EXAMPLE.read_text()
+    assert [block for block in shown if block not in text] == []
+    assert "import" in first
+
+
+def test_the_ten_lines_of_the_page_run(pipe, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lines = re.findall("```python\n(.*?)```", PAGE, re.DOTALL)[0]
+    assert len([line for line in lines.splitlines() if line and not line.startswith(("#", "from"))]) <= 10
+    given = {"pipe": pipe, "prompts": [["a"] * 64] * 8, "options": OPTIONS}
+    torch.manual_seed(0)
+    exec(lines, given)
+    assert given["users"] == [3]
+    assert Image.open("a.png").size == (tiny_pipeline.SIZE, tiny_pipeline.SIZE)
