@@ -7,7 +7,7 @@ imported when needed.
 
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import repeat
 from pathlib import Path
@@ -131,6 +131,32 @@ def decoder_objective(
     )
 
 
+def first_stage_objective(
+    *, size: int, network: Fields, critic: Sequence[int], learning: Fields
+) -> "Objective":
+    """The training of a first stage."""
+    from latentfp.generators.latent_diffusion.first_stage import FirstStage
+    from latentfp.training import first_stage
+
+    check_fields(FirstStage, network, section="config.objective.network", given={"parent", "name"})
+    check_fields(first_stage.Learning, learning, section="config.objective.learning", given=set())
+    return first_stage.objective(size=size, network=network, critic=critic, learning=learning)
+
+
+def diffusion_objective(
+    *, first_stage: str, denoiser: Fields, schedule: str, steps: int, eta: float, learning: Fields
+) -> "Objective":
+    """The training of a denoiser."""
+    from latentfp.generators.latent_diffusion.unet import UNet
+    from latentfp.training import diffusion
+
+    given = {"parent", "name", "latent"}  # by Flax and by the first stage
+    check_fields(UNet, denoiser, section="config.objective.denoiser", given=given)
+    check_fields(diffusion.Learning, learning, section="config.objective.learning", given=set())
+    sampling: dict[str, Any] = {"schedule": schedule, "steps": steps, "eta": eta}
+    return diffusion.objective(first_stage=first_stage, denoiser=denoiser, learning=learning, **sampling)
+
+
 def make_batches(data: Fields, *, batch: int, seed: int) -> Callable[[int], Iterator[np.ndarray]]:
     """The stream of uint8 batches [b h w 3] as a function of the first step. `batch`: images a step."""
     from latentfp.data import pipeline
@@ -176,26 +202,10 @@ def _stylegan2_gan() -> Callable[..., "Objective"]:
     return gan.objective
 
 
-def _decoder() -> Callable[..., "Objective"]:
-    return decoder_objective
-
-
-def _first_stage() -> Callable[..., "Objective"]:
-    from latentfp.training import first_stage
-
-    return first_stage.objective
-
-
-def _diffusion() -> Callable[..., "Objective"]:
-    from latentfp.training import diffusion
-
-    return diffusion.objective
-
-
 OBJECTIVES: dict[str, Callable[[], Callable[..., "Objective"]]] = {
-    "decoder": _decoder,
-    "diffusion": _diffusion,
-    "first_stage": _first_stage,
+    "decoder": lambda: decoder_objective,
+    "diffusion": lambda: diffusion_objective,
+    "first_stage": lambda: first_stage_objective,
     "stylegan2_gan": _stylegan2_gan,
 }
 RUNS: dict[str, Callable[..., Callable[[], object]]] = {

@@ -167,8 +167,14 @@ def objective(
     """The objective of one first stage.
 
     `network`: fields of `FirstStage`; `critic`: channels of the discriminator; `learning`: of `Learning`.
+    ValueError for a size in pixels that levels, critic or scales cannot halve as often as they do.
     """
     plan = Learning(**learning)
+    factor = 2 ** max(len(network["channels"]) - 1, plan.scales, len(critic))
+    if size < factor or size % factor:
+        raise ValueError(
+            f"size {size} is not a multiple of {factor}, by which levels, scales or critic divide it"
+        )
     rate = optax.warmup_cosine_decay_schedule(0.0, plan.rate, plan.warmup, plan.steps, plan.rate / 100)
     task = Task(
         stage=FirstStage(**network),

@@ -111,6 +111,8 @@ def test_fifty_steps_of_the_public_schedule():
 def test_steps_that_are_not_there_are_refused(how, steps):
     with pytest.raises(ValueError, match=f"got {steps} steps, expected 1 … 10, the times of the schedule"):
         how(TEN, steps)
+    with pytest.raises(ValueError, match="10 times from 1 on go beyond the 10"):
+        leading(TEN, 10, first=1)
 
 
 def normal(*shape, seed=0):

@@ -111,7 +111,7 @@ def test_a_fresh_first_stage():
     assert (kernel != other[0]).all()
     assert (codebook != other[1]).all()
     assert codebook.shape == (5, 2)
-    assert np.abs(codebook).max() <= 2 / 5
+    assert np.abs(codebook).max() <= 1 / 5
     without = jax.eval_shape(lambda: stages.init(stage.clone(codes=0), jax.random.key(0), 8))
     assert without.keys() == {"encoder", "decoder", "before", "after"}
 
@@ -163,3 +163,9 @@ def test_the_oracle_is_wide():
     params = oracle.fan_scaled(net, z, TIMES[:1])
     assert oracle.unet(params, z, TIMES[:1], fields).dtype == np.float64
     assert oracle.norm({"scale": wide([1]), "bias": wide([0])}, z[..., :1], 1, 0).dtype == np.float64
+
+
+def test_channels_that_are_no_whole_heads_are_refused():
+    unet = UNet(channels=(4, 6), blocks=1, latent=2, attention=(1,), head=4, groups=2)
+    with pytest.raises(ValueError, match="6 channels are not heads of 4 each"):
+        unet.init(jax.random.key(0), jnp.zeros((1, 4, 4, 2)), jnp.zeros(1))

@@ -128,3 +128,19 @@ def test_a_denoiser_needs_its_first_stage(denoiser, tmp_path):
     with pytest.raises(ValueError, match="holds a latent_diffusion, expected a first_stage"):
         build.prepare(diffusion(denoiser[0] / "export"), workdir=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("objective", "message"),
+    [
+        ({"name": "first_stage", "network": {"blocks": 1, "width": 3}}, "objective.network does not fit"),
+        ({"name": "first_stage", "learning": {"rate": 1.0}}, "objective.learning does not fit: .*'warmup'"),
+        ({"name": "first_stage", "size": 10}, "size 10 is not a multiple of"),
+        ({"name": "diffusion", "denoiser": {"channels": (4,), "chanels": 3}}, "objective.denoiser does not"),
+    ],
+)
+def test_fields_that_do_not_fit_are_named(objective, message):
+    configuration = first_stage_avatars if objective["name"] == "first_stage" else ldm_avatars
+    fields = {**configuration.get_config().objective.to_dict(), **objective}
+    with pytest.raises(ValueError, match=message):
+        build.make_objective(**fields)

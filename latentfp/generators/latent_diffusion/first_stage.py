@@ -110,8 +110,11 @@ class FirstStage(nn.Module):
         self.before = nn.Conv(moments, (1, 1))
         self.after = nn.Conv(self.latent, (1, 1))
         if self.codes:
-            near = nn.initializers.uniform(2 / self.codes)
-            self.codebook = self.param("codebook", near, (self.codes, self.latent))
+            self.codebook = self.param("codebook", self._near, (self.codes, self.latent))
+
+    def _near(self, key: Key, shape: tuple[int, int]) -> Float[Array, "n z"]:
+        """Codes that all lie near the origin, so that none is left unused."""
+        return jax.random.uniform(key, shape, minval=-1 / self.codes, maxval=1 / self.codes)
 
     def moments(self, images: Images) -> FeatureMap:
         """Mean and log-variance side by side [b, i, j, 2z], or with a code book the latent [b, i, j, z]."""

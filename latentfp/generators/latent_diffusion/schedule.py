@@ -48,8 +48,13 @@ def spaced(signal: Table, steps: int, *, first: int = 1) -> Visits:
 
 
 def leading(signal: Table, steps: int, *, first: int = 0, last: float = 1.0) -> Visits:
-    """`steps` times from `first` on, T // steps apart, as diffusers visits them; ends at ā = `last`."""
+    """`steps` times from `first` on, T // steps apart, as diffusers visits them; ends at ā = `last`.
+
+    ValueError unless 1 ≤ steps ≤ T and all of these times are among the T.
+    """
     times = np.arange(steps) * _stride(signal, steps) + first
+    if times[-1] >= len(signal):
+        raise ValueError(f"{steps} times from {first} on go beyond the {len(signal)} of the schedule")
     before = times - _stride(signal, steps)
     after = np.where(before >= 0, signal[np.maximum(before, 0)], np.float32(last))
     return Visits(times[::-1], signal[times][::-1], after[::-1])

@@ -91,4 +91,6 @@ class UNet(nn.Module):
         return self._attend(x, f"{stage}_attention{number}") if level in self.attention else x
 
     def _attend(self, x: Features, name: str) -> Features:
+        if x.shape[-1] % self.head:
+            raise ValueError(f"{x.shape[-1]} channels are not heads of {self.head} each: change one of them")
         return SelfAttention(x.shape[-1] // self.head, self.groups, EPSILON, name=name)(x)
