@@ -109,8 +109,10 @@ def measure(setting: Setting, cell: Cell) -> dict[str, Any]:
     issued = issue_cell(setting, cell, codes)
     files = through_files(issued.marked, attack_of("nie2023", cell.attack), seed=setting.seed)
     label = f"{cell.group} {cell.value}"
-    with progress(label, cell.images * cell.starts * cell.steps) as advance:
-        estimate = estimator_of(setting, cell, advance)
+    counter: list[Callable[[int], object]] = []
+    estimate, work = estimator_of(setting, cell, lambda n: counter[0](n))
+    with progress(label, work * cell.images) as advance:
+        counter.append(advance)
         searched = time.perf_counter()
         found = np.asarray(estimate(to_float(files), 0).estimate.code)
         searching = time.perf_counter() - searched
@@ -141,15 +143,15 @@ def issue_cell(setting: Setting, cell: Cell, codes: np.ndarray) -> Issued:
     )
 
 
-def estimator_of(setting: Setting, cell: Cell, advance: Callable[[int], object]) -> Estimator:
-    """The method of the cell."""
+def estimator_of(setting: Setting, cell: Cell, advance: Callable[[int], object]) -> tuple[Estimator, int]:
+    """The method of the cell, and how much progress each image makes."""
     space = split(setting.basis, shift=cell.shift, bits=setting.bits)
     if cell.method not in list(Method):
         raise ValueError(f"method {cell.method!r}: expected one of {', '.join(Method)}")
     usual = Budget()
     search = search_of(setting.loaded.generator, starts=cell.starts, steps=cell.steps)
     descent = usual.multistart._replace(steps=cell.steps)
-    estimate, _ = make_estimator(
+    return make_estimator(
         subject_of(setting.loaded, space, sigma=cell.sigma, coding=setting.coding),
         None,
         Method(cell.method),
@@ -157,7 +159,6 @@ def estimator_of(setting: Setting, cell: Cell, advance: Callable[[int], object])
         budget=usual._replace(search=search, multistart=descent, starts=cell.starts),
         progress=advance,
     )
-    return estimate
 
 
 def frechet(setting: Setting, cell: Cell) -> float:
