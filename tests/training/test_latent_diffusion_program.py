@@ -141,6 +141,6 @@ def test_a_denoiser_needs_its_first_stage(denoiser, tmp_path):
 )
 def test_fields_that_do_not_fit_are_named(objective, message):
     configuration = first_stage_avatars if objective["name"] == "first_stage" else ldm_avatars
-    fields = {**configuration.get_config().objective.to_dict(), **objective}
+    fields = {**configuration.get_config().to_dict()["objective"], **objective}
     with pytest.raises(ValueError, match=message):
         build.make_objective(**fields)
