@@ -6,6 +6,8 @@ hardware, the time it took and the numbers it printed.
 
 from ml_collections import ConfigDict, config_dict
 
+EMBEDDED = {"avatars": "the embedded StyleGAN2", "avatars-ldm": "the embedded latent diffusion"}  # in titles
+
 
 def get_config() -> ConfigDict:
     """The fields shared by all runs."""

@@ -13,7 +13,6 @@ from configs import base
 from configs.stylegan2_avatars import CHANNELS
 
 COMMAND = "python -m latentfp.main --config=configs/bench/attribution.py"
-TITLES = {"avatars": "the embedded StyleGAN2", "avatars-ldm": "the embedded latent diffusion"}
 ARCHITECTURES = {"avatars": {"64": {"size": 64, "channels": CHANNELS["64"]}}, "avatars-ldm": {}}
 
 
@@ -23,7 +22,7 @@ def get_config(generator: str = "avatars") -> ConfigDict:
     config.run = "attribution"
     config.study = ConfigDict(
         {
-            "title": f"Attribution of {TITLES[generator]}",
+            "title": f"Attribution of {base.EMBEDDED[generator]}",
             "command": f"{COMMAND}:{generator} --workdir=DIR",
             "hardware": "2 CPU cores (AMD EPYC, AVX2), no accelerator",
             "deployment": f"runs/{generator}",

@@ -13,7 +13,6 @@ from configs import base
 
 COMMAND = "python -m latentfp.main --config=configs/studies/robustness.py"
 NAMES = {"avatars": "stylegan2", "avatars-ldm": "ldm"}
-TITLES = {"avatars": "the embedded StyleGAN2", "avatars-ldm": "the embedded latent diffusion"}
 
 
 def get_config(generator: str = "avatars") -> ConfigDict:
@@ -23,7 +22,7 @@ def get_config(generator: str = "avatars") -> ConfigDict:
     config.study = ConfigDict(
         {
             "name": f"robustness_{NAMES[generator]}",
-            "title": f"Robustness on {TITLES[generator]}",
+            "title": f"Robustness on {base.EMBEDDED[generator]}",
             "command": f"{COMMAND}:{generator} --workdir=DIR",
             "hardware": "2 CPU cores (AMD EPYC, AVX2), no accelerator",
             "deployment": f"runs/{generator}",

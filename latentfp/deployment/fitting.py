@@ -1,6 +1,7 @@
 """From a generator to a deployment: principal axes of samples of the prior, split, written."""
 
 import os
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -17,24 +18,30 @@ from latentfp.generators.pretrained import Pretrained
 from latentfp.runtime.progress import track
 
 BATCH = 1000
-USUAL_SAMPLES, USUAL_SEED = 10_000, 0
-USUAL = (USUAL_SAMPLES, USUAL_SEED, Layout.JOINT, None)  # of the bases that are shipped
 MOST_DIMENSIONS = 4096  # of which a covariance is computed whole
 
 
-def sample_basis(
-    loaded: Pretrained,
-    *,
-    samples: int,
-    seed: int,
-    layout: Layout = Layout.JOINT,
-    axes: int | None = None,
-) -> Basis:
-    """The principal axes of `samples` latents of the prior, a multiple of 1000 or fewer than that.
+class Sampling(NamedTuple):
+    """How a basis is found: from `samples` latents, a multiple of 1000 or fewer than that.
 
-    `axes`: how many of the leading ones; all if it is None. ValueError for the layout of channels where the
-    generator's latent has only one.
+    `axes`: how many of the leading ones; None: all.
     """
+
+    samples: int = 10_000
+    seed: int = 0
+    layout: Layout = Layout.JOINT
+    axes: int | None = None
+
+
+USUAL = Sampling()  # of the bases that are shipped
+
+
+def sample_basis(loaded: Pretrained, sampling: Sampling) -> Basis:
+    """The principal axes of samples of the prior.
+
+    ValueError for the layout of channels where the generator's latent has only one.
+    """
+    samples, seed, layout, axes = sampling
     channels = loaded.generator.channels
     if layout is Layout.CHANNELS and channels == 1:
         raise ValueError(f"the latent of {loaded.name} has only one channel: choose the layout joint")
@@ -60,8 +67,8 @@ def fit(
     bits: int | None = None,
     coding: str = "antipodal",
     min_distance: int | None = None,
-    samples: int = USUAL_SAMPLES,
-    seed: int = USUAL_SEED,
+    samples: int = USUAL.samples,
+    seed: int = USUAL.seed,
     repeats: int = 1,
     layout: str = "joint",
     axes: int | None = None,
@@ -89,7 +96,7 @@ def fit(
     made = create(
         out,
         generator=facts_of(loaded),
-        basis=basis_of(loaded, samples=samples, seed=seed, layout=chosen, axes=kept),
+        basis=basis_of(loaded, Sampling(samples, seed, chosen, kept)),
         **design._asdict(),
         coding=Coding(coding),
         min_distance=max(1, design.bits // 4) if min_distance is None else min_distance,
@@ -102,17 +109,8 @@ def fit(
     return made
 
 
-def basis_of(
-    loaded: Pretrained,
-    *,
-    samples: int,
-    seed: int,
-    layout: Layout = Layout.JOINT,
-    axes: int | None = None,
-) -> Basis:
+def basis_of(loaded: Pretrained, sampling: Sampling) -> Basis:
     """The one that comes with the generator, if it is of the usual samples, else a new one."""
     path = pretrained.SHIPPED / loaded.name / BASIS
     there = loaded.name in pretrained.shipped() and path.is_file()
-    if there and (samples, seed, layout, axes) == USUAL:
-        return read_basis(path)
-    return sample_basis(loaded, samples=samples, seed=seed, layout=layout, axes=axes)
+    return read_basis(path) if there and sampling == USUAL else sample_basis(loaded, sampling)

@@ -19,7 +19,7 @@ from jaxtyping import Float
 
 from latentfp import rng
 from latentfp.attribution.estimate import Estimator
-from latentfp.deployment.fitting import basis_of
+from latentfp.deployment.fitting import Sampling, basis_of
 from latentfp.deployment.issue import Issued, draw_latents, mark_latents
 from latentfp.deployment.methods import Budget, Method, make_estimator, subject_of
 from latentfp.fingerprint.basis import Basis, split
@@ -86,7 +86,7 @@ def run(
     def contents(count: int) -> Float[np.ndarray, "n d"]:
         return draw_latents(loaded.generator, loaded.params, key, count=count)
 
-    basis = basis_of(loaded, samples=samples, seed=seed)
+    basis = basis_of(loaded, Sampling(samples, seed))
     setting = Setting(loaded, basis, bits, Coding(coding), seed, contents)
     workdir.mkdir(parents=True, exist_ok=True)
     chosen = [Cell(**fields) for fields in cells]

@@ -34,7 +34,7 @@ def fit(path, generator, **changed):
 def test_axes_are_those_of_the_prior(generator):
     """w ~ N(0, diag(scale²)): mean, axes and stds restore the covariance of 2000 samples, in float64."""
     loaded = pretrained.load(generator)
-    basis = fitting.sample_basis(loaded, samples=2000, seed=3)
+    basis = fitting.sample_basis(loaded, fitting.Sampling(2000, 3))
     keys = [rng.stream(rng.root(3), "basis", i) for i in (0, 1)]
     draws = [loaded.generator.sample(loaded.params, key, 1000) for key in keys]
     w = np.concatenate([np.asarray(draw, np.float64) for draw in draws])
@@ -163,7 +163,7 @@ class TestShippedDecoder:
         weights = tmp_path_factory.mktemp("weights")
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(pretrained, "SHIPPED", weights)
-            patch.setattr(fitting, "USUAL", (2000, 3, Layout.JOINT, None))
+            patch.setattr(fitting, "USUAL", fitting.Sampling(2000, 3))
             write_generator(weights / "tiny", latent_dim=24, size=16)
             made = fit(weights / "deployment", "tiny")
             assert decoders.find(made) is None

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from latentfp.deployment.deployment import create
-from latentfp.deployment.fitting import sample_basis
+from latentfp.deployment.fitting import Sampling, sample_basis
 from latentfp.deployment.manifest import GeneratorFacts
 from latentfp.fingerprint.embed import Coding
 from latentfp.generators.generator import Generator
@@ -30,7 +30,7 @@ def sample(params, key, n):
 
 
 generator = Generator("large", D, (64, 64, 3), sample, lambda params, w: w)
-basis = sample_basis(Pretrained(generator, {}, "large", "00" * 32, 0), samples=10_000, seed=0, axes=192)
+basis = sample_basis(Pretrained(generator, {}, "large", "00" * 32, 0), Sampling(10_000, 0, axes=192))
 made = create(
     Path(sys.argv[1]) / "deployment", generator=GeneratorFacts("large", "00" * 32, 0), basis=basis, sigma=1.0,
     shift=128, bits=64, coding=Coding.ANTIPODAL, min_distance=16,
