@@ -1,7 +1,8 @@
 """The learned inverse: a network that reads content, code and damage from an image, in a few looks.
 
-A reading starts at the mean of the prior with undecided bits. A look renders it, through the damage that it
-states, and the network improves the reading by what is still different:
+A reading starts with undecided bits at the content that the generator's own encoder reads, or at the mean of
+the prior where there is no encoder. A look renders it, through the damage that it states, and the network
+improves the reading by what is still different:
 
     reading ← reading + network(x, x - D(g(w)), reading),    D: the smooth part of augment/damage.py
 
@@ -19,12 +20,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from latentfp.attribution.encoder import coordinates
 from latentfp.attribution.observation import ROUNDING
 from latentfp.attribution.whitening import Thetas, Whitened, latents
 from latentfp.augment import damage
 from latentfp.generators.generator import Generator
 from latentfp.types import Images, Params
 
+FARTHEST = 4.0  # standard deviations of the prior at which the content that an encoder reads is cut off
 GAIN = 8.0  # of residuals, whose standard deviation is about 0.1 and less
 GRID = 16  # cells a side into which patches of pixels are gathered
 
@@ -87,8 +90,21 @@ def gathered(x: Float[Array, "b h w c"], side: int) -> Float[Array, "b i j q"]:
 
 
 def blank(images: int, *, content: int, bits: int) -> Reading:
-    """The reading before the first look: the mean of the prior, undecided bits, no damage."""
+    """A reading that knows nothing: the mean of the prior, undecided bits, no damage."""
     return Reading(jnp.zeros((images, content)), jnp.zeros((images, bits)), jnp.zeros((images, damage.SIZE)))
+
+
+def begin(
+    decoder: Decoder, generator: Generator, params: Params, space: Whitened, images: Images
+) -> tuple[Reading, Images]:
+    """The reading before the first look, and what it renders."""
+    start = blank(images.shape[0], content=decoder.content, bits=decoder.bits)
+    if generator.encode is None:
+        mean = rendered(generator, params, space, jax.tree.map(lambda leaf: leaf[:1], start))
+        return start, jnp.broadcast_to(mean, images.shape)
+    content = coordinates(space, generator.encode(params, images))[:, : decoder.content]
+    start = start._replace(content=jnp.clip(content, -FARTHEST, FARTHEST))
+    return start, rendered(generator, params, space, start)
 
 
 def thetas(reading: Reading) -> Thetas:
@@ -118,10 +134,8 @@ def looks(
 
     Gradients reach each look's own weights only.
     """
-    start = blank(1, content=decoder.content, bits=decoder.bits)
-    reading = jax.tree.map(lambda leaf: jnp.repeat(leaf, images.shape[0], axis=0), start)
-    mean = rendered(generator, params, space, start)
-    seen, found = jnp.broadcast_to(mean, images.shape), []
+    reading, seen = begin(decoder, generator, params, space, images)
+    found = []
     for i in range(count):
         if i > 0:
             reading = jax.lax.stop_gradient(reading)

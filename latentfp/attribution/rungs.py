@@ -62,7 +62,8 @@ def decoder_rung(subject: Subject, decoder: Decoder, weights: Params, *, looks: 
         )
         reading, misfit = _in_batches(inverse, images, progress)
         content = reading.content * subject.space.content_stds[None]
-        costs = {"passes": looks - 1, "looks": looks}
+        first = int(subject.generator.encode is not None)  # the look and the pass that start it
+        costs = {"passes": looks - 1 + first, "looks": looks + first}
         return _reading(Stage.DECODER, content, reading.logits, misfit, damage=reading.damage, **costs)
 
     return Rung(Stage.DECODER, 1, run)

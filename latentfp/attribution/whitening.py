@@ -23,14 +23,14 @@ from latentfp.fingerprint.embed import Coding
 from latentfp.generators.generator import Generator
 from latentfp.types import Images, Key, Latents, Params
 
-Thetas = Float[Array, "b d"]
+Thetas = Float[Array, "b q"]
 
 
 class Whitened(NamedTuple):
-    """The coordinates: content first, then the code."""
+    """The coordinates: content first, then the code. A basis of leading axes only has q < d of them."""
 
     origin: Float[Array, " d"]
-    rows: Float[Array, "d d"]
+    rows: Float[Array, "q d"]
 
 
 class Curvature(NamedTuple):

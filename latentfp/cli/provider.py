@@ -116,7 +116,8 @@ def generate(
     written = copies.generate(
         deployment, user=user, count=count, out=out, seed=seed, suffix=image_format.value
     )
-    typer.echo(f"{len(written)} images of {user} in {out}, seed {seed}")
+    images = "1 image" if len(written) == 1 else f"{len(written)} images"
+    typer.echo(f"{images} of {user} in {out}, seed {seed}")
 
 
 def adopt(

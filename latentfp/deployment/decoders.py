@@ -84,7 +84,7 @@ def load(folder: Path, deployment: Deployment) -> TrainedDecoder:
     if others:
         raise ValueError(
             f"the decoder in {folder} was trained for another deployment: {'; '.join(others)}; "
-            "train one for this deployment with configs/decoder_stylegan2_avatars.py"
+            "train one for this deployment as configs/decoder_stylegan2_avatars.py does"
         )
     return _assemble(folder, description, data, deployment)
 

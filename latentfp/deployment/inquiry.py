@@ -157,6 +157,6 @@ def find_decoder(opened: Deployment, loaded: Pretrained, request: Request) -> Tr
     if trained is None and loaded.generator.encode is None and request.method is not Method.DECODER:
         sys.stderr.write(
             f"note: {opened.path} has no decoder, so every image is searched from several starts, "
-            "which takes a hundred times longer; train one with configs/decoder_stylegan2_avatars.py\n"
+            "which takes a hundred times longer; train one as configs/decoder_stylegan2_avatars.py does\n"
         )
     return trained

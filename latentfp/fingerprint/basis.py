@@ -95,7 +95,7 @@ def fit_leading(w: Samples, *, axes: int, passes: int = 4) -> Basis:
     basis = np.linalg.qr(start)[0]
     for _ in range(passes):
         scores = np.linalg.qr(w @ basis - mean @ basis)[0]
-        basis = np.linalg.qr(w.T @ scores - np.outer(mean, scores.sum(axis=0)))[0]
+        basis = np.linalg.qr(w.T @ scores)[0]  # scores have mean 0, so w need not be centred
     scores = (w @ basis - mean @ basis).astype(np.float64)
     variances, turn = scipy.linalg.eigh(scores.T @ scores / (n - 1))
     leading = basis @ turn[:, ::-1][:, :axes].astype(np.float32)

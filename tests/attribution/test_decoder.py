@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from linear_space import BITS, D
+from linear_space import BITS, D, jacobian
 from linear_subject import draw_thetas, images_at, make_subject, residuals
 from small_decoder import small_decoder
 from tolerances import SAME_PROGRAM
@@ -70,6 +70,27 @@ def test_a_reading_begins_at_the_mean_undecided_and_undamaged(subject, images, f
     # The damage of strength 0 interpolates no pixel and blurs by nothing, up to float32.
     expected = residuals(subject, images, np.zeros((N, D))).reshape(images.shape)
     np.testing.assert_allclose(found[0][1], expected, atol=2e-5)
+
+
+def test_a_reading_begins_at_the_content_that_an_encoder_reads(small):
+    """The linear generator's encoder is the pseudo-inverse; what is left over is the code and its errors."""
+    subject, theta = make_subject(size=16, sigma=2.0, encoder=True), draw_thetas(N)
+    theta[0, 0] = 9.0  # farther out than the prior: cut off
+    images = jnp.asarray(images_at(subject, theta))
+    fixed = (subject.generator, subject.params, subject.whitened, images)
+    start, shown = decoding.begin(small.decoder, *fixed)
+    rest = residuals(subject, images, np.zeros((N, D)))
+    content = (rest @ np.linalg.pinv(jacobian(subject.params, subject.whitened)).T)[:, :CONTENT]
+    assert np.abs(content).max() > decoding.FARTHEST
+    content = np.clip(content, -decoding.FARTHEST, decoding.FARTHEST)
+    np.testing.assert_allclose(start.content, content, atol=1e-3)
+    assert not np.asarray(start.logits).any()
+    assert not np.asarray(start.damage).any()
+    left = np.concatenate([content, np.zeros((N, BITS))], axis=1)
+    expected = residuals(subject, images, left).reshape(images.shape)
+    np.testing.assert_allclose(images - shown, expected, atol=1e-3)
+    found = decoding.looks(small.decoder, small.weights, *fixed, count=1)
+    np.testing.assert_allclose(found[0][1], images - shown, atol=1e-5)
 
 
 def test_a_look_adds_to_the_reading(small, images, found):

@@ -96,6 +96,14 @@ def test_an_answer_suffices_if_it_names_a_user_or_explains_the_image(changed, su
     assert decided(found(**{"code": NOBODY, **changed})).tolist() == [suffices]
 
 
+def test_repeated_bits_count_once():
+    """Among 3 users 48 of 64 bits have a p-value of 1e-4, but as 12 of 16 that come four times one of 0.1."""
+    book = np.repeat(np.asarray(BOOK)[:, ::4], 4, axis=1)
+    answer = found(code=np.concatenate([~book[1:2, :16], book[1:2, 16:]], axis=1), loss=50.0)
+    assert sufficient(book, alpha=0.05)(answer).tolist() == [True]
+    assert sufficient(book, alpha=0.05, repeats=4)(answer).tolist() == [False]
+
+
 class TestFindDecoder:
     @pytest.fixture(scope="class")
     def opened(self, tmp_path_factory):

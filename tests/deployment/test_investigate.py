@@ -136,6 +136,17 @@ def test_files_of_another_size_are_resampled_on_request(opened, evidence):
     assert found.verdict == "none"
 
 
+def test_repeated_bits_are_counted_once(opened, evidence):
+    """The 32 bits of a code are 16 in a registry that says that each comes twice."""
+    registry = opened.registry._replace(repeats=2)
+    found = list(
+        investigate([e[0] for e in evidence[:2]], registry, Encoder(opened), size=(8, 8), alpha=0.01)
+    )
+    assert [finding.bits for finding in found] == [16, 16]
+    assert found[0].p_value is not None
+    assert found[0].p_value >= 2.0**-16
+
+
 def test_unreadable_files_alone_need_no_estimate(opened, evidence):
     encoder = Encoder(opened)
     (found,) = investigate([evidence[1][0]], opened.registry, encoder, size=(8, 8))

@@ -9,6 +9,7 @@ from latentfp import rng
 from latentfp.attribution import reference
 from latentfp.attribution.estimate import Stage
 from latentfp.attribution.refine import Settings
+from latentfp.attribution.whitening import whiten
 from latentfp.augment import damage
 from latentfp.deployment import methods
 from latentfp.deployment.methods import Budget, Method, make_estimator
@@ -42,6 +43,13 @@ def decoder():
 @pytest.fixture(scope="module")
 def images(subject):
     return images_at(subject, draw_thetas(N))
+
+
+def without_axes(subject):
+    """The subject as its basis would be if 6 of the 16 content axes had not been fitted."""
+    space = subject.space
+    space = space._replace(content_axes=space.content_axes[:10], content_stds=space.content_stds[:10])
+    return subject._replace(space=space, whitened=whiten(space, sigma=2.0, coding=Coding.ANTIPODAL))
 
 
 def never(found):
@@ -105,8 +113,22 @@ def test_the_stages_where_the_generator_has_an_encoder(
     found, work = climbed(with_encoder, trained, Method(method), images, until=Stage[until])
     assert work == sum(WORK[Stage[name]] for name in stages)
     np.testing.assert_array_equal(found.stage, Stage[stages[-1]])
-    looks = ("ENCODER" in stages) + decoder.looks * ("DECODER" in stages)
+    looks = ("ENCODER" in stages) + (decoder.looks + 1) * ("DECODER" in stages)
     np.testing.assert_array_equal(found.looks, looks)
+
+
+@pytest.mark.parametrize("method", [Method.AUTO, Method.ENCODER, Method.REFINE])
+def test_where_the_basis_lacks_axes_only_the_encoder_reads(with_encoder, decoder, images, method):
+    lacking = without_axes(with_encoder)
+    found, work = climbed(lacking, decoder, method, images)
+    assert work == WORK[Stage.ENCODER]
+    np.testing.assert_array_equal(found.stage, Stage.ENCODER)
+
+
+@pytest.mark.parametrize("method", [Method.DECODER, Method.MULTISTART, Method.REFERENCE])
+def test_where_the_basis_lacks_axes_other_methods_are_refused(with_encoder, decoder, method):
+    with pytest.raises(ValueError, match="the basis holds 18 of 24 axes: only an encoder"):
+        make_estimator(without_axes(with_encoder), decoder, method, key=rng.root(0), budget=BUDGET)
 
 
 def test_without_an_encoder_the_method_encoder_is_refused(subject, decoder):

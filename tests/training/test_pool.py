@@ -25,10 +25,10 @@ def test_it_holds_samples_of_the_prior():
 
 
 def test_the_oldest_are_renewed_in_turn():
-    plan = Pool(3 * AT_ONCE, every=10)
+    plan = Pool(3 * AT_ONCE, every=12)
     latents = before = pool.fill(plan, NORMAL, {}, KEY)
     for turn in range(4):
-        step = 10 * turn
+        step = 12 * turn
         after = pool.renew(plan, NORMAL, {}, latents, rng.stream(KEY, "step", step), jnp.asarray(step))
         changed = np.flatnonzero((after != latents).any(axis=1))
         np.testing.assert_array_equal(changed, AT_ONCE * (turn % 3) + np.arange(AT_ONCE))
