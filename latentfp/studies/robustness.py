@@ -107,7 +107,7 @@ def run(
     file = "cells.jsonl" if part == "all" else f"cells-{index}-of-{parts}.jsonl"
     journal = Journal(workdir / file, others=sorted(workdir.glob("cells*.jsonl")))
     made = lru_cache(maxsize=2)(partial(_made, scene))
-    show = lru_cache(maxsize=1)(partial(_files, made, plan.suite, seed))
+    show = lru_cache(maxsize=1)(partial(attacked, made, plan.suite, seed))
     measured = []
     for cell in cells_of(plan, scene, index=index, parts=parts):
         setting = {**identity(scene), "suite": suite, **cell._asdict()}
@@ -169,9 +169,10 @@ def _made(scene: Scene, fresh: bool, images: int) -> Rows:
     return draw(scene.subject, _codes(scene, images), seed=scene.seed)
 
 
-def _files(
+def attacked(
     made: Callable[[bool, int], Rows], suite: str, seed: int, attack: str, fresh: bool, images: int
 ) -> Rows:
+    """The files of images that `made`(fresh noise maps, how many) makes, after an attack."""
     return through_files(made(fresh, images), attack_of(suite, attack), seed=seed)
 
 

@@ -43,6 +43,15 @@ def test_axes_are_those_of_the_prior(generator):
     np.testing.assert_allclose(axes.T @ np.diag(stds**2) @ axes, np.cov(w, rowvar=False), atol=1e-6)
 
 
+def test_a_large_latent_gets_the_axes_up_to_its_code_unless_told_otherwise(generator, tmp_path, monkeypatch):
+    monkeypatch.setattr(fitting, "MOST_DIMENSIONS", 23)
+    made = fit(tmp_path / "large", generator, bits=4)
+    assert made.basis.axes.shape == (8 + 4, 24)
+    assert fit(tmp_path / "told", generator, bits=4, axes=14).basis.axes.shape == (14, 24)
+    monkeypatch.setattr(fitting, "MOST_DIMENSIONS", 24)
+    assert fit(tmp_path / "small", generator, bits=4).basis.axes.shape == (24, 24)
+
+
 def test_a_deployment_says_what_it_was_made_of(generator, tmp_path):
     made = fit(tmp_path / "deployment", generator)
     facts = (made.manifest.sigma, made.manifest.shift, made.manifest.bits, made.manifest.coding.value)

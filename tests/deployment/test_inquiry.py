@@ -104,6 +104,15 @@ def test_repeated_bits_count_once():
     assert sufficient(book, alpha=0.05, repeats=4)(answer).tolist() == [False]
 
 
+def test_what_suffices_is_asked_for_the_message_of_the_manifest(tmp_path, monkeypatch):
+    opened = open_deployment(write_deployment(tmp_path))
+    opened = opened._replace(manifest=opened.manifest._replace(repeats=2))
+    asked = []
+    monkeypatch.setattr(inquiry, "sufficient", lambda book, **rules: asked.append(rules))
+    found = list(inquiry.inquire(opened, load_generator(opened), [], Request(alpha=0.01)))
+    assert (found, asked) == ([], [{"alpha": 0.01, "repeats": 2}])
+
+
 class TestFindDecoder:
     @pytest.fixture(scope="class")
     def opened(self, tmp_path_factory):

@@ -36,6 +36,17 @@ def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+@pytest.mark.parametrize("fresh", [False, True])
+def test_rows_of_fresh_noise_show_images_of_fresh_noise(fresh):
+    """Files without an attack are the images that were made."""
+
+    def made(asked, images):
+        return np.full((images, 16, 16, 3), 200 if asked else 40, np.uint8)
+
+    shown = robustness.attacked(made, "tiny", 0, "none", fresh, 2)
+    np.testing.assert_array_equal(shown, made(fresh, 2))
+
+
 def test_parts_share_the_attacks_and_are_joined(measured):
     workdir, result = measured
     attacks = [
