@@ -1,4 +1,4 @@
-"""Loading weights is a total function.
+"""Loading weights is a total function, and some of it can be undone.
 
 Every tensor of the source is a parameter of ours, or a constant that our networks have built in (and then it
 must have that value), or ignored for a stated reason; every parameter is filled, in the right shape, with
@@ -15,12 +15,18 @@ import numpy as np
 
 from latentfp.types import Params
 
+Change = Callable[[np.ndarray], np.ndarray]
+
 
 class Rule(NamedTuple):
-    """Where a parameter comes from: the source's name, and the change of layout from its array to ours."""
+    """Where a parameter comes from: the source's name, and the change of layout from its array to ours.
+
+    `undo` is the change back, in formats that are also written.
+    """
 
     source: str
-    change: Callable[[np.ndarray], np.ndarray]
+    change: Change
+    undo: Change | None = None
 
 
 class NameTable(NamedTuple):
@@ -43,14 +49,13 @@ def adopt(source: Mapping[str, np.ndarray], table: NameTable, template: Params) 
     Raises ValueError that names every missing, unused, misshapen, non-finite or unexpectedly different
     tensor.
     """
-    leaves, structure = jax.tree_util.tree_flatten_with_path(template)
-    slots = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+    slots, structure = by_path(template), jax.tree_util.tree_structure(template)
     used = {rule.source for rule in table.rules.values()}
     values, unusable = {}, {}
     for target in slots.keys() & table.rules.keys():
-        name, change = table.rules[target]
+        name = table.rules[target].source
         if name in source:
-            values[target], reason = _fit(source[name], change, slots[target])
+            values[target], reason = _fit(source[name], table.rules[target].change, slots[target])
             unusable |= {f"{name} ({reason})": target} if reason else {}
     _complain(
         table.title,
@@ -66,7 +71,24 @@ def adopt(source: Mapping[str, np.ndarray], table: NameTable, template: Params) 
     return jax.tree_util.tree_unflatten(structure, [values[target] for target in slots])
 
 
-def _fit(array: np.ndarray, change: Callable[[np.ndarray], np.ndarray], slot: Any) -> tuple[Any, str]:
+def restore(params: Params, table: NameTable) -> dict[str, np.ndarray]:
+    """The tensors of the foreign layout, constants included: what `adopt` made these parameters of."""
+    ours = by_path(params)
+    tensors = {}
+    for target, rule in table.rules.items():
+        if rule.undo is None:
+            raise ValueError(f"{table.title} is read, but not written")
+        tensors[rule.source] = np.ascontiguousarray(rule.undo(np.asarray(ours[target])))
+    return tensors | {name: np.asarray(value, np.float32) for name, value in table.constants.items()}
+
+
+def by_path(tree: Params) -> dict[str, Any]:
+    """The leaves by their path, joined by "/"."""
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+
+
+def _fit(array: np.ndarray, change: Change, slot: Any) -> tuple[Any, str]:
     """The array in our layout, and the reason why it cannot be used, or ""."""
     if not jnp.issubdtype(array.dtype, jnp.floating):
         return None, f"{array.dtype}, not floating-point"

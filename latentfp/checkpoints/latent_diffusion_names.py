@@ -9,10 +9,9 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
-from latentfp.checkpoints.adopt import NameTable, Rule
+from latentfp.checkpoints.adopt import Change, NameTable, Rule, by_path
 from latentfp.generators.latent_diffusion.first_stage import FirstStage
 from latentfp.generators.latent_diffusion.unet import UNet
 from latentfp.types import Params
@@ -140,12 +139,10 @@ def _packed(path: str, rule: Rule, unet: UNet) -> Rule:
 
 
 def _rules(template: Params, name: Callable[[str], str]) -> dict[str, Rule]:
-    leaves = jax.tree_util.tree_flatten_with_path(template)[0]
-    paths = [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf) for path, leaf in leaves]
-    return {path: Rule(name(path), _change(path, leaf)) for path, leaf in paths}
+    return {path: Rule(name(path), _change(path, leaf)) for path, leaf in by_path(template).items()}
 
 
-def _change(path: str, slot: Any) -> Callable[[np.ndarray], np.ndarray]:
+def _change(path: str, slot: Any) -> Change:
     if not path.endswith("kernel"):
         return np.asarray
     if len(slot.shape) == 4:

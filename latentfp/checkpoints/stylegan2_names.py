@@ -7,80 +7,88 @@ reads a flattened 4×4 map, so its rows are reordered. Rosinality numbers its la
 maps; NVIDIA names them by resolution, as we do.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
-from latentfp.checkpoints.adopt import NameTable, Rule
+from latentfp.checkpoints.adopt import Change, NameTable, Rule
 from latentfp.generators.stylegan2.ops import FIR
 from latentfp.generators.stylegan2.synthesis import resolutions
 
-# Parameters of a module: our path below it -> (the source's path below it, change of layout).
-Leaves = Mapping[str, tuple[str, Callable[[np.ndarray], np.ndarray]]]
+
+class Layout(NamedTuple):
+    """How the source arranges an array: the change to our arrangement, and back where it is written, too."""
+
+    change: Change
+    undo: Change | None = None
+
+
+# Parameters of a module: our path below it -> (the source's path below it, its layout).
+Leaves = Mapping[str, tuple[str, Layout]]
 Rules = dict[str, Rule]
 
 
-def conv_kernel(x: np.ndarray) -> np.ndarray:
-    """[1, out, in, h, w] or [out, in, h, w] to [h, w, in, out]."""
+def _hwio(x: np.ndarray) -> np.ndarray:
     return x.reshape(x.shape[-4:]).transpose(2, 3, 1, 0)
 
 
-def dense_kernel(x: np.ndarray) -> np.ndarray:
-    """[out, in] to [in, out]."""
-    return x.T
-
-
-def flat_kernel(x: np.ndarray) -> np.ndarray:
-    """[out, c·4·4], reading a map flattened as c, h, w, to [4·4·c, out], reading h, w, c."""
-    return x.reshape(len(x), -1, 4, 4).transpose(2, 3, 1, 0).reshape(-1, len(x))
-
-
-def const_map(x: np.ndarray) -> np.ndarray:
-    """[1, c, h, w] or [c, h, w] to [h, w, c]."""
+def _hwc(x: np.ndarray) -> np.ndarray:
     return x.reshape(x.shape[-3:]).transpose(1, 2, 0)
 
 
-def same(x: np.ndarray) -> np.ndarray:
-    """No change of layout."""
-    return x
+def _flat(x: np.ndarray) -> np.ndarray:
+    return x.reshape(len(x), -1, 4, 4).transpose(2, 3, 1, 0).reshape(-1, len(x))
 
 
-DENSE: Leaves = {"kernel": ("weight", dense_kernel), "bias": ("bias", same)}
-FLAT_DENSE: Leaves = {"kernel": ("weight", flat_kernel), "bias": ("bias", same)}
-CONV: Leaves = {"kernel": ("weight", conv_kernel), "bias": ("bias", same)}
+SAME = Layout(lambda x: x, lambda x: x)
+OI = Layout(lambda x: x.T, lambda x: x.T)  # ours: [in, out]
+OIHW = Layout(_hwio, lambda x: x.transpose(3, 2, 0, 1))  # ours: [h, w, in, out]
+ONE_OIHW = Layout(_hwio, lambda x: x.transpose(3, 2, 0, 1)[None])
+CHW = Layout(_hwc, lambda x: x.transpose(2, 0, 1))  # ours: [h, w, c]
+ONE_CHW = Layout(_hwc, lambda x: x.transpose(2, 0, 1)[None])
+ONE_ONE_HW = Layout(np.squeeze, lambda x: x[None, None])
+ONE_C_ONE_ONE = Layout(np.squeeze, lambda x: x[None, :, None, None])
+ONE = Layout(np.squeeze, lambda x: x[None])  # ours: a number
+VECTOR = Layout(np.ravel, np.ravel)
+FLAT = Layout(_flat)  # [out, c·4·4], reading a map flattened as c, h, w; ours: [4·4·c, out], reading h, w, c
+
+DENSE: Leaves = {"kernel": ("weight", OI), "bias": ("bias", SAME)}
+FLAT_DENSE: Leaves = {"kernel": ("weight", FLAT), "bias": ("bias", SAME)}
+CONV: Leaves = {"kernel": ("weight", OIHW), "bias": ("bias", SAME)}
 
 ROSINALITY_MODULATED: Leaves = {
-    "conv/kernel": ("conv.weight", conv_kernel),
-    "conv/affine/kernel": ("conv.modulation.weight", dense_kernel),
-    "conv/affine/bias": ("conv.modulation.bias", same),
+    "conv/kernel": ("conv.weight", ONE_OIHW),
+    "conv/affine/kernel": ("conv.modulation.weight", OI),
+    "conv/affine/bias": ("conv.modulation.bias", SAME),
 }
-ROSINALITY_TO_RGB: Leaves = {**ROSINALITY_MODULATED, "bias": ("bias", np.squeeze)}
+ROSINALITY_TO_RGB: Leaves = {**ROSINALITY_MODULATED, "bias": ("bias", ONE_C_ONE_ONE)}
 ROSINALITY_STYLED: Leaves = {
     **ROSINALITY_MODULATED,
-    "noise_strength": ("noise.weight", np.squeeze),
-    "bias": ("activate.bias", same),
+    "noise_strength": ("noise.weight", ONE),
+    "bias": ("activate.bias", SAME),
 }
-ROSINALITY_CONV: Leaves = {"kernel": ("0.weight", conv_kernel), "bias": ("1.bias", same)}
+ROSINALITY_CONV: Leaves = {"kernel": ("0.weight", OIHW), "bias": ("1.bias", SAME)}
 ROSINALITY_BLOCK: Leaves = {
-    "conv0/kernel": ("conv1.0.weight", conv_kernel),
-    "conv0/bias": ("conv1.1.bias", same),
-    "conv1/kernel": ("conv2.1.weight", conv_kernel),
-    "conv1/bias": ("conv2.2.bias", same),
-    "skip/kernel": ("skip.1.weight", conv_kernel),
+    "conv0/kernel": ("conv1.0.weight", OIHW),
+    "conv0/bias": ("conv1.1.bias", SAME),
+    "conv1/kernel": ("conv2.1.weight", OIHW),
+    "conv1/bias": ("conv2.2.bias", SAME),
+    "skip/kernel": ("skip.1.weight", OIHW),
 }
 NVIDIA_TO_RGB: Leaves = {
-    "conv/kernel": ("weight", conv_kernel),
-    "conv/affine/kernel": ("affine.weight", dense_kernel),
-    "conv/affine/bias": ("affine.bias", same),
-    "bias": ("bias", same),
+    "conv/kernel": ("weight", OIHW),
+    "conv/affine/kernel": ("affine.weight", OI),
+    "conv/affine/bias": ("affine.bias", SAME),
+    "bias": ("bias", SAME),
 }
-NVIDIA_STYLED: Leaves = {**NVIDIA_TO_RGB, "noise_strength": ("noise_strength", same)}
+NVIDIA_STYLED: Leaves = {**NVIDIA_TO_RGB, "noise_strength": ("noise_strength", SAME)}
 NVIDIA_BLOCK: Leaves = {
-    "conv0/kernel": ("conv0.weight", conv_kernel),
-    "conv0/bias": ("conv0.bias", same),
-    "conv1/kernel": ("conv1.weight", conv_kernel),
-    "conv1/bias": ("conv1.bias", same),
-    "skip/kernel": ("skip.weight", conv_kernel),
+    "conv0/kernel": ("conv0.weight", OIHW),
+    "conv0/bias": ("conv0.bias", SAME),
+    "conv1/kernel": ("conv1.weight", OIHW),
+    "conv1/bias": ("conv1.bias", SAME),
+    "skip/kernel": ("skip.weight", OIHW),
 }
 
 FILTER = np.outer(FIR, FIR)
@@ -94,26 +102,29 @@ ROSINALITY_TRAINING = {
 
 
 def _rules(target: str, source: str, leaves: Leaves) -> Rules:
-    return {f"{target}/{ours}": Rule(f"{source}.{name}", change) for ours, (name, change) in leaves.items()}
+    return {f"{target}/{ours}": Rule(f"{source}.{name}", *layout) for ours, (name, layout) in leaves.items()}
 
 
 def rosinality_generator(size: int, mapping_layers: int) -> NameTable:
     """Of a whole checkpoint {"g_ema", "latent_avg", …}, flattened."""
     rules = {
-        "synthesis/const": Rule("g_ema.input.input", const_map),
-        "w_average": Rule("latent_avg", np.ravel),
+        "synthesis/const": Rule("g_ema.input.input", *ONE_CHW),
+        "w_average": Rule("latent_avg", *VECTOR),
     }
     for i in range(mapping_layers):
         rules |= _rules(f"mapping/fc{i}", f"g_ema.style.{i + 1}", DENSE)
     for i, (resolution, name) in enumerate(conv_names(size)):
         source = f"g_ema.convs.{i - 1}" if i else "g_ema.conv1"
         rules |= _rules(f"synthesis/b{resolution}_{name}", source, ROSINALITY_STYLED)
-        rules[f"noise/{i}"] = Rule(f"g_ema.noises.noise_{i}", np.squeeze)
+        rules[f"noise/{i}"] = Rule(f"g_ema.noises.noise_{i}", *ONE_ONE_HW)
     for i, resolution in enumerate(resolutions(size)):
         source = f"g_ema.to_rgbs.{i - 1}" if i else "g_ema.to_rgb1"
         rules |= _rules(f"synthesis/b{resolution}_to_rgb", source, ROSINALITY_TO_RGB)
     ignored = {"d.*": "the discriminator is not needed to generate", **ROSINALITY_TRAINING}
-    return NameTable("a rosinality generator", rules, {"g_ema.*.kernel": DOUBLING_FILTER}, ignored)
+    doublings = range(len(resolutions(size)) - 1)
+    filters = [f"g_ema.convs.{2 * i}.conv.blur.kernel" for i in doublings]
+    filters += [f"g_ema.to_rgbs.{i}.upsample.kernel" for i in doublings]
+    return NameTable("a rosinality generator", rules, dict.fromkeys(filters, DOUBLING_FILTER), ignored)
 
 
 def rosinality_discriminator(size: int) -> NameTable:
@@ -131,18 +142,20 @@ def rosinality_discriminator(size: int) -> NameTable:
 def nvidia_generator(size: int, mapping_layers: int) -> NameTable:
     """Of the tensors of "G_ema" or "G"."""
     rules = {
-        "synthesis/const": Rule("synthesis.b4.const", const_map),
-        "w_average": Rule("mapping.w_avg", same),
+        "synthesis/const": Rule("synthesis.b4.const", *CHW),
+        "w_average": Rule("mapping.w_avg", *SAME),
     }
     for i in range(mapping_layers):
         rules |= _rules(f"mapping/fc{i}", f"mapping.fc{i}", DENSE)
     for i, (resolution, name) in enumerate(conv_names(size)):
         source = f"synthesis.b{resolution}.{name}"
         rules |= _rules(f"synthesis/b{resolution}_{name}", source, NVIDIA_STYLED)
-        rules[f"noise/{i}"] = Rule(f"{source}.noise_const", same)
+        rules[f"noise/{i}"] = Rule(f"{source}.noise_const", *SAME)
     for resolution in resolutions(size):
         rules |= _rules(f"synthesis/b{resolution}_to_rgb", f"synthesis.b{resolution}.torgb", NVIDIA_TO_RGB)
-    return NameTable("an NVIDIA generator", rules, {"*.resample_filter": FILTER})
+    filtered = [f"b{r}" for r in resolutions(size)] + [f"b{r}.{name}" for r, name in conv_names(size)]
+    filters = [f"synthesis.{module}.resample_filter" for module in filtered]
+    return NameTable("an NVIDIA generator", rules, dict.fromkeys(filters, FILTER))
 
 
 def nvidia_discriminator(size: int) -> NameTable:

@@ -108,7 +108,7 @@ def test_what_suffices_is_asked_for_the_message_of_the_manifest(tmp_path, monkey
     opened = open_deployment(write_deployment(tmp_path))
     opened = opened._replace(manifest=opened.manifest._replace(repeats=2))
     asked = []
-    monkeypatch.setattr(inquiry, "sufficient", lambda book, **rules: asked.append(rules))
+    monkeypatch.setattr(inquiry, "sufficient", lambda _book, **rules: asked.append(rules))
     found = list(inquiry.inquire(opened, load_generator(opened), [], Request(alpha=0.01)))
     assert (found, asked) == ([], [{"alpha": 0.01, "repeats": 2}])
 
