@@ -5,7 +5,9 @@ must have that value), or ignored for a stated reason; every parameter is filled
 finite numbers. All that is wrong is reported together.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from fnmatch import filter as matching
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
@@ -43,6 +45,18 @@ class NameTable(NamedTuple):
     ignored: Mapping[str, str] = {}
 
 
+class Imported(NamedTuple):
+    """A generator, or a part of one, that another program wrote.
+
+    `kind` and `fields`: as in generators/pretrained.py; `ignored`: reason -> how many tensors had it.
+    """
+
+    kind: str
+    fields: dict[str, Any]
+    params: Params
+    ignored: dict[str, int]
+
+
 def adopt(source: Mapping[str, np.ndarray], table: NameTable, template: Params) -> Params:
     """The parameters, with the structure, shapes and dtypes of `template` (arrays or `jax.ShapeDtypeStruct`).
 
@@ -69,6 +83,13 @@ def adopt(source: Mapping[str, np.ndarray], table: NameTable, template: Params) 
         },
     )
     return jax.tree_util.tree_unflatten(structure, [values[target] for target in slots])
+
+
+def ignored(source: Collection[str], table: NameTable) -> dict[str, int]:
+    """How many tensors of the source are left out, by the reason."""
+    used = {rule.source for rule in table.rules.values()}
+    reasons = {name: why for pattern, why in table.ignored.items() for name in matching(source, pattern)}
+    return dict(Counter(why for name, why in reasons.items() if name not in used))
 
 
 def restore(params: Params, table: NameTable) -> dict[str, np.ndarray]:

@@ -7,7 +7,7 @@ something else.
 
 from collections.abc import Mapping
 from fnmatch import filter as matching
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ import numpy as np
 
 from latentfp import rng
 from latentfp.checkpoints import stylegan2_names as names
-from latentfp.checkpoints.adopt import adopt
+from latentfp.checkpoints.adopt import Imported, adopt, ignored
 from latentfp.checkpoints.torch_files import flatten
 from latentfp.generators.stylegan2 import model
 from latentfp.generators.stylegan2.discriminator import Discriminator
@@ -39,13 +39,6 @@ SUPPORTED = {
 }
 
 
-class Imported(NamedTuple):
-    """Keyword arguments of `model.networks` (or of `Discriminator`), and the parameters."""
-
-    fields: dict[str, Any]
-    params: Params
-
-
 def from_rosinality(tree: Any) -> Imported:
     """The generator of {"g_ema": state, "latent_avg": [d], …}, as `read_tensors` returns it.
 
@@ -65,7 +58,8 @@ def from_rosinality(tree: Any) -> Imported:
     averaged = "latent_avg" in tensors
     source = tensors if averaged else {**tensors, "latent_avg": np.zeros(fields["latent_dim"], np.float32)}
     params = adopt(source, table, _generator_template(fields))
-    return Imported(fields, params if averaged else {**params, "w_average": _average(fields, params)})
+    params = params if averaged else {**params, "w_average": _average(fields, params)}
+    return Imported("stylegan2", fields, params, ignored(source, table))
 
 
 def from_nvidia(settings: Settings, tensors: Tensors) -> Imported:
@@ -80,7 +74,8 @@ def from_nvidia(settings: Settings, tensors: Tensors) -> Imported:
         "clamp": _clamp(settings),
     }
     table = names.nvidia_generator(size, fields["mapping_layers"])
-    return Imported(fields, adopt(tensors, table, _generator_template(fields)))
+    params = adopt(tensors, table, _generator_template(fields))
+    return Imported("stylegan2", fields, params, ignored(tensors, table))
 
 
 def discriminator_from_rosinality(tree: Any) -> Imported:
@@ -91,7 +86,8 @@ def discriminator_from_rosinality(tree: Any) -> Imported:
     widths = [_extent(tensors, f"d.convs.{i}.skip.1.weight", 0) for i in blocks]
     fields = {"size": size, "channels": [*widths, _extent(tensors, "d.convs.0.0.weight", 0)]}
     table = names.rosinality_discriminator(size)
-    return Imported(fields, adopt(tensors, table, _discriminator_template(fields)))
+    params = adopt(tensors, table, _discriminator_template(fields))
+    return Imported("discriminator", fields, params, ignored(tensors, table))
 
 
 def discriminator_from_nvidia(settings: Settings, tensors: Tensors) -> Imported:
@@ -106,7 +102,8 @@ def discriminator_from_nvidia(settings: Settings, tensors: Tensors) -> Imported:
         "clamp": _clamp(settings),
     }
     table = names.nvidia_discriminator(size)
-    return Imported(fields, adopt(tensors, table, _discriminator_template(fields)))
+    params = adopt(tensors, table, _discriminator_template(fields))
+    return Imported("discriminator", fields, params, ignored(tensors, table))
 
 
 def _size(tensors: Tensors, per_doubling: str) -> int:

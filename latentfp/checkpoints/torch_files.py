@@ -73,6 +73,12 @@ def read_tensors(path: PathLike) -> Any:
         raise ValueError("it is no PyTorch or safetensors file")
 
 
+def is_legacy(start: bytes) -> bool:
+    """Whether a file that begins with these 14 bytes is in PyTorch's older format: a pickle of its number."""
+    number = LEGACY_MAGIC.to_bytes(10, "little")
+    return start.startswith(b"\x80") and start[2:14] == b"\x8a\x0a" + number
+
+
 def flatten(tree: Any) -> dict[str, np.ndarray]:
     """The arrays of nested dictionaries and lists by their dotted path; other leaves are left out."""
     arrays: dict[str, np.ndarray] = {}

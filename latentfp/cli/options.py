@@ -29,3 +29,12 @@ class ImageFormat(StrEnum):
     PNG = "png"
     JPG = "jpg"
     WEBP = "webp"
+
+
+class Format(StrEnum):
+    """Of another program's generator."""
+
+    ROSINALITY = "rosinality"
+    NVIDIA = "nvidia"
+    COMPVIS = "compvis"
+    DIFFUSERS = "diffusers"

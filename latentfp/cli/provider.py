@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from latentfp.cli.options import Coding, DeploymentOption, GeneratorOption, ImageFormat, SigmaOption
+from latentfp.cli.options import (
+    Coding,
+    DeploymentOption,
+    Format,
+    GeneratorOption,
+    ImageFormat,
+    SigmaOption,
+)
 
 
 class Layout(StrEnum):
@@ -65,6 +72,31 @@ def fit(
         f"{made.path}: {it.bits} bits on axes {it.shift} to {it.shift + it.bits - 1} of {generator}, "
         f"sigma {it.sigma:g}. Next: latentfp users add --deployment {made.path} NAME"
     )
+
+
+def import_(
+    path: Annotated[Path, typer.Argument(help="The file or folder of another program.")],
+    out: Annotated[Path, typer.Option(help="The folder to make, for `latentfp fit --generator`.")],
+    form: Annotated[
+        Format | None, typer.Option("--format", help="Whose format it is; recognised if left out.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="The .yaml of a .ckpt; the one beside it if left out.")
+    ] = None,
+) -> None:
+    """Read a generator of another program: StyleGAN2 of rosinality or NVIDIA, LDM of CompVis or diffusers.
+
+    Example: latentfp import stylegan2-ffhq-config-f.pt --out ffhq
+    """
+    from latentfp.checkpoints import formats
+
+    chosen = None if form is None else formats.Format(form.value)
+    found, origin = formats.import_generator(path, out, form=chosen, configuration=config)
+    for reason, count in found.ignored.items():
+        typer.echo(f"not needed: {count} tensors, {reason}")
+    whole = found.kind != "first_stage"
+    more = f". Next: latentfp fit --generator {out} --out DEPLOYMENT" if whole else ", part of a generator"
+    typer.echo(f"{out}: {found.kind} from {origin.format}{more}")
 
 
 def users_add(

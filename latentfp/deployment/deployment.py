@@ -124,7 +124,8 @@ def open_deployment(path: str | os.PathLike[str]) -> Deployment:
 
 def facts_of(generator: pretrained.Pretrained) -> GeneratorFacts:
     """What a manifest keeps of a loaded generator."""
-    return GeneratorFacts(generator.name, generator.sha256, generator.noise_seed)
+    seed = generator.noise_seed or 0  # noise maps that have none are among the weights
+    return GeneratorFacts(generator.name, generator.sha256, seed)
 
 
 def load_generator(deployment: Deployment, *, name: str | None = None) -> pretrained.Pretrained:

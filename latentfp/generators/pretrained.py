@@ -3,26 +3,26 @@
 A folder may also hold a part of a generator, the first stage of a latent diffusion, for a training to go on
 from.
 
-`generator.json` holds the kind of generator, the fields that make it, the seed of its fixed noise maps and
-the SHA-256 of the weights; the weights are float16 or float32 arrays under their path in the parameter tree
-("synthesis/b4_conv1/bias"). Training writes such a folder into its workdir; `fit` reads one by name or path.
+`generator.json` holds the kind of generator, the fields that make it, the seed of its fixed noise maps (null
+where the weights hold the maps), the SHA-256 of the weights, and for an import what it was made of; the
+weights are float16 or float32 arrays under their path in the parameter tree ("synthesis/b4_conv1/bias").
+Training writes such a folder into its workdir; `fit` reads one by name or path.
 """
 
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import traverse_util
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from latentfp import rng
+from latentfp.checkpoints.adopt import NameTable, Rule, adopt, by_path
+from latentfp.checkpoints.torch_files import flatten, read_tensors
 from latentfp.generators import linear
 from latentfp.generators.generator import Generator
 from latentfp.generators.latent_diffusion import first_stage
@@ -42,7 +42,7 @@ class Pretrained(NamedTuple):
     params: Params
     name: str  # as it was asked for: a shipped name or an absolute path
     sha256: str  # of the weights file
-    noise_seed: int
+    noise_seed: int | None
 
 
 class Stored(NamedTuple):
@@ -52,7 +52,8 @@ class Stored(NamedTuple):
     fields: dict[str, Any]
     params: Params
     sha256: str
-    noise_seed: int
+    noise_seed: int | None
+    source: dict[str, Any] | None
 
 
 class Kind(NamedTuple):
@@ -104,11 +105,20 @@ def shipped() -> list[str]:
 
 
 def save(
-    folder: Path, *, kind: str, fields: Mapping[str, Any], params: Params, noise_seed: int, half: bool = True
+    folder: Path,
+    *,
+    kind: str,
+    fields: Mapping[str, Any],
+    params: Params,
+    noise_seed: int | None,
+    half: bool = True,
+    source: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a generator folder; `half` stores float16. Parameters that follow from the seed are left out."""
-    stored = {name: params[name] for name in _shapes(KINDS[kind], fields)}
-    flat = traverse_util.flatten_dict(stored, sep="/")
+    """Write a generator folder; `half` stores float16. Parameters that follow from the seed are left out.
+
+    `source`: what an imported generator was made of.
+    """
+    flat = by_path({name: params[name] for name in _shapes(KINDS[kind], fields, noise_seed)})
     dtype = np.float16 if half else np.float32
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / (WEIGHTS + ".new")
@@ -118,6 +128,7 @@ def save(
         "fields": dict(fields),
         "noise_seed": noise_seed,
         "sha256": _sha256(temporary),
+        **({} if source is None else {"source": dict(source)}),
     }
     temporary.chmod(0o644)
     temporary.replace(folder / WEIGHTS)
@@ -136,7 +147,8 @@ def load(name: str) -> Pretrained:
         raise ValueError(
             f"{folder} holds a {stored.kind}, which is only a part of a generator: train the rest"
         )
-    params = stored.params | kind.derived(stored.fields, stored.noise_seed)
+    derived = {} if stored.noise_seed is None else kind.derived(stored.fields, stored.noise_seed)
+    params = stored.params | derived
     known = name if name in shipped() else str(folder)
     return Pretrained(kind.make(**stored.fields), params, known, stored.sha256, stored.noise_seed)
 
@@ -156,14 +168,23 @@ def read(folder: Path) -> Stored:
             f"{folder / WEIGHTS} has SHA-256 {found}, but {DESCRIPTION} says {description['sha256']}: "
             "the file was changed or damaged; get the generator again"
         )
-    fields = description["fields"]
-    params = _adopt(folder, _shapes(KINDS[description["kind"]], fields))
-    return Stored(description["kind"], fields, params, found, description["noise_seed"])
+    fields, seed = description["fields"], description["noise_seed"]
+    template = _shapes(KINDS[description["kind"]], fields, seed)
+    rules = {path: Rule(path, np.asarray) for path in by_path(template)}
+    table = NameTable(str(folder / DESCRIPTION), rules)
+    params = adopt(flatten(read_tensors(folder / WEIGHTS)), table, template)
+    return Stored(description["kind"], fields, params, found, seed, description.get("source"))
 
 
-def _shapes(kind: Kind, fields: Mapping[str, Any]) -> dict[str, Any]:
+def _shapes(kind: Kind, fields: Mapping[str, Any], noise_seed: int | None) -> dict[str, Any]:
+    """Of all that is stored."""
+
+    def stored() -> Params:
+        maps = kind.derived(fields, 0) if noise_seed is None else {}
+        return kind.template(fields) | maps
+
     try:
-        return jax.eval_shape(partial(kind.template, fields))
+        return jax.eval_shape(stored)
     except (TypeError, KeyError) as error:
         raise ValueError(f"the fields {fields} do not make a generator: {error}") from None
 
@@ -183,22 +204,6 @@ def _describe(folder: Path) -> dict[str, Any]:
     if not isinstance(description["fields"], dict):
         raise ValueError(f"the fields {description['fields']} do not make a generator: expected an object")
     return description
-
-
-def _adopt(folder: Path, template: Mapping[str, Any]) -> Params:
-    try:
-        found = load_file(folder / WEIGHTS)
-    except SafetensorError as error:
-        raise ValueError(f"{folder / WEIGHTS} is not a safetensors file: {error}") from None
-    wanted: dict[str, Any] = dict(traverse_util.flatten_dict(template, sep="/"))
-    misshapen = sorted(n for n in found.keys() & wanted.keys() if found[n].shape != wanted[n].shape)
-    missing, unused = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
-    if missing or unused or misshapen:
-        raise ValueError(
-            f"{folder / WEIGHTS} does not fit {DESCRIPTION}: "
-            f"missing {missing}, unused {unused}, misshapen {misshapen}"
-        )
-    return traverse_util.unflatten_dict({n: jnp.asarray(v, jnp.float32) for n, v in found.items()}, sep="/")
 
 
 def _sha256(path: Path) -> str:

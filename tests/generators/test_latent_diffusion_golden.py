@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 from latentfp import rng
+from latentfp.checkpoints import formats
 from latentfp.checkpoints import latent_diffusion_names as names
 from latentfp.checkpoints.adopt import adopt
 from latentfp.checkpoints.torch_files import flatten, read_tensors
+from latentfp.generators.generator import Generator
 from latentfp.generators.latent_diffusion import first_stage as stages
 from latentfp.generators.latent_diffusion import model
 from latentfp.generators.latent_diffusion.first_stage import FirstStage
@@ -26,10 +28,6 @@ from latentfp.generators.latent_diffusion.unet import sinusoids
 pytestmark = [pytest.mark.golden, pytest.mark.slow]
 
 PASS, DDIM = 1e-4, 5e-4
-DENOISER = {"channels": (32, 64), "blocks": 1, "attention": (1,), "head": 32}
-COMPVIS = {"channels": (32, 64, 128), "blocks": 1, "latent": 3, "codes": 256}
-DIFFUSERS = {**COMPVIS, "channels": (32, 64, 32)}
-WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
 class Networks(NamedTuple):
@@ -38,6 +36,7 @@ class Networks(NamedTuple):
     nets: model.LatentDiffusion
     params: dict[str, Any]
     golden: dict[str, Any]
+    generator: Generator
 
     def epsilon(self, z, times):
         return model.denoise(self.nets.denoiser, self.params["denoiser"], z, times)
@@ -54,50 +53,30 @@ def below(tensors, prefix):
 
 @functools.cache
 def compvis(folder: Path) -> Networks:
-    nets = model.networks(size=64, first_stage=COMPVIS, denoiser=DENOISER)
-    template = jax.eval_shape(lambda: model.init(nets, rng.root(0)))
-    tensors = flatten(read_tensors(folder / "model.ckpt"))
-    stage, unet = template["first_stage"], template["denoiser"]
-    rules = names.compvis_unet(unet, nets.denoiser)
-    averages = below(tensors, "state_dict.model_ema.")
-    renamed = {name: "diffusion_model" + name.replace(".", "") for name in flat_names(rules)}
-    params = {
-        "first_stage": adopt(
-            below(tensors, "state_dict.first_stage_model."), names.compvis_first_stage(stage), stage
-        ),
-        "raw": adopt(below(tensors, "state_dict.model.diffusion_model."), rules, unet),
-        "denoiser": adopt({name: averages[key] for name, key in renamed.items()}, rules, unet),
-    }
-    return Networks(nets, params, channels_last(folder / "io.npz"))
-
-
-def flat_names(table):
-    return {rule.source for rule in table.rules.values()}
+    networks = imported(folder / "model.ckpt", folder / "io.npz")
+    unet = networks.nets.denoiser
+    tensors = below(flatten(read_tensors(folder / "model.ckpt")), "state_dict.model.diffusion_model.")
+    template = model.shapes(networks.nets)["denoiser"]
+    networks.params["raw"] = adopt(tensors, names.compvis_unet(template, unet), template)
+    return networks
 
 
 @functools.cache
 def diffusers(folder: Path) -> Networks:
-    nets = model.networks(size=64, first_stage=DIFFUSERS, denoiser=DENOISER)
-    template = jax.eval_shape(lambda: model.init(nets, rng.root(0)))
-    stage, unet = template["first_stage"], template["denoiser"]
-    params = {
-        "first_stage": adopt(
-            flatten(read_tensors(folder / "vqvae" / WEIGHTS)),
-            names.diffusers_first_stage(stage, nets.first_stage),
-            stage,
-        ),
-        "denoiser": adopt(
-            flatten(read_tensors(folder / "unet" / WEIGHTS)), names.diffusers_unet(unet, nets.denoiser), unet
-        ),
-    }
-    return Networks(nets, params, channels_last(folder / "io.npz"))
+    return imported(folder, folder / "io.npz")
 
 
-def first_stage(folder: Path, file: str, fields, size: int, *, early: bool = False):
-    stage = FirstStage(**fields)
-    template = jax.eval_shape(lambda: stages.init(stage, rng.root(0), size))
-    table = names.diffusers_first_stage(template, stage, early=early)
-    return stage, adopt(flatten(read_tensors(folder / file)), table, template)
+def imported(path: Path, numbers: Path) -> Networks:
+    found, _ = formats.read(path, formats.recognise(path))
+    assert found.kind == "latent_diffusion"
+    nets = model.networks(**{name: found.fields[name] for name in ("size", "first_stage", "denoiser")})
+    return Networks(nets, found.params, channels_last(numbers), model.make(**found.fields, steps=10, eta=0.0))
+
+
+def first_stage(folder: Path):
+    found, _ = formats.read(folder, formats.recognise(folder))
+    assert found.kind == "first_stage"
+    return FirstStage(**found.fields["network"]), found.params, found.fields
 
 
 def assert_near(ours, expected, tolerance=PASS) -> None:
@@ -121,7 +100,7 @@ def plainly(stage, params, z):
 @pytest.mark.parametrize("layout", [compvis, diffusers])
 def test_vq_first_stage(golden, layout):
     folder = {"compvis": "ldm_vq_f4", "diffusers": "ldm_diffusers"}[layout.__name__]
-    nets, params, numbers = layout(golden(folder))
+    nets, params, numbers, _ = layout(golden(folder))
     stage, weights = nets.first_stage, params["first_stage"]
     check_first_stage(stage, weights, numbers)
     assert_near(stages.quantise(jnp.asarray(numbers["h"]), weights["codebook"]), numbers["z_q"])
@@ -132,17 +111,15 @@ def test_vq_first_stage(golden, layout):
 
 def test_early_names(golden):
     folder = golden("ldm_diffusers")
-    fields = {"channels": (32, 32), "blocks": 1, "latent": 3, "codes": 64}
-    file = "vqvae_early_names/diffusion_pytorch_model.bin"
-    stage, params = first_stage(folder, file, fields, 32, early=True)
+    stage, params, fields = first_stage(folder / "vqvae_early_names")
+    assert fields["scale"] == 0.18215
     numbers = channels_last(folder / "io.npz")
     check_first_stage(stage, params, numbers, image="early_image", h="early_h", rec="early_rec")
 
 
 def test_kl_first_stage(golden):
     folder = golden("kl_diffusers")
-    fields = {"channels": (32, 64, 32), "blocks": 1, "latent": 4}
-    stage, params = first_stage(folder, WEIGHTS, fields, 64)
+    stage, params, fields = first_stage(folder)
     numbers = channels_last(folder / "io.npz")
     moments = model.moments(stage, params, numbers["image"])
     assert_near(moments, numbers["moments"])
@@ -152,12 +129,12 @@ def test_kl_first_stage(golden):
     assert_near(stages.draw(found, numbers["noise"]), numbers["sample"])
     assert_near(stages.divergence(found), numbers["kl"])
     assert_near(model.decode(stage, params, jnp.asarray(numbers["mean"])), numbers["rec"])
-    scaled = jnp.asarray(numbers["zr"]) / 0.18215
+    scaled = jnp.asarray(numbers["zr"]) / fields["scale"]
     assert_near(model.decode(stage, params, scaled), numbers["dec_zr_scaled"])
 
 
 def test_denoisers(golden):
-    nets, params, numbers = compvis(golden("ldm_vq_f4"))
+    nets, params, numbers, _ = compvis(golden("ldm_vq_f4"))
     times = jnp.asarray(numbers["unet_t"], jnp.float32)
     assert_near(sinusoids(times, 32), numbers["t_sinusoid"])
     for weights, expected in (("raw", "eps_raw"), ("denoiser", "eps_ema")):
@@ -203,8 +180,18 @@ def test_ddim_of_diffusers(golden, steps):
 
 
 def test_images_of_the_whole_pipeline(golden):
-    networks = diffusers(golden("ldm_diffusers"))
-    nets, params, numbers = networks
+    nets, params, numbers, generator = diffusers(golden("ldm_diffusers"))
+    w = model.flatten(jnp.asarray(numbers["ddim10_sample"]))
+    assert_near(generator.synthesize(params, w), numbers["ddim10_image"], DDIM)
     z = jnp.asarray(numbers["ddim10_sample"]) / 0.18215
     assert_near(plainly(nets.first_stage, params["first_stage"], z), numbers["ddim10_image_noquant"], DDIM)
-    assert_near(model.decode(nets.first_stage, params["first_stage"], z), numbers["ddim10_image"], DDIM)
+
+
+@pytest.mark.parametrize("layout", [compvis, diffusers])
+def test_samples_of_an_imported_generator(golden, layout, monkeypatch):
+    """From the noise of the golden run, at η = 0, where no other noise is used."""
+    networks = layout(golden({"compvis": "ldm_vq_f4", "diffusers": "ldm_diffusers"}[layout.__name__]))
+    start = jnp.asarray(networks.golden["x_T"])
+    monkeypatch.setattr(jax.random, "normal", lambda _key, _shape: start)
+    made = networks.generator.sample(networks.params, rng.root(0), len(start))
+    assert_near(made, model.flatten(jnp.asarray(networks.golden["ddim10_sample"])), DDIM)

@@ -6,7 +6,7 @@ Latents are flattened in the order channel, row, column, as in the public finger
 {"first_stage", "denoiser"}: the weights of the two networks.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -23,7 +23,7 @@ from latentfp.generators.latent_diffusion.schedule import Table
 from latentfp.generators.latent_diffusion.unet import UNet
 from latentfp.types import Images, Key, Latents, Params
 
-SCHEDULES = {"linear": schedule.linear, "cosine": schedule.cosine}
+SCHEDULES = ("linear", "cosine")
 
 
 class LatentDiffusion(NamedTuple):
@@ -59,11 +59,16 @@ def init(nets: LatentDiffusion, key: Key) -> Params:
     }
 
 
-def signal_of(name: str) -> Table:
-    """The schedule of this name: linear or cosine."""
+def shapes(nets: LatentDiffusion) -> Params:
+    """Shapes and types of the weights of both networks."""
+    return jax.eval_shape(lambda: init(nets, rng.root(0)))
+
+
+def signal_of(name: str, betas: Sequence[float] = (0.0015, 0.0195)) -> Table:
+    """The schedule of this name: linear between `betas`, or cosine."""
     if name not in SCHEDULES:
-        raise ValueError(f"schedule {name!r} is not one of {sorted(SCHEDULES)}")
-    return SCHEDULES[name]()
+        raise ValueError(f"schedule {name!r} is not one of {SCHEDULES}")
+    return schedule.linear(*betas) if name == "linear" else schedule.cosine()
 
 
 def flatten(z: LatentMaps) -> Latents:
@@ -99,15 +104,21 @@ def make(
     denoiser: Mapping[str, Any],
     scale: float,
     schedule: str = "linear",
+    betas: Sequence[float] = (0.0015, 0.0195),
+    spacing: str = "latent_diffusion",
+    first: int = 1,
+    last: float | None = None,
     steps: int = 50,
     eta: float = 1.0,
 ) -> Generator:
     """The generator of `networks(...)`.
 
     `scale` makes the first stage's latents of unit variance; a prior sample takes `steps` DDIM steps with
-    `eta`.
+    `eta` through a schedule, linear from the first of `betas` to the last. They visit times from `first` on,
+    spaced as latent diffusion or diffusers does; after the latter's last step ā is `last`, or ā_0.
     """
-    nets, visits = networks(size=size, first_stage=first_stage, denoiser=denoiser), _visits(schedule, steps)
+    nets = networks(size=size, first_stage=first_stage, denoiser=denoiser)
+    visits = _visits(signal_of(schedule, betas), spacing, steps, first, last)
 
     def sample(params: Params, key: Key, n: int) -> Latents:
         noise = jax.random.normal(rng.stream(key, "noise"), (n, *nets.shape))
@@ -130,5 +141,9 @@ def make(
     )
 
 
-def _visits(name: str, steps: int) -> schedule.Visits:
-    return schedule.spaced(signal_of(name), steps)
+def _visits(signal: Table, spacing: str, steps: int, first: int, last: float | None) -> schedule.Visits:
+    if spacing == "latent_diffusion":
+        return schedule.spaced(signal, steps, first=first)
+    if spacing == "diffusers":
+        return schedule.leading(signal, steps, first=first, last=float(signal[0]) if last is None else last)
+    raise ValueError(f"spacing {spacing!r} is not latent_diffusion or diffusers")

@@ -1,0 +1,200 @@
+"""Latent diffusion in folders of diffusers as fields and parameters of our networks.
+
+The configurations say what the networks are; then the mapping is total (`adopt`). Whatever our networks
+would compute differently, above all a denoiser that listens to a text, is refused.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from latentfp import rng
+from latentfp.checkpoints import latent_diffusion_names as names
+from latentfp.checkpoints.adopt import Imported, adopt
+from latentfp.checkpoints.configurations import check, number, numbers, positive, read_configuration
+from latentfp.checkpoints.torch_files import flatten, read_tensors
+from latentfp.generators.latent_diffusion import first_stage as stages
+from latentfp.generators.latent_diffusion import model
+from latentfp.generators.latent_diffusion.first_stage import FirstStage
+from latentfp.types import Params
+
+Settings = Mapping[str, Any]
+
+PIPELINE = "model_index.json"
+USUAL_SCALE = 0.18215  # of first stages that do not state one
+MAX_SIZE = 4096  # pixels a side
+WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
+STAGES = ("VQModel", "AutoencoderKL")
+STAGE = {
+    "in_channels": (3,),
+    "out_channels": (3,),
+    "act_fn": ("silu",),
+    "norm_type": ("group",),
+    "mid_block_add_attention": (True,),
+    "lookup_from_codebook": (False,),
+    "use_quant_conv": (True,),
+    "use_post_quant_conv": (True,),
+    "shift_factor": (None,),
+    "latents_mean": (None,),
+    "latents_std": (None,),
+}
+UNET = {
+    "act_fn": ("silu",),
+    "add_attention": (True,),
+    "attn_norm_num_groups": (None,),
+    "center_input_sample": (False,),
+    "class_embed_type": (None,),
+    "downsample_padding": (1,),
+    "downsample_type": ("conv",),
+    "flip_sin_to_cos": (True,),
+    "freq_shift": (0,),
+    "mid_block_scale_factor": (1,),
+    "mid_block_type": ("UNetMidBlock2D",),
+    "norm_eps": (1e-5,),
+    "num_class_embeds": (None,),
+    "resnet_time_scale_shift": ("default",),
+    "time_embedding_dim": (None,),
+    "time_embedding_type": ("positional",),
+    "upsample_type": ("conv",),
+}
+BETAS = {"beta_start": 1e-4, "beta_end": 2e-2}  # and what they are where nothing is said
+SCHEDULER = {
+    "_class_name": ("DDIMScheduler",),
+    "beta_schedule": ("scaled_linear",),
+    "clip_sample": (False,),
+    "num_train_timesteps": (1000,),
+    "prediction_type": ("epsilon",),
+    "rescale_betas_zero_snr": (False,),
+    "thresholding": (False,),
+    "timestep_spacing": ("leading",),
+    "trained_betas": (None,),
+}
+
+
+class Part(NamedTuple):
+    """One network of a pipeline in a folder: its configuration and tensors."""
+
+    settings: Settings
+    tensors: Mapping[str, np.ndarray]
+
+
+def from_diffusers(folder: Path) -> Imported:
+    """A pipeline of a VQModel or AutoencoderKL, a UNet2DModel and a DDIMScheduler; or a first stage alone."""
+    if not (folder / PIPELINE).is_file():
+        return _stage_alone(_read_part(folder))
+    index = read_configuration(folder / PIPELINE)
+    stage_name = next((name for name in ("vqvae", "vae") if name in index), None)
+    if stage_name is None or "unet" not in index or "scheduler" not in index:
+        raise ValueError(f"{folder}: expected a pipeline of vqvae or vae, unet and scheduler")
+    _expect_class(index["unet"], "UNet2DModel")
+    stage, unet = _read_part(folder / stage_name), _read_part(folder / "unet")
+    networks = _networks(stage.settings, unet.settings)
+    fields = {
+        **networks,
+        "scale": positive(stage.settings, "scaling_factor", usual=USUAL_SCALE),
+        **_sampling(read_configuration(folder / "scheduler" / "scheduler_config.json")),
+    }
+    nets = model.networks(**networks)
+    template = model.shapes(nets)
+    params = {
+        "first_stage": _stage_params(stage, nets.first_stage, template["first_stage"]),
+        "denoiser": adopt(
+            unet.tensors, names.diffusers_unet(template["denoiser"], nets.denoiser), template["denoiser"]
+        ),
+    }
+    return Imported("latent_diffusion", fields, params, {})
+
+
+def _stage_alone(stage: Part) -> Imported:
+    network = _stage_fields(stage.settings)
+    size = number(stage.settings, "sample_size", most=MAX_SIZE, usual=32)
+    module = FirstStage(**network)
+    template = jax.eval_shape(lambda: stages.init(module, rng.root(0), size))
+    fields = {
+        "size": size,
+        "network": network,
+        "scale": positive(stage.settings, "scaling_factor", usual=USUAL_SCALE),
+    }
+    return Imported("first_stage", fields, _stage_params(stage, module, template), {})
+
+
+def _stage_params(stage: Part, module: FirstStage, template: Params) -> Params:
+    early = any(".query." in name for name in stage.tensors)
+    return adopt(stage.tensors, names.diffusers_first_stage(template, module, early=early), template)
+
+
+def _networks(stage: Settings, unet: Settings) -> dict[str, Any]:
+    network = _stage_fields(stage)
+    latent, channels = network["latent"], numbers(unet, "block_out_channels")
+    check(unet, UNET | {"in_channels": (latent,), "out_channels": (latent,)}, "its denoiser")
+    return {
+        "size": number(unet, "sample_size") * 2 ** (len(network["channels"]) - 1),
+        "first_stage": network,
+        "denoiser": {
+            "channels": channels,
+            "blocks": number(unet, "layers_per_block"),
+            "attention": _attention(unet, len(channels)),
+            "head": number(unet, "attention_head_dim", usual=8),
+            "groups": number(unet, "norm_num_groups", usual=32),
+        },
+    }
+
+
+def _stage_fields(settings: Settings) -> dict[str, Any]:
+    _expect_class([None, settings.get("_class_name")], *STAGES)
+    channels, latent = numbers(settings, "block_out_channels"), number(settings, "latent_channels")
+    kinds = {"down_block_types": ["DownEncoderBlock2D"], "up_block_types": ["UpDecoderBlock2D"]}
+    wanted = {name: (kind * len(channels),) for name, kind in kinds.items()}
+    check(settings, {**STAGE, **wanted, "vq_embed_dim": (None, latent)}, "its first stage")
+    quantised = settings["_class_name"] == "VQModel"
+    return {
+        "channels": channels,
+        "blocks": number(settings, "layers_per_block"),
+        "latent": latent,
+        "codes": number(settings, "num_vq_embeddings", usual=256) if quantised else 0,
+        "groups": number(settings, "norm_num_groups", usual=32),
+    }
+
+
+def _attention(unet: Settings, levels: int) -> list[int]:
+    down, up = unet.get("down_block_types"), unet.get("up_block_types")
+    plain = {"DownBlock2D": False, "AttnDownBlock2D": True}
+    if not isinstance(down, list) or len(down) != levels or any(kind not in plain for kind in down):
+        raise ValueError(f"its denoiser has down_block_types {down!s:.200}, expected {levels} of {[*plain]}")
+    attention = [level for level, kind in enumerate(down) if plain[kind]]
+    expected = ["AttnUpBlock2D" if i in attention else "UpBlock2D" for i in reversed(range(levels))]
+    check({"up_block_types": up}, {"up_block_types": (expected,)}, "its denoiser")
+    return attention
+
+
+def _sampling(scheduler: Settings) -> dict[str, Any]:
+    check(scheduler, SCHEDULER, "its scheduler")
+    first = scheduler.get("steps_offset", 0)
+    if first not in (0, 1):
+        raise ValueError(f"its scheduler has steps_offset {first!s:.80}, expected 0 or 1")
+    return {
+        "betas": [positive(scheduler, name, usual=usual, most=1.0) for name, usual in BETAS.items()],
+        "spacing": "diffusers",
+        "first": first,
+        "last": 1.0 if scheduler.get("set_alpha_to_one", True) else None,
+    }
+
+
+def _read_part(folder: Path) -> Part:
+    settings = read_configuration(folder / "config.json")
+    files = [folder / name for name in WEIGHTS if (folder / name).is_file()]
+    if not files:
+        raise ValueError(f"{folder} has none of {', '.join(WEIGHTS)}")
+    return Part(settings, flatten(read_tensors(files[0])))
+
+
+def _expect_class(entry: Any, *known: str) -> None:
+    found = entry[-1] if isinstance(entry, list) and entry else entry
+    if found not in known:
+        raise ValueError(
+            f"it has a {found!s:.80}, expected a {' or '.join(known)}; a denoiser that listens to a text is "
+            "not supported, but its pipeline can be fingerprinted: see docs/your_pipeline.md"
+        )
