@@ -18,6 +18,7 @@ users = typer.Typer(no_args_is_help=True, help="The users of a deployment.")
 app.add_typer(users, name="users")
 users.command("add")(provider.users_add)
 users.command("list")(provider.users_list)
+users.command("export")(provider.users_export)
 app.command("import")(provider.import_)
 for command in (provider.fit, provider.adopt, provider.generate, investigator.attribute, provider.demo):
     app.command()(command)

@@ -38,3 +38,12 @@ class Format(StrEnum):
     NVIDIA = "nvidia"
     COMPVIS = "compvis"
     DIFFUSERS = "diffusers"
+
+
+class CopyLayout(StrEnum):
+    """Of a user's copy: a checkpoint of other software, a folder of ours, or what to do to latents."""
+
+    ROSINALITY = "rosinality"
+    NVIDIA = "nvidia"
+    LATENTFP = "latentfp"
+    LATENTS = "latents"

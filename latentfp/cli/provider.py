@@ -9,6 +9,7 @@ import typer
 
 from latentfp.cli.options import (
     Coding,
+    CopyLayout,
     DeploymentOption,
     Format,
     GeneratorOption,
@@ -126,6 +127,25 @@ def users_list(deployment: DeploymentOption) -> None:
 
     for user in open_deployment(deployment).registry.users():
         typer.echo("\t".join([user.name, user.status.value, user.created, user.note]).rstrip())
+
+
+def users_export(
+    user: Annotated[str, typer.Argument(help="Whose copy.")],
+    deployment: DeploymentOption,
+    out: Annotated[Path, typer.Option(help="The file, or for `latentfp` the folder, to make.")],
+    layout: Annotated[
+        CopyLayout | None, typer.Option("--format", help="The one that the generator came in, if left out.")
+    ] = None,
+) -> None:
+    """Write a user's copy of the generator: whatever it makes bears the user's code.
+
+    Example: latentfp users export alice --deployment deployment --out alice.pt
+    """
+    from latentfp.deployment import exports
+
+    chosen = None if layout is None else exports.Layout(layout.value)
+    written = exports.export_copy(deployment, user=user, out=out, layout=chosen)
+    typer.echo(f"{out}: the copy of {user}, format {written}")
 
 
 def generate(

@@ -7,12 +7,22 @@ import numpy as np
 
 from latentfp import rng
 from latentfp.data.files import write_image
-from latentfp.deployment.deployment import load_generator, open_deployment
+from latentfp.deployment.deployment import Deployment, load_generator, open_deployment
 from latentfp.deployment.issue import issue
-from latentfp.deployment.registry import Status
+from latentfp.deployment.registry import Status, User
 from latentfp.runtime.progress import progress
 
 GROUP = 256  # images between two writings
+
+
+def active(opened: Deployment, user: str) -> User:
+    """The user of this name; ValueError for an unknown or revoked one."""
+    known = {entry.name: entry for entry in opened.registry.users()}
+    if user not in known:
+        raise ValueError(f"no user {user!r} in {opened.path}: add it with `latentfp users add`")
+    if known[user].status is Status.REVOKED:
+        raise ValueError(f"user {user!r} is revoked: reinstate the user first")
+    return known[user]
 
 
 def generate(
@@ -20,11 +30,7 @@ def generate(
 ) -> list[Path]:
     """Write `count` images; ValueError for an unknown or revoked user, and rather than overwriting a file."""
     opened = open_deployment(deployment)
-    known = {entry.name: entry for entry in opened.registry.users()}
-    if user not in known:
-        raise ValueError(f"no user {user!r} in {deployment}: add it with `latentfp users add`")
-    if known[user].status is Status.REVOKED:
-        raise ValueError(f"user {user!r} is revoked: reinstate the user first")
+    code = active(opened, user).code
     paths = [out / f"{user}-{seed}-{number:04d}.{suffix}" for number in range(count)]
     taken = [path for path in paths if path.exists()]
     if taken:
@@ -38,7 +44,7 @@ def generate(
                 loaded.generator,
                 loaded.params,
                 opened.space,
-                np.tile(known[user].code, (len(some), 1)),
+                np.tile(code, (len(some), 1)),
                 sigma=opened.manifest.sigma,
                 coding=opened.manifest.coding,
                 key=rng.stream(rng.root(seed), f"copy/{user}"),

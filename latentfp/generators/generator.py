@@ -8,6 +8,8 @@ No caller asks which kind of generator it holds.
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+
 from latentfp.types import Images, Key, Latents, Params
 
 
@@ -19,6 +21,8 @@ class Generator(NamedTuple):
         [b, d].
     encode(params, images): an estimate of the latents [b, d], where the generator comes with one.
     renoise(params, key, n): parameters with fresh noise maps for each of n images, where there are any.
+    fold(params, axes [k, d], offset [d]): parameters with which w makes what w - axesᵀ axes w + offset made
+        before, where an ordinary generator of this kind can do that.
     channels: into how many equal parts the latent falls, as for a latent map flattened channel first.
     """
 
@@ -29,4 +33,5 @@ class Generator(NamedTuple):
     synthesize: Callable[[Params, Latents], Images]
     encode: Callable[[Params, Images], Latents] | None = None
     renoise: Callable[[Params, Key, int], Params] | None = None
+    fold: Callable[[Params, np.ndarray, np.ndarray], Params] | None = None
     channels: int = 1

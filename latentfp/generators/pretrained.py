@@ -140,7 +140,7 @@ def load(name: str) -> Pretrained:
 
     ValueError: unknown, damaged, a part of a generator, or weights that do not fit the fields.
     """
-    folder = SHIPPED / name if name in shipped() else Path(name).absolute()
+    folder = folder_of(name)
     stored = read(folder)
     kind = KINDS[stored.kind]
     if kind.make is None:
@@ -151,6 +151,11 @@ def load(name: str) -> Pretrained:
     params = stored.params | derived
     known = name if name in shipped() else str(folder)
     return Pretrained(kind.make(**stored.fields), params, known, stored.sha256, stored.noise_seed)
+
+
+def folder_of(name: str) -> Path:
+    """Where the generator of this shipped name or path lies."""
+    return SHIPPED / name if name in shipped() else Path(name).absolute()
 
 
 def read(folder: Path) -> Stored:

@@ -13,6 +13,7 @@ from jax.typing import DTypeLike
 
 from latentfp import rng
 from latentfp.generators.generator import Generator
+from latentfp.generators.stylegan2.fold import fold
 from latentfp.generators.stylegan2.layers import apply
 from latentfp.generators.stylegan2.mapping import Mapping, broadcast
 from latentfp.generators.stylegan2.synthesis import (
@@ -102,6 +103,10 @@ def make(**fields: Any) -> Generator:
     def renoise(params: Params, key: Key, n: int) -> Params:
         return {**params, "noise": fresh_noise(key, size, n)}
 
+    def built_in(params: Params, axes: np.ndarray, offset: np.ndarray) -> Params:
+        return {**params, "synthesis": fold(params["synthesis"], axes, offset)}
+
+    shape = (size, size, 3)
     return Generator(
-        "stylegan2", nets.mapping.latent_dim, (size, size, 3), sample, synthesize, renoise=renoise
+        "stylegan2", nets.mapping.latent_dim, shape, sample, synthesize, renoise=renoise, fold=built_in
     )
