@@ -99,7 +99,7 @@ def restore(params: Params, table: NameTable) -> dict[str, np.ndarray]:
     for target, rule in table.rules.items():
         if rule.undo is None:
             raise ValueError(f"{table.title} is read, but not written")
-        tensors[rule.source] = np.ascontiguousarray(rule.undo(np.asarray(ours[target])))
+        tensors[rule.source] = np.array(rule.undo(np.asarray(ours[target])), order="C")
     return tensors | {name: np.asarray(value, np.float32) for name, value in table.constants.items()}
 
 

@@ -49,7 +49,7 @@ def _value(value: Any, storages: list[np.ndarray]) -> bytes:
 
 
 def _tensor(array: Float[np.ndarray, "..."], storages: list[np.ndarray]) -> bytes:
-    storages.append(np.ascontiguousarray(array))
+    storages.append(np.array(array, order="C"))
     kind = _name("torch", KINDS[array.dtype.name])
     identity = [_plain("storage"), kind, _plain(str(len(storages) - 1)), _plain("cpu"), _plain(array.size)]
     strides = tuple(step // array.itemsize for step in storages[-1].strides)
