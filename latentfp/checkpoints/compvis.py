@@ -14,12 +14,14 @@ from latentfp.checkpoints.adopt import Imported, NameTable, Rule, adopt, ignored
 from latentfp.checkpoints.configurations import check, number, numbers, part, positive
 from latentfp.checkpoints.torch_files import flatten
 from latentfp.generators.latent_diffusion import model
+from latentfp.generators.latent_diffusion.schedule import linear
 from latentfp.types import Params
 
 Settings = Mapping[str, Any]
 
 MAX_SIZE = 4096  # pixels a side
 BETAS = {"linear_start": 1e-4, "linear_end": 2e-2}  # and what they are where nothing is said
+SIGNAL = "state_dict.alphas_cumprod"
 SETTINGS = {
     "parameterization": ("eps",),
     "timesteps": (1000,),
@@ -58,7 +60,7 @@ AVERAGED = {
 def from_compvis(tree: Any, configuration: Settings) -> Imported:
     """A checkpoint {"state_dict": …}, as `read_tensors` returns it, and its configuration.
 
-    Averaged weights are taken where there are any.
+    Averaged weights are taken where there are any; a noise schedule that it holds must be the stated one.
     """
     settings = part(configuration, "model", "params")
     check(settings, SETTINGS, "this latent diffusion")
@@ -75,6 +77,7 @@ def from_compvis(tree: Any, configuration: Settings) -> Imported:
     template = model.shapes(nets)
     averaged = "state_dict.model_ema.decay" in tensors
     table = _table(template, nets, averaged=averaged)
+    table = table._replace(constants={SIGNAL: linear(*fields["betas"])})
     return Imported(
         "latent_diffusion", fields, adopt(tensors, table, template), ignored(tensors.keys(), table)
     )
