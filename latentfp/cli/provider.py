@@ -47,6 +47,13 @@ def fit(
         int | None,
         typer.Option(help="Leading axes that are computed: all, or up to the code beyond 4096 dimensions."),
     ] = None,
+    secret: Annotated[
+        Path | None,
+        typer.Option(
+            help="A file of mode 0600, made if it is missing, that hides which direction is which bit; later "
+            "commands find it by LATENTFP_SECRET."
+        ),
+    ] = None,
 ) -> None:
     """Fit a fingerprint space to a generator and start a registry of users.
 
@@ -67,6 +74,7 @@ def fit(
         repeats=repeats,
         layout=layout.value,
         axes=axes,
+        secret=secret,
     )
     it = made.manifest
     typer.echo(

@@ -48,6 +48,7 @@ def belonging(deployment: Deployment) -> dict[str, Any]:
         "shift": manifest.shift,
         "bits": manifest.bits,
         "coding": manifest.coding.value,
+        "rotation": manifest.rotation,
     }
 
 
@@ -95,7 +96,7 @@ def belongs(folder: Path, deployment: Deployment) -> bool:
 
 
 def _differences(description: Mapping[str, Any], deployment: Deployment) -> list[str]:
-    stated = description["belongs"]
+    stated = {"rotation": "", **description["belongs"]}  # of older ones, which knew no secrets
     return [
         f"{name} {stated.get(name)} instead of {value}"
         for name, value in belonging(deployment).items()

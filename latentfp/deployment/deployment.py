@@ -31,6 +31,8 @@ from latentfp.deployment.manifest import (
     to_json,
 )
 from latentfp.deployment.registry import Registry
+from latentfp.deployment.secret import Secret, check, turned
+from latentfp.deployment.secret import read as read_secret
 from latentfp.deployment.store import Store
 from latentfp.fingerprint.basis import Basis, Layout, Space, split
 from latentfp.fingerprint.embed import Coding
@@ -61,12 +63,14 @@ def create(
     min_distance: int,
     repeats: int = 1,
     layout: Layout = Layout.JOINT,
+    secret: Secret | None = None,
 ) -> Deployment:
     """Write a new deployment without users and open it.
 
     `sigma` in the latent's units, `min_distance` in bits between any two users' codes, of which each message
-    bit comes `repeats` times in a row; `layout`: how the basis was fitted. ValueError where `path` exists or
-    a value is out of range; nothing is left behind by any failure.
+    bit comes `repeats` times in a row; `layout`: how the basis was fitted; `secret` turns the code's axes and
+    is not kept. ValueError where `path` exists or a value is out of range; nothing is left behind by any
+    failure.
     """
     folder = Path(path)
     if os.path.lexists(folder):
@@ -83,6 +87,7 @@ def create(
         repeats=repeats,
         layout=layout,
         parts={BASIS: sha256(arrays)},
+        secret=secret,
     )
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -93,14 +98,15 @@ def create(
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return open_deployment(folder)
+    return open_deployment(folder, secret=secret)
 
 
-def open_deployment(path: str | os.PathLike[str]) -> Deployment:
+def open_deployment(path: str | os.PathLike[str], *, secret: Secret | None = None) -> Deployment:
     """Open a deployment, every part verified.
 
-    ValueError where there is none, TamperedDeployment (a ValueError) that names the part, what was found and
-    what was expected. The generator is verified by `load_generator`.
+    `secret`: of a deployment that needs one; else it is read from the file that LATENTFP_SECRET names.
+    ValueError where there is none or the secret is another's, TamperedDeployment (a ValueError) that names
+    the part, what was found and what was expected. The generator is verified by `load_generator`.
     """
     folder = Path(path)
     if not (folder / MANIFEST).is_file():
@@ -116,10 +122,18 @@ def open_deployment(path: str | os.PathLike[str]) -> Deployment:
         space = split(basis, shift=manifest.shift, bits=manifest.bits)
     except ValueError as error:
         raise TamperedDeployment(folder / MANIFEST, str(error)) from error
+    if manifest.rotation:
+        space = _turned(folder, space, manifest, read_secret() if secret is None else secret)
     store = Store(folder / USERS, manifest.id)
     registry = Registry(store, manifest.bits, manifest.min_distance, manifest.repeats)
     registry.verify()
     return Deployment(folder, manifest, basis, space, registry)
+
+
+def _turned(folder: Path, space: Space, manifest: Manifest, secret: Secret) -> Space:
+    if check(secret, manifest.id) != manifest.rotation:
+        raise ValueError(f"{folder} was made with another secret: give the one of its fit")
+    return turned(space, secret, manifest.id)
 
 
 def facts_of(generator: pretrained.Pretrained) -> GeneratorFacts:

@@ -1,6 +1,7 @@
 """From a generator to a deployment: principal axes of samples of the prior, split, written."""
 
 import os
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -8,8 +9,10 @@ import numpy as np
 
 from latentfp import rng
 from latentfp.deployment import decoders
+from latentfp.deployment import secret as secrets
 from latentfp.deployment.deployment import BASIS, Deployment, create, facts_of, read_basis
 from latentfp.deployment.design import complete
+from latentfp.deployment.secret import Secret
 from latentfp.fingerprint.basis import Basis, Layout, fit_basis, fit_channel_basis, fit_leading
 from latentfp.fingerprint.codes import widest
 from latentfp.fingerprint.embed import Coding
@@ -72,6 +75,7 @@ def fit(
     repeats: int = 1,
     layout: str = "joint",
     axes: int | None = None,
+    secret: Path | None = None,
 ) -> Deployment:
     """Write a deployment for the generator of this name or folder.
 
@@ -81,7 +85,8 @@ def fit(
     A code has each bit of its message `repeats` times in a row. `layout`: "joint", or "channels" for the axes
     of every channel of the latent in turn, which `shift` counts: axis i of them all begins at channels · i.
     `axes`: how many leading axes are computed; None: all, or those up to the code where the latent has more
-    than 4096 numbers, for their covariance would not fit.
+    than 4096 numbers, for their covariance would not fit. `secret`: the file of a secret that turns the
+    code's axes, outside of `out`; made where there is none.
 
     A shipped generator may come with its basis of the usual samples, bit for bit the same on every machine,
     and with a decoder, which the deployment gets if it belongs to it.
@@ -102,11 +107,18 @@ def fit(
         min_distance=max(1, design.bits // 4) if min_distance is None else min_distance,
         repeats=repeats,
         layout=chosen,
+        secret=None if secret is None else _secret(secret, Path(out)),
     )
     decoder = decoders.shipped(generator)
     if decoder is not None and decoders.belongs(decoder, made):
         decoders.adopt(made, decoder)
     return made
+
+
+def _secret(path: Path, out: Path) -> Secret:
+    if path.absolute().is_relative_to(out.absolute()):
+        raise ValueError(f"{path} lies in the deployment, which the secret protects: keep it elsewhere")
+    return secrets.read(path) if path.exists() else secrets.create(path)
 
 
 def basis_of(loaded: Pretrained, sampling: Sampling) -> Basis:

@@ -1,8 +1,9 @@
 """The manifest of a deployment: what was made, with which versions, and the hashes of what never changes.
 
 `manifest.json` holds one object; its `digest` is the SHA-256 of all other fields as JSON with sorted keys and
-no spaces. Format 1, without `repeats` and `layout`, is read, too. Digests hold no secret: they find damage,
-mixed up files and careless edits, but whoever edits a file on purpose can compute them anew.
+no spaces. Formats 1, without `repeats` and `layout`, and 2, without `rotation`, are read, too. Digests hold
+no secret: they find damage, mixed up files and careless edits, but whoever edits a file on purpose can
+compute them anew.
 """
 
 import datetime
@@ -18,11 +19,12 @@ import jax
 import numpy as np
 
 import latentfp
+from latentfp.deployment.secret import Secret, check
 from latentfp.fingerprint.basis import Layout
 from latentfp.fingerprint.codes import widest
 from latentfp.fingerprint.embed import Coding
 
-FORMAT = 2
+FORMAT = 3
 SCHEMA = {
     "format": int,
     "id": str,
@@ -36,10 +38,12 @@ SCHEMA = {
     "min_distance": int,
     "repeats": int,
     "layout": str,
+    "rotation": str,
     "parts": {"basis.safetensors": str},
     "digest": str,
 }
-SINCE_2 = {"repeats": 1, "layout": "joint"}  # fields that format 1 lacks, and what it means
+# The fields that are new in a format, and what their absence means.
+SINCE = {2: {"repeats": 1, "layout": "joint"}, 3: {"rotation": ""}}
 SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -59,7 +63,10 @@ class GeneratorFacts(NamedTuple):
 
 
 class Manifest(NamedTuple):
-    """The facts of a deployment. `id` is random, `created` is UTC, `parts` maps file names to SHA-256."""
+    """The facts of a deployment. `id` is random, `created` is UTC, `parts` maps file names to SHA-256.
+
+    `rotation`: the check of the secret that turns the code's axes, or empty (secret.py).
+    """
 
     id: str
     created: str
@@ -72,6 +79,7 @@ class Manifest(NamedTuple):
     min_distance: int
     repeats: int
     layout: Layout
+    rotation: str
     parts: dict[str, str]
 
 
@@ -86,6 +94,7 @@ def new_manifest(
     repeats: int,
     layout: Layout,
     parts: dict[str, str],
+    secret: Secret | None = None,
 ) -> Manifest:
     """A manifest with a new identity and this process' versions. ValueError for values out of range."""
     versions = {"jax": jax.__version__, "latentfp": latentfp.__version__, "numpy": np.__version__}
@@ -102,6 +111,7 @@ def new_manifest(
         min_distance=min_distance,
         repeats=repeats,
         layout=layout,
+        rotation="" if secret is None else check(secret, identity),
         parts=parts,
     )
     _check_values(manifest)
@@ -143,7 +153,7 @@ def _digest(fields: dict[str, Any]) -> str:
 
 
 def _from_fields(fields: dict[str, Any]) -> Manifest:
-    whole = {**SINCE_2, **fields}
+    whole = {**_lacking(fields["format"]), **fields}
     parsed = {
         "generator": GeneratorFacts(**whole["generator"]),
         "coding": Coding(whole["coding"]),
@@ -154,14 +164,18 @@ def _from_fields(fields: dict[str, Any]) -> Manifest:
 
 def _check_fields(fields: Any) -> None:
     version = fields.get("format") if isinstance(fields, dict) else None
-    if version not in (1, FORMAT):
-        raise ValueError(f"found format {version!r}, latentfp {latentfp.__version__} reads 1 and {FORMAT}")
-    lacking = SINCE_2 if version == 1 else {}
-    schema = {name: kind for name, kind in SCHEMA.items() if name not in lacking}
+    if version not in range(1, FORMAT + 1):
+        raise ValueError(f"found format {version!r}, latentfp {latentfp.__version__} reads 1 to {FORMAT}")
+    schema = {name: kind for name, kind in SCHEMA.items() if name not in _lacking(version)}
     _check_schema(fields, schema, "manifest")
     digest = _digest({name: value for name, value in fields.items() if name != "digest"})
     if fields["digest"] != digest:
         raise ValueError(f"found contents with digest {digest}, expected {fields['digest']}, as they state")
+
+
+def _lacking(version: float) -> dict[str, Any]:
+    """What a format does not say, and means."""
+    return {name: value for since, new in SINCE.items() if since > version for name, value in new.items()}
 
 
 def _check_schema(value: Any, schema: Any, name: str) -> None:
@@ -178,7 +192,7 @@ def _check_schema(value: Any, schema: Any, name: str) -> None:
 
 def _check_values(manifest: Manifest) -> None:
     facts = manifest.generator
-    hashes = (facts.sha256, *manifest.parts.values())
+    hashes = (facts.sha256, *manifest.parts.values(), manifest.rotation or facts.sha256)
     most = widest(bits=manifest.bits, repeats=manifest.repeats)
     rules = [
         (0 < manifest.sigma < math.inf, f"sigma {manifest.sigma}", "a positive finite number"),

@@ -81,14 +81,14 @@ def fields(path):
 
 def test_every_field_is_protected(path, fields):
     at_all = list(leaves(fields))
-    assert len(at_all) == 18
+    assert len(at_all) == 19
     for at in at_all:
         value = fields
         for name in at:
             value = value[name]
         other = value + "0" if isinstance(value, str) else value + 1
         message = refusal(path, put(fields, at, other))
-        assert ("found format 3" if at == ("format",) else "found contents with digest") in message
+        assert ("found format 4" if at == ("format",) else "found contents with digest") in message
     path.write_text(json.dumps(forged(fields)))
     read_manifest(path)
 
@@ -114,7 +114,7 @@ def test_every_field_is_needed_and_no_other_known(path, fields):
 @pytest.mark.parametrize(
     ("at", "value", "message"),
     [
-        (("format",), 3, "found format 3, latentfp 0.1.0 reads 1 and 2"),
+        (("format",), 4, "found format 4, latentfp 0.1.0 reads 1 to 3"),
         (("format",), 1, "expected the fields"),
         (("format",), [], "found format []"),
         (("format",), 0, "found format 0"),
@@ -184,6 +184,13 @@ def test_the_distance_of_repeated_codes_is_limited(tmp_path, settings):
         create(tmp_path / "new", **{**settings, "bits": 15, "repeats": 3, "min_distance": 13})
 
 
+def test_format_2_has_no_rotation(path, fields):
+    before = {name: value for name, value in fields.items() if name != "rotation"}
+    path.write_text(json.dumps(forged({**before, "format": 2})))
+    assert read_manifest(path).rotation == ""
+    assert "expected the fields" in refusal(path, forged({**fields, "format": 2}))
+
+
 class TestFormat1:
     """What was written before there were repeats and layouts."""
 
@@ -195,7 +202,8 @@ class TestFormat1:
         assert (found.coding, found.id) == (Coding.ANTIPODAL, "0123" * 8)
 
     def test_a_deployment_opens_and_takes_users(self, folder, path, fields):
-        before = {name: value for name, value in fields.items() if name not in ("repeats", "layout")}
+        later = ("repeats", "layout", "rotation")
+        before = {name: value for name, value in fields.items() if name not in later}
         path.write_text(json.dumps(forged({**before, "format": 1})))
         opened = open_deployment(folder)
         opened.registry.add(["carol"], seed=1)
