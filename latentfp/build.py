@@ -96,9 +96,10 @@ def attribution(*, config: Fields, workdir: Path, seed: int, study: Fields) -> C
 
 def measurement(*, config: Fields, workdir: Path, seed: int, study: Fields) -> Callable[[], object]:
     """The measurement that `config["run"]` names."""
-    from latentfp.studies import fidelity, sampling, speed
+    from latentfp.studies import fidelity, sampling, speed, white_box
 
-    measure = {"fidelity": fidelity.run, "sampling": sampling.run, "speed": speed.run}[config["run"]]
+    measures = {"fidelity": fidelity, "sampling": sampling, "speed": speed, "white_box": white_box}
+    measure = measures[config["run"]].run
     check_fields(measure, study, section="config.study", given={"seed", "workdir"})
     return partial(measure, **study, seed=seed, workdir=workdir)
 
@@ -216,4 +217,5 @@ RUNS: dict[str, Callable[..., Callable[[], object]]] = {
     "sampling": measurement,
     "speed": measurement,
     "train": train,
+    "white_box": measurement,
 }

@@ -14,7 +14,7 @@ SIGMA, SHIFT = 1.0, 192
 
 
 def get_config() -> ConfigDict:
-    """One of strength and shift varied at a time, then the paper's attacks."""
+    """One of strength and shift varied at a time; for attacks see configs/studies/robustness.py."""
 
     def cell(group: str, value: str, **changed: Any) -> dict[str, Any]:
         usual = {"sigma": SIGMA, "shift": SHIFT, "attack": "none", "frechet_images": 1000}
@@ -23,10 +23,6 @@ def get_config() -> ConfigDict:
 
     cells = [cell("sigma", str(s), sigma=s) for s in (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)]
     cells += [cell("shift", str(s), shift=s) for s in (0, 64, 128, 192)]
-    cells += [
-        cell("attack", a, attack=a, frechet_images=0)
-        for a in ("blur", "noise", "jpeg", "combination", "crop")
-    ]
     config = base.get_config()
     config.run = "accuracy"
     config.study = ConfigDict(

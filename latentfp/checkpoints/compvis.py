@@ -65,12 +65,13 @@ def from_compvis(tree: Any, configuration: Settings) -> Imported:
     settings = part(configuration, "model", "params")
     check(settings, SETTINGS, "this latent diffusion")
     tensors = flatten(tree)
-    scale = tensors.get("state_dict.scale_factor", settings.get("scale_factor", 1.0))
+    stated: Any = settings.get("scale_factor", 1.0)
+    scale = np.asarray(tensors.get("state_dict.scale_factor", stated))
     stage = part(settings, "first_stage_config", "params")
     networks = _networks(stage, part(settings, "unet_config", "params"))
     fields = {
         **networks,
-        "scale": positive({"scale": np.asarray(scale).item() if np.size(scale) == 1 else scale}, "scale"),
+        "scale": positive({"scale": scale.item() if scale.size == 1 else scale}, "scale"),
         "betas": [positive(settings, name, usual=usual, most=1.0) for name, usual in BETAS.items()],
     }
     nets = model.networks(**networks)

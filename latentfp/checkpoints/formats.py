@@ -62,8 +62,10 @@ def read(path: Path, form: Format, configuration: Path | None = None) -> tuple[I
     `configuration`: the .yaml of a checkpoint of CompVis; the only one beside it, if it is not given.
     ValueError, with the path and the reason, for what is damaged, hostile or not supported.
     """
-    if (configuration is not None) != (form is Format.COMPVIS):
-        configuration = _beside(path) if form is Format.COMPVIS else None
+    if configuration is not None and form is not Format.COMPVIS:
+        raise ValueError(f"{path}: {form} needs no --config, only {Format.COMPVIS} does")
+    if configuration is None and form is Format.COMPVIS:
+        configuration = _beside(path)
     files = _files(path) + ([] if configuration is None else [configuration])
     try:
         found = READERS[form](path, configuration)

@@ -79,7 +79,7 @@ def _usual(loaded: Pretrained) -> Layout:
 def _write(opened: Deployment, loaded: Pretrained, copy: Copy, out: Path, layout: Layout) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     if layout is Layout.LATENTS:
-        arrays = {"axes": np.float32(copy.axes), "offset": np.float32(copy.offset)}
+        arrays = {name: part.astype(np.float32) for name, part in copy._asdict().items()}
         shape = {"channels": str(loaded.generator.channels), "order": "channel, row, column"}
         out.write_bytes(save(arrays, {"apply": "w - (w @ axes.T) @ axes + offset", **shape}))
         return

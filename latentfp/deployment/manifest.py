@@ -163,7 +163,7 @@ def _from_fields(fields: dict[str, Any]) -> Manifest:
 
 
 def _check_fields(fields: Any) -> None:
-    version = fields.get("format") if isinstance(fields, dict) else None
+    version: Any = fields.get("format") if isinstance(fields, dict) else None
     if version not in range(1, FORMAT + 1):
         raise ValueError(f"found format {version!r}, latentfp {latentfp.__version__} reads 1 to {FORMAT}")
     schema = {name: kind for name, kind in SCHEMA.items() if name not in _lacking(version)}

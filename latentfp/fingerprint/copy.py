@@ -39,4 +39,4 @@ def rotated(copy: Copy, seed: int) -> Copy:
 def apply(copy: Copy, w: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
     """The latents with the code of the copy, float32."""
     wide = np.asarray(w, np.float64)
-    return np.float32(wide - wide @ copy.axes.T @ copy.axes + copy.offset)
+    return (wide - wide @ copy.axes.T @ copy.axes + copy.offset).astype(np.float32)

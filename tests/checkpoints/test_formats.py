@@ -115,6 +115,12 @@ def test_a_configuration_is_found_or_asked_for(params, tmp_path):
         formats.read(path, Format.COMPVIS)
 
 
+def test_others_take_no_configuration(params, tmp_path):
+    folder = write_diffusers(tmp_path / "p", params)
+    with pytest.raises(ValueError, match="diffusers needs no --config, only compvis does"):
+        formats.read(folder, Format.DIFFUSERS, folder / "model_index.json")
+
+
 def changed(tree, value, *path):
     tree = copy.deepcopy(tree)
     at = tree

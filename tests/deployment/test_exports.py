@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from linear_space import write_deployment
+from random_stylegan2 import SIGMA, fit_random_stylegan2
 from safetensors.numpy import load_file
 
 from latentfp import cli, rng
@@ -17,33 +18,13 @@ from latentfp.deployment.exports import Layout
 from latentfp.fingerprint.copy import apply, copy_for, rotated
 from latentfp.fingerprint.embed import embed
 from latentfp.generators import pretrained
-from latentfp.generators.stylegan2 import model
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
-FIELDS = {"size": 16, "channels": [6, 5, 4], "latent_dim": 24, "mapping_layers": 2}
-SIGMA = 0.5
 
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory):
-    """Of a random StyleGAN2 in which nothing is zero."""
-    folder = tmp_path_factory.mktemp("exports")
-    params = model.init(model.networks(**FIELDS), rng.root(1))
-    params["w_average"] = jnp.zeros(FIELDS["latent_dim"])
-    leaves, tree = jax.tree.flatten(params)
-    draw = np.random.default_rng(2)
-    shaken = [leaf + 0.1 * draw.standard_normal(leaf.shape).astype(np.float32) for leaf in leaves]
-    pretrained.save(
-        folder / "generator",
-        kind="stylegan2",
-        fields=FIELDS,
-        params=jax.tree.unflatten(tree, shaken),
-        noise_seed=3,
-        half=False,
-    )
-    made = fitting.fit(
-        folder / "deployment", generator=str(folder / "generator"), sigma=SIGMA, shift=8, bits=16, samples=500
-    )
+    made = fit_random_stylegan2(tmp_path_factory.mktemp("exports"))
     made.registry.add(["alice", "bob"], seed=5)
     return made.path
 

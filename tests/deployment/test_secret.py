@@ -3,6 +3,7 @@
 import re
 import stat
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from linear_space import write_generator
@@ -11,7 +12,7 @@ from small_decoder import write_decoder
 from latentfp import cli
 from latentfp.deployment import decoders, fitting, secret
 from latentfp.deployment.deployment import open_deployment
-from latentfp.fingerprint.basis import split
+from latentfp.fingerprint.basis import Basis, split
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 FIT = {"sigma": 1.0, "shift": 4, "bits": 16, "samples": 1000}
@@ -55,10 +56,7 @@ def test_rotations_are_even_over_all():
 
 
 def fitted_basis():
-    from latentfp.fingerprint.basis import Basis
-
-    eye = np.eye(6, dtype=np.float32)
-    return Basis(*map(np.asarray, (np.zeros(6, np.float32), eye, np.ones(6, np.float32))))
+    return Basis(jnp.zeros(6), jnp.eye(6), jnp.ones(6))
 
 
 def test_the_same_secret_gives_the_same_axes_and_another_none(fitted, file, tmp_path, monkeypatch):

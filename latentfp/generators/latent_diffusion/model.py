@@ -68,7 +68,8 @@ def signal_of(name: str, betas: Sequence[float] = (0.0015, 0.0195)) -> Table:
     """The schedule of this name: linear between `betas`, or cosine."""
     if name not in SCHEDULES:
         raise ValueError(f"schedule {name!r} is not one of {SCHEDULES}")
-    return schedule.linear(*betas) if name == "linear" else schedule.cosine()
+    start, end = betas
+    return schedule.linear(start, end) if name == "linear" else schedule.cosine()
 
 
 def flatten(z: LatentMaps) -> Latents:

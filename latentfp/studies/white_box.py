@@ -1,0 +1,123 @@
+"""What a user can do with the weights of exported copies: the two simplest attacks, measured.
+
+Re-estimation: the affine layers of a copy all lose the span of the code's axes, so it is their common null
+space; and whoever can sample latents can compute principal axes, and with them the axes of the bits, unless
+a secret has turned those. Averaging: two users take the mean of their copies' weights, and both marks fade
+where they differ.
+Source: METHOD.md §2; docs/security.md.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.linalg
+from jaxtyping import Float
+
+from latentfp import rng
+from latentfp.attribution.verdict import judge
+from latentfp.checkpoints.adopt import by_path
+from latentfp.deployment.exports import folded
+from latentfp.deployment.fitting import Sampling, sample_basis
+from latentfp.deployment.methods import Budget, Method
+from latentfp.fingerprint.codes import CodeBook, draw_codes
+from latentfp.fingerprint.copy import copy_for
+from latentfp.generators.pretrained import Pretrained
+from latentfp.pixels import to_float, to_pixels
+from latentfp.studies.scene import Scene, answers, identity, open_scene
+from latentfp.types import Params
+
+RECOGNISED = 0.9  # |cosine| from which an axis counts as found
+BATCH = 100
+
+
+def run(
+    *, deployment: str, users: int, images: int, samples: int, seed: int, workdir: Path
+) -> dict[str, Any]:
+    """Measure both attacks with new users and write white_box.json.
+
+    ValueError for a generator that has no copies with a code built in.
+    """
+    scene = open_scene(deployment, seed=seed)
+    codes = draw_codes(seed, users, bits=scene.subject.bits, min_distance=scene.opened.manifest.min_distance)
+    loaded = _loaded(scene)
+    copies = [copy_of(scene, loaded, code) for code in codes[:2]]
+    result = {
+        **identity(scene),
+        "re-estimation": re_estimation(scene, loaded, copies[0], samples=samples),
+        "averaging": averaging(scene, loaded, copies, codes, images=images),
+    }
+    workdir.mkdir(parents=True, exist_ok=True)
+    (workdir / "white_box.json").write_text(json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def copy_of(scene: Scene, loaded: Pretrained, code: np.ndarray) -> Params:
+    """The weights of a copy with this code."""
+    subject = scene.subject
+    return folded(loaded, copy_for(subject.space, code, sigma=subject.sigma, coding=subject.coding))
+
+
+def null_space(params: Params, bits: int) -> Float[np.ndarray, "k d"]:
+    """The directions of the latent to which the affine layers of a copy are deaf."""
+    kernels = [
+        np.asarray(x, np.float64) for name, x in by_path(params).items() if name.endswith("affine/kernel")
+    ]
+    return np.linalg.svd(np.concatenate(kernels, axis=1))[0][:, -bits:].T
+
+
+def re_estimation(scene: Scene, loaded: Pretrained, params: Params, *, samples: int) -> dict[str, Any]:
+    """How well the copy betrays the span of the code's axes, and the axes of single bits."""
+    axes = np.asarray(scene.subject.space.code_axes, np.float64)
+    angles = scipy.linalg.subspace_angles(axes.T, null_space(params, len(axes)).T)
+    own = loaded._replace(params=params)  # the user's, whose mapping network is as it was
+    guessed = np.asarray(sample_basis(own, Sampling(samples, scene.seed + 1)).axes, np.float64)
+    best = np.abs(axes @ guessed.T).max(axis=1)
+    return {
+        "largest_angle_of_the_span_degrees": float(np.degrees(angles.max())),
+        "bits": len(axes),
+        "bits_whose_axis_is_recognised": int((best > RECOGNISED).sum()),
+        "mean_best_cosine": float(best.mean()),
+    }
+
+
+def averaging(
+    scene: Scene, loaded: Pretrained, copies: list[Params], codes: CodeBook, *, images: int
+) -> dict[str, Any]:
+    """Whom the images of two users' mean copy name, and what is read where their codes agree and differ."""
+    mean = jax.tree.map(lambda a, b: (a + b) / 2, *copies)
+    found = answers(
+        scene, Method.REFINE, _files(scene, loaded, mean, images), label="averaged", budget=Budget()
+    )
+    verdicts = judge(found.estimate, codes, repeats=scene.opened.manifest.repeats)
+    named = [verdict.user for verdict in verdicts]
+    bits, alike = np.asarray(found.estimate.logits) > 0, codes[0] == codes[1]
+    return {
+        "images": images,
+        "registered_users": len(codes),
+        "bits_in_which_they_agree": int(alike.sum()),
+        "named_first": sum(user == 0 for user in named),
+        "named_second": sum(user == 1 for user in named),
+        "named_nobody": sum(user is None for user in named),
+        "named_innocent": sum(user is not None and user > 1 for user in named),
+        "bits_right_where_they_agree": float((bits == codes[0])[:, alike].mean()),
+        "bits_of_the_first_where_they_differ": float((bits == codes[0])[:, ~alike].mean()),
+    }
+
+
+def _files(scene: Scene, loaded: Pretrained, params: Params, images: int) -> Float[np.ndarray, "n h w 3"]:
+    """Images of a copy, as files keep them."""
+    made = []
+    for first in range(0, images, BATCH):
+        key = rng.stream(rng.root(scene.seed), "white box", first)
+        w = loaded.generator.sample(params, key, min(BATCH, images - first))
+        made.append(np.asarray(to_pixels(jnp.asarray(loaded.generator.synthesize(params, w)))))
+    return to_float(np.concatenate(made))
+
+
+def _loaded(scene: Scene) -> Pretrained:
+    subject, facts = scene.subject, scene.opened.manifest.generator
+    return Pretrained(subject.generator, subject.params, facts.name, facts.sha256, facts.noise_seed)

@@ -1,0 +1,59 @@
+"""What copies betray, on a random StyleGAN2 where it is known."""
+
+import json
+
+import numpy as np
+import pytest
+from random_stylegan2 import fit_random_stylegan2
+
+from latentfp.deployment import secret as secrets
+from latentfp.studies import white_box
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    return fit_random_stylegan2(tmp_path_factory.mktemp("white_box"))
+
+
+@pytest.fixture(scope="module")
+def measured(plain, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("measured")
+    found = white_box.run(
+        deployment=str(plain.path), users=20, images=6, samples=5000, seed=1, workdir=workdir
+    )
+    assert json.loads((workdir / "white_box.json").read_text()) == found
+    return found
+
+
+def test_the_span_of_the_axes_is_the_null_space(measured):
+    assert measured["re-estimation"]["largest_angle_of_the_span_degrees"] < 0.1
+
+
+def test_nothing_else_is_in_the_null_space(plain):
+    scene = white_box.open_scene(str(plain.path), seed=0)
+    found = white_box.null_space(scene.subject.params, scene.subject.bits)
+    axes = np.asarray(scene.subject.space.code_axes)
+    assert np.abs(np.linalg.svd(found @ axes.T)[1]).min() < 0.9  # before a code is built in, it is another
+
+
+def test_axes_of_bits_are_recognised_unless_a_secret_turns_them(measured, tmp_path, monkeypatch):
+    assert measured["re-estimation"]["bits"] == 16
+    assert measured["re-estimation"]["bits_whose_axis_is_recognised"] >= 12
+    file = tmp_path / "secret"
+    turned = fit_random_stylegan2(tmp_path, secret=file)
+    monkeypatch.setenv(secrets.VARIABLE, str(file))
+    found = white_box.run(
+        deployment=str(turned.path), users=20, images=2, samples=5000, seed=1, workdir=tmp_path / "out"
+    )
+    assert found["re-estimation"]["largest_angle_of_the_span_degrees"] < 0.1
+    assert found["re-estimation"]["bits_whose_axis_is_recognised"] == 0
+
+
+def test_every_averaged_image_is_counted_once(measured):
+    found = measured["averaging"]
+    named = [found[f"named_{who}"] for who in ("first", "second", "nobody", "innocent")]
+    assert sum(named) == found["images"] == 6
+    assert 0 < found["bits_in_which_they_agree"] < 16
+    assert found["bits_right_where_they_agree"] > 0.9
