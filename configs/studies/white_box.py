@@ -15,5 +15,10 @@ def get_config() -> ConfigDict:
     """200 images of the average of two copies, among 1000 users; axes from 10 000 samples."""
     config = base.get_config()
     config.run = "white_box"
-    config.study = ConfigDict({"deployment": "runs/avatars", "users": 1000, "images": 200, "samples": 10_000})
+    config.study = ConfigDict(
+        {
+            "deployment": "runs/avatars",
+            "plan": {"users": 1000, "images": 200, "samples": 10_000, "alpha": 1e-6},
+        }
+    )
     return config

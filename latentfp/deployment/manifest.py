@@ -166,14 +166,14 @@ def _check_fields(fields: Any) -> None:
     version: Any = fields.get("format") if isinstance(fields, dict) else None
     if version not in range(1, FORMAT + 1):
         raise ValueError(f"found format {version!r}, latentfp {latentfp.__version__} reads 1 to {FORMAT}")
-    schema = {name: kind for name, kind in SCHEMA.items() if name not in _lacking(version)}
+    schema = {name: kind for name, kind in SCHEMA.items() if name not in _lacking(int(version))}
     _check_schema(fields, schema, "manifest")
     digest = _digest({name: value for name, value in fields.items() if name != "digest"})
     if fields["digest"] != digest:
         raise ValueError(f"found contents with digest {digest}, expected {fields['digest']}, as they state")
 
 
-def _lacking(version: float) -> dict[str, Any]:
+def _lacking(version: int) -> dict[str, Any]:
     """What a format does not say, and means."""
     return {name: value for since, new in SINCE.items() if since > version for name, value in new.items()}
 

@@ -8,8 +8,9 @@ Source: METHOD.md §2; docs/security.md.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -34,21 +35,30 @@ RECOGNISED = 0.9  # |cosine| from which an axis counts as found
 BATCH = 100
 
 
-def run(
-    *, deployment: str, users: int, images: int, samples: int, seed: int, workdir: Path
-) -> dict[str, Any]:
-    """Measure both attacks with new users and write white_box.json.
+class Plan(NamedTuple):
+    """How much is measured: `users` are registered, a p-value up to `alpha` names one."""
+
+    users: int
+    images: int
+    samples: int
+    alpha: float
+
+
+def run(*, deployment: str, plan: Mapping[str, Any], seed: int, workdir: Path) -> dict[str, Any]:
+    """Measure both attacks with new users and write white_box.json. `plan`: the fields of Plan.
 
     ValueError for a generator that has no copies with a code built in.
     """
-    scene = open_scene(deployment, seed=seed)
-    codes = draw_codes(seed, users, bits=scene.subject.bits, min_distance=scene.opened.manifest.min_distance)
+    chosen, scene = Plan(**plan), open_scene(deployment, seed=seed)
+    codes = draw_codes(
+        seed, chosen.users, bits=scene.subject.bits, min_distance=scene.opened.manifest.min_distance
+    )
     loaded = _loaded(scene)
     copies = [copy_of(scene, loaded, code) for code in codes[:2]]
     result = {
         **identity(scene),
-        "re-estimation": re_estimation(scene, loaded, copies[0], samples=samples),
-        "averaging": averaging(scene, loaded, copies, codes, images=images),
+        "re-estimation": re_estimation(scene, loaded, copies[0], samples=chosen.samples),
+        "averaging": averaging(scene, loaded, copies, codes, plan=chosen),
     }
     workdir.mkdir(parents=True, exist_ok=True)
     (workdir / "white_box.json").write_text(json.dumps(result, indent=1) + "\n")
@@ -85,18 +95,18 @@ def re_estimation(scene: Scene, loaded: Pretrained, params: Params, *, samples: 
 
 
 def averaging(
-    scene: Scene, loaded: Pretrained, copies: list[Params], codes: CodeBook, *, images: int
+    scene: Scene, loaded: Pretrained, copies: list[Params], codes: CodeBook, *, plan: Plan
 ) -> dict[str, Any]:
     """Whom the images of two users' mean copy name, and what is read where their codes agree and differ."""
     mean = jax.tree.map(lambda a, b: (a + b) / 2, *copies)
     found = answers(
-        scene, Method.REFINE, _files(scene, loaded, mean, images), label="averaged", budget=Budget()
+        scene, Method.REFINE, _files(scene, loaded, mean, plan.images), label="averaged", budget=Budget()
     )
-    verdicts = judge(found.estimate, codes, repeats=scene.opened.manifest.repeats)
+    verdicts = judge(found.estimate, codes, alpha=plan.alpha, repeats=scene.opened.manifest.repeats)
     named = [verdict.user for verdict in verdicts]
     bits, alike = np.asarray(found.estimate.logits) > 0, codes[0] == codes[1]
     return {
-        "images": images,
+        "images": plan.images,
         "registered_users": len(codes),
         "bits_in_which_they_agree": int(alike.sum()),
         "named_first": sum(user == 0 for user in named),

@@ -119,7 +119,7 @@ def test_every_field_is_needed_and_no_other_known(path, fields):
         (("format",), [], "found format []"),
         (("format",), 0, "found format 0"),
         (("format",), "1", "found format '1'"),
-        (("format",), 2.0, "found manifest.format = 2.0, expected int"),
+        (("format",), 3.0, "found manifest.format = 3.0, expected int"),
         (("sigma",), -1.0, "got sigma -1.0, expected a positive finite number"),
         (("sigma",), float("nan"), "got sigma nan"),
         (("sigma",), float("inf"), "got sigma inf"),

@@ -10,6 +10,7 @@ from latentfp.deployment import secret as secrets
 from latentfp.studies import white_box
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
+PLAN = {"users": 20, "images": 6, "samples": 5000, "alpha": 0.01}
 
 
 @pytest.fixture(scope="module")
@@ -20,9 +21,7 @@ def plain(tmp_path_factory):
 @pytest.fixture(scope="module")
 def measured(plain, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("measured")
-    found = white_box.run(
-        deployment=str(plain.path), users=20, images=6, samples=5000, seed=1, workdir=workdir
-    )
+    found = white_box.run(deployment=str(plain.path), plan=PLAN, seed=1, workdir=workdir)
     assert json.loads((workdir / "white_box.json").read_text()) == found
     return found
 
@@ -44,9 +43,7 @@ def test_axes_of_bits_are_recognised_unless_a_secret_turns_them(measured, tmp_pa
     file = tmp_path / "secret"
     turned = fit_random_stylegan2(tmp_path, secret=file)
     monkeypatch.setenv(secrets.VARIABLE, str(file))
-    found = white_box.run(
-        deployment=str(turned.path), users=20, images=2, samples=5000, seed=1, workdir=tmp_path / "out"
-    )
+    found = white_box.run(deployment=str(turned.path), plan=PLAN, seed=1, workdir=tmp_path / "out")
     assert found["re-estimation"]["largest_angle_of_the_span_degrees"] < 0.1
     assert found["re-estimation"]["bits_whose_axis_is_recognised"] == 0
 
