@@ -7,6 +7,8 @@ import pytest
 import rosinality_oracle as oracle
 
 from latentfp.checkpoints import stylegan2
+from latentfp.checkpoints import stylegan2_names as names
+from latentfp.checkpoints.adopt import restore
 from latentfp.checkpoints.torch_files import flatten
 from latentfp.generators.stylegan2 import model
 from latentfp.generators.stylegan2.discriminator import Discriminator
@@ -115,6 +117,31 @@ def test_both_layouts_give_the_same_parameters(tree):
     jax.tree.map(
         np.testing.assert_array_equal, judge.params, stylegan2.discriminator_from_rosinality(tree).params
     )
+
+
+def test_parameters_are_given_back_as_the_tensors_that_they_were(tree):
+    """Every tensor of both layouts, bit for bit, in its shape; blur kernels to float32."""
+    shape = (16, SHAPE["mapping_layers"])
+    source = {name: x for name, x in flatten(tree).items() if not name.startswith("d.")}
+    params = stylegan2.from_rosinality(tree).params
+    of_blocks = {f"synthesis.b{r}.resample_filter": oracle.FILTER for r in (4, 8, 16)}
+    layouts = (
+        (names.rosinality_generator(*shape), source),
+        (names.nvidia_generator(*shape), nvidia_generator(tree) | of_blocks),
+    )
+    for table, expected in layouts:
+        found = restore(params, table)
+        if "latent_avg" in expected:
+            expected = {**expected, "latent_avg": np.ravel(expected["latent_avg"])}
+        assert found.keys() == expected.keys()
+        for name, x in found.items():
+            np.testing.assert_array_equal(x, np.float32(expected[name]), err_msg=name, strict=True)
+
+
+def test_what_is_only_read_is_not_written(tree):
+    judge = stylegan2.discriminator_from_rosinality(tree)
+    with pytest.raises(ValueError, match="a rosinality discriminator is read, but not written"):
+        restore(judge.params, names.rosinality_discriminator(16))
 
 
 def test_a_checkpoint_without_an_average_gets_an_estimate(tree):

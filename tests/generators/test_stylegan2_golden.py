@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 
 from latentfp.checkpoints import stylegan2
+from latentfp.checkpoints import stylegan2_names as names
+from latentfp.checkpoints.adopt import restore
 from latentfp.checkpoints.nvidia import read_network
-from latentfp.checkpoints.torch_files import read_tensors
+from latentfp.checkpoints.torch_files import flatten, read_tensors
 from latentfp.generators.stylegan2 import model, ops
 from latentfp.generators.stylegan2.discriminator import Discriminator
 from latentfp.generators.stylegan2.layers import apply, leaky
@@ -249,3 +251,23 @@ def test_synthesis_that_clamps(golden):
     check_blocks(networks)
     names = ("ws", "ws_psi05", "ws_psi07_cutoff4")
     check_images(networks, *(jnp.asarray(networks.golden[name]) for name in names))
+
+
+def test_golden_checkpoints_are_given_back_bit_for_bit(golden):
+    """Imported and written again: every tensor of the generator under its name, in its shape."""
+    folder = golden("sg2_rosinality_32")
+    source = {
+        name: x for name, x in flatten(read_tensors(folder / "ckpt.pt")).items() if not name.startswith("d.")
+    }
+    imported = stylegan2.from_rosinality(read_tensors(folder / "ckpt.pt"))
+    assert_given_back(imported, names.rosinality_generator, source)
+    for file in ("network.pkl", "network_sg3.pkl"):
+        settings, tensors = read_network(golden("sg2_nvidia_32") / file, "G_ema")
+        assert_given_back(stylegan2.from_nvidia(settings, tensors), names.nvidia_generator, tensors)
+
+
+def assert_given_back(imported, table, source):
+    found = restore(imported.params, table(32, imported.fields["mapping_layers"]))
+    assert found.keys() == source.keys()
+    for name, x in found.items():
+        np.testing.assert_array_equal(x, source[name], err_msg=name, strict=True)
