@@ -6,7 +6,7 @@ these query, key, value and proj_attn. Both store [out, in, h, w], we store [h, 
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,7 +65,7 @@ SCHEDULE = "part of the noise schedule, which is computed"
 
 def compvis_first_stage(template: Params) -> NameTable:
     """The rules of `first_stage_model.*`, without that prefix."""
-    rules = _rules(template, lambda path: _renamed(path, COMPVIS_STAGE))
+    rules = _only_read(_rules(template, lambda path: _renamed(path, COMPVIS_STAGE)))
     return NameTable("a first stage of CompVis", rules, ignored={"loss.*": "only for training"})
 
 
@@ -121,8 +121,13 @@ def compvis_unet(template: Params, unet: UNet) -> NameTable:
         return f"output_blocks/{(last - level) * each + int(number)}/{int(kind == 'attention')}"
 
     levels = [(r"^down(\d+)_([a-z]+)(\d*)", down), (r"^up(\d+)_([a-z]+)(\d*)", up), ("op/conv/", "op/")]
-    rules = _rules(template, lambda path: _renamed(path, [*COMPVIS_BLOCK, *LEAVES, *levels]))
+    rules = _only_read(_rules(template, lambda path: _renamed(path, [*COMPVIS_BLOCK, *LEAVES, *levels])))
     return NameTable("a UNet of CompVis", {path: _packed(path, rule, unet) for path, rule in rules.items()})
+
+
+def _only_read(rules: Mapping[str, Rule]) -> dict[str, Rule]:
+    """Without the way back: CompVis keeps attention as convolutions in one part and packed in the other."""
+    return {path: rule._replace(undo=None) for path, rule in rules.items()}
 
 
 def _packed(path: str, rule: Rule, unet: UNet) -> Rule:
@@ -139,7 +144,8 @@ def _packed(path: str, rule: Rule, unet: UNet) -> Rule:
 
 
 def _rules(template: Params, name: Callable[[str], str]) -> dict[str, Rule]:
-    return {path: Rule(name(path), _change(path, leaf)) for path, leaf in by_path(template).items()}
+    leaves = by_path(template).items()
+    return {path: Rule(name(path), _change(path, leaf), _undo(path, leaf)) for path, leaf in leaves}
 
 
 def _change(path: str, slot: Any) -> Change:
@@ -148,6 +154,12 @@ def _change(path: str, slot: Any) -> Change:
     if len(slot.shape) == 4:
         return lambda x: x.transpose(2, 3, 1, 0)
     return lambda x: x.reshape(x.shape[:2]).T
+
+
+def _undo(path: str, slot: Any) -> Change:
+    if not path.endswith("kernel"):
+        return np.asarray
+    return (lambda x: x.transpose(3, 2, 0, 1)) if len(slot.shape) == 4 else np.transpose
 
 
 def _renamed(path: str, renaming: Renaming) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import yaml
+from latent_diffusion_sizes import FIELDS
 from safetensors.numpy import save_file
 from torch_layout import tensor, write_zip
 
@@ -17,11 +18,6 @@ from latentfp.checkpoints import latent_diffusion_names as names
 from latentfp.checkpoints.adopt import by_path
 from latentfp.generators.latent_diffusion import model
 
-FIELDS = {
-    "size": 32,
-    "first_stage": {"channels": [32, 64], "blocks": 1, "latent": 3, "codes": 16},
-    "denoiser": {"channels": [32, 64], "blocks": 1, "attention": [1], "head": 32},
-}
 NETS = model.networks(**FIELDS)
 CONFIGURATION = {
     "model": {

@@ -1,0 +1,143 @@
+"""Whether generators of the published sizes fit on the machine: import, fit, generate, each a command.
+
+A checkpoint of random weights is written in the format of its authors. Every command runs in a process of its
+own, of which the time and the largest memory are measured.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from safetensors.numpy import save_file
+
+from latentfp import rng
+from latentfp.checkpoints import latent_diffusion_names, stylegan2_names
+from latentfp.checkpoints.adopt import restore
+from latentfp.checkpoints.torch_writer import write_tensors
+from latentfp.generators.latent_diffusion import model as latent_diffusion
+from latentfp.generators.stylegan2 import model as stylegan2
+
+DIFFUSERS = {
+    "index": {
+        "vqvae": ["diffusers", "VQModel"],
+        "unet": ["diffusers", "UNet2DModel"],
+        "scheduler": ["diffusers", "DDIMScheduler"],
+    },
+    "scheduler": {
+        "_class_name": "DDIMScheduler",
+        "beta_start": 0.0015,
+        "beta_end": 0.0195,
+        "beta_schedule": "scaled_linear",
+        "clip_sample": False,
+    },
+}
+
+
+def run(
+    *, kind: str, fields: Mapping[str, Any], steps: int, fit: Sequence[str], seed: int, workdir: Path
+) -> dict[str, Any]:
+    """Measure one generator and write large.json. `steps`: of the sampler, 0 where there is none."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    source = WRITERS[kind](workdir, fields, seed)
+    generator, deployment = workdir / "generator", workdir / "deployment"
+    rows = {"import": command("import", source, "--out", generator)}
+    if steps:
+        _shorten(generator / "generator.json", steps)
+    fitting = ["--generator", generator, "--out", deployment, *fit]
+    rows["fit"] = command("fit", *fitting)
+    rows["users add"] = command("users", "add", "--deployment", deployment, "alice")
+    images = ["--user", "alice", "--count", 1, "--out", workdir / "images", "--seed", 0]
+    rows["generate 1"] = command("generate", "--deployment", deployment, *images)
+    size = sum(file.stat().st_size for file in [source, *source.rglob("*")] if file.is_file())
+    result = {"kind": kind, "fields": dict(fields), "steps": steps, "fit": list(fit), "bytes": size, **rows}
+    (workdir / "large.json").write_text(json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def command(*arguments: Any) -> dict[str, float]:
+    """Seconds and the largest memory in MiB of one `latentfp` command. RuntimeError where it fails."""
+    began = time.perf_counter()
+    process = subprocess.Popen([sys.executable, "-m", "latentfp.cli", *map(str, arguments)])
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise RuntimeError(f"latentfp {arguments[0]} failed: status {status}")
+    return {"seconds": time.perf_counter() - began, "peak_mib": usage.ru_maxrss / 1024}
+
+
+def write_stylegan2(folder: Path, fields: Mapping[str, Any], seed: int) -> Path:
+    """A checkpoint in rosinality's layout."""
+    size, key = fields["size"], rng.root(seed)
+    nets = stylegan2.networks(**fields)
+    params = jax.jit(lambda: stylegan2.init(nets, key))()
+    average = np.zeros(nets.mapping.latent_dim, np.float32)
+    whole = {**params, "noise": stylegan2.fixed_noise(size, seed), "w_average": average}
+    tensors = restore(whole, stylegan2_names.rosinality_generator(size, nets.mapping.layers))
+    state = {name.removeprefix("g_ema."): x for name, x in tensors.items() if name != "latent_avg"}
+    write_tensors(folder / "model.pt", {"g_ema": state, "latent_avg": tensors["latent_avg"]})
+    return folder / "model.pt"
+
+
+def write_latent_diffusion(folder: Path, fields: Mapping[str, Any], seed: int) -> Path:
+    """A pipeline of diffusers; the scale of the latents is 1."""
+    nets, path = latent_diffusion.networks(**fields), folder / "pipeline"
+    params = jax.jit(lambda: latent_diffusion.init(nets, rng.root(seed)))()
+    stage, unet = nets.first_stage, nets.denoiser
+    tables = {
+        "vqvae": latent_diffusion_names.diffusers_first_stage(params["first_stage"], stage),
+        "unet": latent_diffusion_names.diffusers_unet(params["denoiser"], unet),
+    }
+    for part, weights in (("vqvae", params["first_stage"]), ("unet", params["denoiser"])):
+        (path / part).mkdir(parents=True)
+        save_file(restore(weights, tables[part]), path / part / "diffusion_pytorch_model.safetensors")
+    (path / "vqvae" / "config.json").write_text(json.dumps(_stage_settings(fields)))
+    (path / "unet" / "config.json").write_text(json.dumps(_unet_settings(fields)))
+    (path / "scheduler").mkdir()
+    (path / "scheduler" / "scheduler_config.json").write_text(json.dumps(DIFFUSERS["scheduler"]))
+    (path / "model_index.json").write_text(json.dumps(DIFFUSERS["index"]))
+    return path
+
+
+WRITERS = {"stylegan2": write_stylegan2, "latent_diffusion": write_latent_diffusion}
+
+
+def _stage_settings(fields: Mapping[str, Any]) -> dict[str, Any]:
+    stage = fields["first_stage"]
+    return {
+        "_class_name": "VQModel",
+        "block_out_channels": list(stage["channels"]),
+        "layers_per_block": stage["blocks"],
+        "latent_channels": stage["latent"],
+        "num_vq_embeddings": stage["codes"],
+        "scaling_factor": 1.0,
+    }
+
+
+def _unet_settings(fields: Mapping[str, Any]) -> dict[str, Any]:
+    unet, stage = fields["denoiser"], fields["first_stage"]
+    levels = range(len(unet["channels"]))
+    down = ["AttnDownBlock2D" if level in unet["attention"] else "DownBlock2D" for level in levels]
+    return {
+        "_class_name": "UNet2DModel",
+        "block_out_channels": list(unet["channels"]),
+        "down_block_types": down,
+        "up_block_types": [kind.replace("Down", "Up") for kind in reversed(down)],
+        "layers_per_block": unet["blocks"],
+        "in_channels": stage["latent"],
+        "out_channels": stage["latent"],
+        "attention_head_dim": unet["head"],
+        "sample_size": fields["size"] // 2 ** (len(stage["channels"]) - 1),
+    }
+
+
+def _shorten(description: Path, steps: int) -> None:
+    """Another number of steps of the sampler in a generator's description."""
+    found = json.loads(description.read_text())
+    found["fields"]["steps"] = steps
+    description.write_text(json.dumps(found, indent=2) + "\n")
