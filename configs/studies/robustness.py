@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from configs import base
 
 COMMAND = "python -m latentfp.main --config=configs/studies/robustness.py"
+DESCENTS = {"avatars": 500, "avatars-ldm": 100}  # of these images
 NAMES = {"avatars": "stylegan2", "avatars-ldm": "ldm"}
 
 
@@ -28,6 +29,7 @@ def get_config(generator: str = "avatars") -> ConfigDict:
             "deployment": f"runs/{generator}",
             "suite": "robustness",
             "images": 500,
+            "descents": DESCENTS[generator],
             "reference_images": 1,
             "reference_starts": 20,
             "reference_steps": 2000,

@@ -124,7 +124,15 @@ def _accuracies(rows: Sequence[Row]) -> str:
         found = [row.methods[method] for row in rows]
         columns[f"{words}: bits"] = [_percent(one) for one in found]
         columns[f"{words}: all bits"] = [_complete(one) for one in found]
-    return table({**columns, "images": [str(row.methods["refine"].images) for row in rows]})
+    return table({**columns, "images": [_images(row) for row in rows]})
+
+
+def _images(row: Row) -> str:
+    """How many there were, once where it is the same for all methods."""
+    counts = {METHODS[method]: one.images for method, one in row.methods.items()}
+    if len(set(counts.values())) == 1:
+        return str(counts["descent"])
+    return ", ".join(f"{words} {images}" for words, images in counts.items())
 
 
 def _search(study: Robustness) -> list[str]:

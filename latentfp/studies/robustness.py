@@ -67,10 +67,11 @@ class Cell(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What is measured: `images` by all methods, `reference_images` of them by the search."""
+    """What is measured: how many images; how many of them by descents, and how many by the search."""
 
     suite: str
     images: int
+    descents: int
     reference_images: int
     reference_starts: int
     reference_steps: int
@@ -85,6 +86,7 @@ def run(
     deployment: str,
     suite: str,
     images: int,
+    descents: int,
     reference_images: int,
     reference_starts: int,
     reference_steps: int,
@@ -96,9 +98,11 @@ def run(
 
     `part`: "i/n" for every n-th attack from number i on, None comes back; "all" for all cells, and writes and
     returns NAME.json, which report/robustness.py shows. ValueError for a deployment without a decoder
-    whose generator has no encoder.
+    whose generator has no encoder, and for counts of images that do not lie within each other.
     """
-    plan = Plan(suite, images, reference_images, reference_starts, reference_steps)
+    plan = Plan(suite, images, descents, reference_images, reference_starts, reference_steps)
+    if not 0 <= reference_images <= descents <= images:
+        raise ValueError(f"{plan}: expected images of a descent among all, and of the search among those")
     index, parts = _part(part)
     scene = open_scene(deployment, seed=seed)
     if not readers(scene):
@@ -126,9 +130,11 @@ def cells_of(plan: Plan, scene: Scene, *, index: int, parts: int) -> list[Cell]:
     attacks = [(name, False) for name in chosen]
     if scene.subject.generator.renoise is not None:
         attacks += [(name, True) for name in FRESH]
-    methods = [*readers(scene), Method.REFINE]
+    counts = {**dict.fromkeys(readers(scene), plan.images), Method.REFINE: plan.descents}
     quick = [
-        Cell(*attack, method.value, plan.images) for attack in attacks[index::parts] for method in methods
+        Cell(*attack, method.value, images)
+        for attack in attacks[index::parts]
+        for method, images in counts.items()
     ]
     if plan.reference_images == 0:
         return quick

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.usefixtures("quick_compile")
 
 LABELS = {"name": "tiny", "title": "Tiny", "command": "none", "hardware": "any"}
 PLAN = {
-    **{"suite": "tiny", "images": 3},
+    **{"suite": "tiny", "images": 3, "descents": 2},
     **{"reference_images": 2, "reference_starts": 1, "reference_steps": 4},
 }
 
@@ -94,16 +94,16 @@ def test_numbers_fit_together(measured):
         for line in lines(workdir / f"cells-{i}-of-2.jsonl")
     }
     for row in result["rows"]:
-        for method in ("decoder", "refine"):
+        for method, images in (("decoder", 3), ("refine", 2)):
             wrong, found = raw[row["attack"], method]["wrong"], row["methods"][method]
-            assert len(wrong) == found["images"] == 3
+            assert len(wrong) == found["images"] == images
             assert found["bit_accuracy"] == pytest.approx(1 - np.mean(wrong) / 32)
             assert found["all_bits"] == wrong.count(0)
             assert found["same_images"]["bit_accuracy"] == pytest.approx(1 - np.mean(wrong[:2]) / 32)
             bins = found["calibration"]
-            assert (sum(bins["bits"]), sum(bins["right"])) == (3 * 32, 3 * 32 - sum(wrong))
+            assert (sum(bins["bits"]), sum(bins["right"])) == (images * 32, images * 32 - sum(wrong))
         assert row["reference"]["images"] == 2
-    assert sum(result["pooled"]["refine"]["bits"]) == 2 * 3 * 32
+    assert sum(result["pooled"]["refine"]["bits"]) == 2 * 2 * 32
 
 
 def test_a_descent_reads_what_the_linear_generator_shows(measured):
@@ -120,10 +120,25 @@ def test_the_report_shows_the_numbers(measured, tmp_path):
             line for line in text.splitlines() if line.startswith(f"| {row['attack']} |") and "…" in line
         )
         assert f"{100 * row['methods']['decoder']['bit_accuracy']:.2f} %" in line
-        assert f"{100 * row['methods']['refine']['all_bits'] / 3:.1f} %" in line
+        assert f"{100 * row['methods']['refine']['all_bits'] / 2:.1f} %" in line
         assert f"{row['methods']['refine']['calibration']['expected_calibration_error']:.4f}" in text
+        assert line.endswith("decoder 3, descent 2 |")
     assert "1 start of 4 steps" in text
     assert {path.name for path in tmp_path.iterdir()} == {"tiny.md", "tiny.svg", "tiny_reliability.svg"}
+
+
+def test_a_count_for_all_is_told_once(measured, tmp_path):
+    result = json.loads(json.dumps(measured[1]))
+    for row in result["rows"]:
+        row["methods"]["refine"]["images"] = 3
+    text = write_robustness(tmp_path, result).read_text(encoding="utf-8")
+    assert sum(line.endswith(" | 3 |") for line in text.splitlines()) == len(result["rows"])
+
+
+@pytest.mark.parametrize("counts", [{"descents": 4}, {"descents": 1}, {"reference_images": -1}])
+def test_counts_lie_within_each_other(deployment, tmp_path, counts):
+    with pytest.raises(ValueError, match="expected images of a descent among all"):
+        study(deployment, tmp_path, **counts)
 
 
 @pytest.mark.parametrize("part", ["2/2", "1", "x/2", "-1/2", ""])
