@@ -22,7 +22,7 @@ from latentfp import rng
 from latentfp.attribution.verdict import judge
 from latentfp.checkpoints.adopt import by_path
 from latentfp.deployment.exports import folded
-from latentfp.deployment.fitting import Sampling, sample_basis
+from latentfp.deployment.fitting import USUAL, Sampling, sample_basis
 from latentfp.deployment.methods import Budget, Method
 from latentfp.fingerprint.codes import CodeBook, draw_codes
 from latentfp.fingerprint.copy import copy_for
@@ -84,14 +84,19 @@ def re_estimation(scene: Scene, loaded: Pretrained, params: Params, *, samples: 
     axes = np.asarray(scene.subject.space.code_axes, np.float64)
     angles = scipy.linalg.subspace_angles(axes.T, null_space(params, len(axes)).T)
     own = loaded._replace(params=params)  # the user's, whose mapping network is as it was
-    guessed = np.asarray(sample_basis(own, Sampling(samples, scene.seed + 1)).axes, np.float64)
-    best = np.abs(axes @ guessed.T).max(axis=1)
+    seeds = {"samples_of_the_usual_seed": USUAL.seed, "other_samples": USUAL.seed + 1}
     return {
         "largest_angle_of_the_span_degrees": float(np.degrees(angles.max())),
         "bits": len(axes),
-        "bits_whose_axis_is_recognised": int((best > RECOGNISED).sum()),
-        "mean_best_cosine": float(best.mean()),
+        **{name: _recognised(axes, own, Sampling(samples, seed)) for name, seed in seeds.items()},
     }
+
+
+def _recognised(axes: Float[np.ndarray, "k d"], own: Pretrained, sampling: Sampling) -> dict[str, Any]:
+    """How near the axes of the bits the nearest of the principal axes lie that a user computes."""
+    guessed = np.asarray(sample_basis(own, sampling).axes, np.float64)
+    best = np.abs(axes @ guessed.T).max(axis=1)
+    return {"bits_recognised": int((best > RECOGNISED).sum()), "mean_best_cosine": float(best.mean())}
 
 
 def averaging(
