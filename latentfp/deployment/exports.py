@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save
 
 from latentfp.checkpoints import stylegan2_names as names
 from latentfp.checkpoints.adopt import NameTable, restore
 from latentfp.checkpoints.torch_writer import write_tensors
 from latentfp.deployment.copies import active
 from latentfp.deployment.deployment import Deployment, load_generator, open_deployment
-from latentfp.fingerprint.copy import Copy, copy_for, rotated
+from latentfp.fingerprint.copy import Copy, copy_for, rotated, save
 from latentfp.generators import pretrained
 from latentfp.generators.pretrained import Pretrained
 from latentfp.types import Params
@@ -79,9 +78,7 @@ def _usual(loaded: Pretrained) -> Layout:
 def _write(opened: Deployment, loaded: Pretrained, copy: Copy, out: Path, layout: Layout) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     if layout is Layout.LATENTS:
-        arrays = {name: part.astype(np.float32) for name, part in copy._asdict().items()}
-        shape = {"channels": str(loaded.generator.channels), "order": "channel, row, column"}
-        out.write_bytes(save(arrays, {"apply": "w - (w @ axes.T) @ axes + offset", **shape}))
+        save(out, copy)
         return
     params, stored = folded(loaded, copy), pretrained.read(pretrained.folder_of(loaded.name))
     if layout is Layout.LATENTFP:
@@ -94,7 +91,7 @@ def _write(opened: Deployment, loaded: Pretrained, copy: Copy, out: Path, layout
             half=False,
             source={
                 "format": "copy",
-                "sha256": {loaded.name: loaded.sha256},
+                "sha256": {Path(loaded.name).name: loaded.sha256},
                 "deployment": opened.manifest.id,
             },
         )

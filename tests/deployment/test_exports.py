@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from linear_space import write_deployment
 from random_stylegan2 import SIGMA, fit_random_stylegan2
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from latentfp import cli, rng
 from latentfp.checkpoints import formats, stylegan2
@@ -15,7 +15,7 @@ from latentfp.checkpoints.torch_files import flatten, read_tensors
 from latentfp.deployment import copies, exports, fitting
 from latentfp.deployment.deployment import load_generator, open_deployment
 from latentfp.deployment.exports import Layout
-from latentfp.fingerprint.copy import apply, copy_for, rotated
+from latentfp.fingerprint.copy import apply, copy_for, load, rotated
 from latentfp.fingerprint.embed import embed
 from latentfp.generators import pretrained
 
@@ -106,9 +106,34 @@ def test_a_generator_that_cannot_fold_gives_the_map_of_its_latents(tmp_path):
     coding = opened.manifest.coding
     expected = [embed(opened.space, jnp.asarray(one), code, sigma=1.0, coding=coding) for one in w]
     np.testing.assert_allclose(marked, expected, atol=1e-5)
+    maps = w.reshape(4, 3, 4, 4)
+    applied = apply(load(tmp_path / "bob.safetensors"), maps)
+    np.testing.assert_allclose(applied, marked.reshape(maps.shape), atol=1e-5)
     assert np.abs(found["axes"] @ np.asarray(opened.space.code_axes).T).max() < 0.95
     with pytest.raises(ValueError, match="a linear cannot have a code built in: export it as latents"):
         exports.export_copy(path, user="bob", out=tmp_path / "bob.pt", layout=Layout.NVIDIA)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        ({"axes": np.eye(2, 4)}, "is no copy: it holds"),
+        ({"axes": np.eye(2, 4), "offset": np.zeros(3)}, r"expected axes \[k, d\] and offset \[d\]"),
+        ({"axes": 2 * np.eye(2, 4), "offset": np.zeros(4)}, "its axes are not orthonormal"),
+        ({"axes": np.full((2, 4), np.nan), "offset": np.zeros(4)}, "its axes are not orthonormal"),
+    ],
+)
+def test_what_is_no_copy_is_refused(tmp_path, tensors, message):
+    save_file({name: x.astype(np.float32) for name, x in tensors.items()}, tmp_path / "copy")
+    with pytest.raises(ValueError, match=message):
+        load(tmp_path / "copy")
+
+
+def test_latents_of_another_size_are_refused(tmp_path):
+    exports.export_copy(write_deployment(tmp_path), user="bob", out=tmp_path / "bob")
+    for shape in ((4, 47), (4, 48, 2), (48,)):
+        with pytest.raises(ValueError, match="with 48 numbers each"):
+            apply(load(tmp_path / "bob"), np.zeros(shape, np.float32))
 
 
 def test_the_usual_format_is_the_one_that_it_came_in(deployment, tmp_path):
