@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from configs import base
 
 COMMAND = "python -m latentfp.main --config=configs/studies/robustness.py"
-DESCENTS = {"avatars": 500, "avatars-ldm": 100}  # of these images
+DESCENTS = {"avatars": 500, "avatars-ldm": 50}  # of these images
 NAMES = {"avatars": "stylegan2", "avatars-ldm": "ldm"}
 
 
