@@ -97,7 +97,8 @@ def fit(
     design = complete(loaded, sigma=sigma, shift=shift, bits=bits)
     widest(bits=design.bits, repeats=repeats)  # before hours of sampling
     large = loaded.generator.latent_dim > MOST_DIMENSIONS and chosen is Layout.JOINT
-    kept = design.shift + design.bits if large and axes is None else axes
+    least = design.bits + max(design.shift, 1)  # one axis of content is there in any case
+    kept = least if large and axes is None else axes
     made = create(
         out,
         generator=facts_of(loaded),

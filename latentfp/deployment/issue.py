@@ -21,7 +21,7 @@ from latentfp.generators.generator import Generator
 from latentfp.pixels import to_pixels
 from latentfp.types import Key, Latent, Latents, Params
 
-BATCH = 32
+BATCH, PIXELS = 32, 2**19  # images at once, and the most pixels of all of them if they are more than one
 
 
 class Issued(NamedTuple):
@@ -47,11 +47,18 @@ def issue(
     return mark_latents(generator, params, space, w0, codes, sigma=sigma, coding=coding)
 
 
+def batch_of(generator: Generator) -> int:
+    """How many images are made at once: the same for any number of them, so that each is always the same."""
+    height, width, _ = generator.image_shape
+    return max(1, min(BATCH, PIXELS // (height * width)))
+
+
 def draw_latents(
     generator: Generator, params: Params, key: Key, *, count: int, first: int = 0
 ) -> Float[np.ndarray, "n d"]:
     """True samples of the prior: numbers `first`, `first` + 1, … of the stream `key`."""
-    parts = [_draw(generator, params, key, jnp.asarray(first + rows)) for rows in _batches(count)]
+    batches = _batches(count, batch_of(generator))
+    parts = [_draw(generator, params, key, jnp.asarray(first + rows)) for rows in batches]
     return np.concatenate([np.asarray(part) for part in parts])[:count]
 
 
@@ -68,15 +75,15 @@ def mark_latents(
     """The images of latents, without and with one code each."""
     parts = [
         _mark(generator, params, space, jnp.asarray(w0[rows]), jnp.asarray(codes[rows]), sigma, coding)
-        for rows in _batches(len(codes))
+        for rows in _batches(len(codes), batch_of(generator))
     ]
     plain, marked = (np.concatenate([np.asarray(part[i]) for part in parts])[: len(codes)] for i in range(2))
     return Issued(plain, marked)
 
 
-def _batches(count: int) -> Int[np.ndarray, "batches b"]:
+def _batches(count: int, size: int) -> Int[np.ndarray, "batches b"]:
     """Rows in batches of one size; the last is filled up with copies."""
-    return np.minimum(np.arange(-(-count // BATCH) * BATCH), count - 1).reshape(-1, BATCH)
+    return np.minimum(np.arange(-(-count // size) * size), count - 1).reshape(-1, size)
 
 
 @partial(jax.jit, static_argnames="generator")

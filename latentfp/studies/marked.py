@@ -14,7 +14,7 @@ from latentfp.attribution.ends import Subject
 from latentfp.augment.attacks import Attack
 from latentfp.augment.suites import suite
 from latentfp.data.files import read_image, write_image
-from latentfp.deployment.issue import BATCH, issue
+from latentfp.deployment.issue import batch_of, issue
 
 Rows = UInt8[np.ndarray, "n h w 3"]
 
@@ -50,10 +50,11 @@ def marked_with_fresh_noise(subject: Subject, codes: Bool[np.ndarray, "n k"], *,
     if renoise is None:
         raise ValueError(f"generator {subject.generator.name} has no noise maps: leave this setting out")
     parts = []
-    for first in range(0, len(codes), BATCH):
+    batch = batch_of(subject.generator)
+    for first in range(0, len(codes), batch):
         key = rng.stream(rng.root(seed), "noise maps", first)
-        renewed = subject._replace(params=renoise(subject.params, key, BATCH))
-        parts.append(marked_images(renewed, codes[first : first + BATCH], seed=seed, first=first))
+        renewed = subject._replace(params=renoise(subject.params, key, batch))
+        parts.append(marked_images(renewed, codes[first : first + batch], seed=seed, first=first))
     return np.concatenate(parts)
 
 

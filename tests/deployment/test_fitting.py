@@ -47,6 +47,7 @@ def test_a_large_latent_gets_the_axes_up_to_its_code_unless_told_otherwise(gener
     monkeypatch.setattr(fitting, "MOST_DIMENSIONS", 23)
     made = fit(tmp_path / "large", generator, bits=4)
     assert made.basis.axes.shape == (8 + 4, 24)
+    assert fit(tmp_path / "first", generator, bits=4, shift=0).basis.axes.shape == (5, 24)
     assert fit(tmp_path / "told", generator, bits=4, axes=14).basis.axes.shape == (14, 24)
     monkeypatch.setattr(fitting, "MOST_DIMENSIONS", 24)
     assert fit(tmp_path / "small", generator, bits=4).basis.axes.shape == (24, 24)

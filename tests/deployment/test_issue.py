@@ -54,3 +54,17 @@ def test_the_same_latent_bears_any_code(key):
     one, other = (issue_some(world, key, code[None]) for code in codes)
     np.testing.assert_array_equal(one.plain, other.plain)
     assert (one.marked != other.marked).any()
+
+
+def test_large_images_are_made_in_small_batches(key, monkeypatch):
+    world = linear_space(key)
+    codes = np.tile(draw_codes(1, 1, bits=BITS), (5, 1))
+    assert issuing.batch_of(world[0]) == issuing.BATCH
+    sizes = {(256, 256, 3): 8, (1024, 1024, 3): 1, (4096, 4096, 3): 1, (128, 128, 3): 32}
+    for shape, batch in sizes.items():
+        assert issuing.batch_of(world[0]._replace(image_shape=shape)) == batch
+    expected = issue_some(world, key, codes)
+    monkeypatch.setattr(issuing, "PIXELS", 2 * 8 * 8)
+    assert issuing.batch_of(world[0]) == 2
+    found = issue_some(world, key, codes)
+    assert np.abs(found.marked.astype(int) - expected.marked).max() <= 1
