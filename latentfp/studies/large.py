@@ -1,7 +1,7 @@
 """Whether generators of the published sizes fit on the machine: import, fit, generate, each a command.
 
 A checkpoint of random weights is written in the format of its authors. Every command runs in a process of its
-own, of which the time and the largest memory are measured.
+own, of which the time and the largest memory are measured; memory below the study's own does not show.
 """
 
 import json
