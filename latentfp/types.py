@@ -9,6 +9,7 @@ The paper's "key" is a *code* here: a *key* is a JAX random key.
 
 from typing import Any
 
+import jax
 import jaxtyping
 from jaxtyping import Array, Bool, Float, Int, PyTree, UInt8
 
@@ -25,3 +26,9 @@ Scalar = Float[Array, ""]
 Count = Int[Array, ""]
 Key = jaxtyping.Key[Array, ""]  # a typed JAX random key
 Params = PyTree[Any]
+
+
+def by_path(tree: Params) -> dict[str, Any]:
+    """The leaves of a tree by their path, joined by "/", in the order of `jax.tree.leaves`."""
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}

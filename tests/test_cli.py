@@ -18,7 +18,10 @@ FIELDS = [
     *("file", "verdict", "user", "matched_bits", "bits", "p_value", "status"),
     *("stage", "passes", "looks", "seconds", "damage"),
 ]
-COMMANDS = ["fit", "users add", "users list", "adopt", "generate", "attribute", "demo"]
+COMMANDS = [
+    *("fit", "import", "users add", "users list", "users export"),
+    *("adopt", "generate", "attribute", "demo"),
+]
 HELP = """
 import sys, time
 from latentfp import cli

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from latentfp.types import Params
+from latentfp.types import Params, by_path
 
 Change = Callable[[np.ndarray], np.ndarray]
 
@@ -101,12 +101,6 @@ def restore(params: Params, table: NameTable) -> dict[str, np.ndarray]:
             raise ValueError(f"{table.title} is read, but not written")
         tensors[rule.source] = np.array(rule.undo(np.asarray(ours[target])), order="C")
     return tensors | {name: np.asarray(value, np.float32) for name, value in table.constants.items()}
-
-
-def by_path(tree: Params) -> dict[str, Any]:
-    """The leaves by their path, joined by "/"."""
-    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
 
 
 def _fit(array: np.ndarray, change: Change, slot: Any) -> tuple[Any, str]:

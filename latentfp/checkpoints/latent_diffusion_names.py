@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from latentfp.checkpoints.adopt import Change, NameTable, Rule, by_path
+from latentfp.checkpoints.adopt import Change, NameTable, Rule
 from latentfp.generators.latent_diffusion.first_stage import FirstStage
 from latentfp.generators.latent_diffusion.unet import UNet
-from latentfp.types import Params
+from latentfp.types import Params, by_path
 
 Renaming = Sequence[tuple[str, str | Callable[[re.Match[str]], str]]]
 

@@ -18,18 +18,17 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 
 from latentfp import rng
-from latentfp.checkpoints.adopt import NameTable, Rule, adopt, by_path
-from latentfp.checkpoints.torch_files import flatten, read_tensors
 from latentfp.generators import linear
 from latentfp.generators.generator import Generator
 from latentfp.generators.latent_diffusion import first_stage
 from latentfp.generators.latent_diffusion import model as latent_diffusion
 from latentfp.generators.latent_diffusion.first_stage import FirstStage
 from latentfp.generators.stylegan2 import model as stylegan2
-from latentfp.types import Params
+from latentfp.types import Params, by_path
 
 SHIPPED = Path(__file__).parent / "weights"
 DESCRIPTION, WEIGHTS = "generator.json", "weights.safetensors"
@@ -174,10 +173,7 @@ def read(folder: Path) -> Stored:
             "the file was changed or damaged; get the generator again"
         )
     fields, seed = description["fields"], description["noise_seed"]
-    template = _shapes(KINDS[description["kind"]], fields, seed)
-    rules = {path: Rule(path, np.asarray) for path in by_path(template)}
-    table = NameTable(str(folder / DESCRIPTION), rules)
-    params = adopt(flatten(read_tensors(folder / WEIGHTS)), table, template)
+    params = _adopt(folder, _shapes(KINDS[description["kind"]], fields, seed))
     return Stored(description["kind"], fields, params, found, seed, description.get("source"))
 
 
@@ -209,6 +205,23 @@ def _describe(folder: Path) -> dict[str, Any]:
     if not isinstance(description["fields"], dict):
         raise ValueError(f"the fields {description['fields']} do not make a generator: expected an object")
     return description
+
+
+def _adopt(folder: Path, template: Params) -> Params:
+    try:
+        found = load_file(folder / WEIGHTS)
+    except SafetensorError as error:
+        raise ValueError(f"{folder / WEIGHTS} is not a safetensors file: {error}") from None
+    wanted = by_path(template)
+    misshapen = sorted(n for n in found.keys() & wanted.keys() if found[n].shape != wanted[n].shape)
+    missing, unused = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
+    if missing or unused or misshapen:
+        raise ValueError(
+            f"{folder / WEIGHTS} does not fit {DESCRIPTION}: "
+            f"missing {missing}, unused {unused}, misshapen {misshapen}"
+        )
+    leaves = [jnp.asarray(found[name], jnp.float32) for name in wanted]
+    return jax.tree.unflatten(jax.tree.structure(template), leaves)
 
 
 def _sha256(path: Path) -> str:

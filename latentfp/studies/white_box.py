@@ -20,7 +20,6 @@ from jaxtyping import Float
 
 from latentfp import rng
 from latentfp.attribution.verdict import judge
-from latentfp.checkpoints.adopt import by_path
 from latentfp.deployment.exports import folded
 from latentfp.deployment.fitting import USUAL, Sampling, sample_basis
 from latentfp.deployment.methods import Budget, Method
@@ -29,7 +28,7 @@ from latentfp.fingerprint.copy import copy_for
 from latentfp.generators.pretrained import Pretrained
 from latentfp.pixels import to_float, to_pixels
 from latentfp.studies.scene import Scene, answers, identity, open_scene
-from latentfp.types import Params
+from latentfp.types import Params, by_path
 
 RECOGNISED = 0.9  # |cosine| from which an axis counts as found
 BATCH = 100

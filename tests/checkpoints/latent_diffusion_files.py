@@ -15,8 +15,8 @@ from safetensors.numpy import save_file
 from torch_layout import tensor, write_zip
 
 from latentfp.checkpoints import latent_diffusion_names as names
-from latentfp.checkpoints.adopt import by_path
 from latentfp.generators.latent_diffusion import model
+from latentfp.types import by_path
 
 NETS = model.networks(**FIELDS)
 CONFIGURATION = {

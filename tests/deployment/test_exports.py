@@ -10,7 +10,6 @@ from safetensors.numpy import load_file, save_file
 
 from latentfp import cli, rng
 from latentfp.checkpoints import formats, stylegan2
-from latentfp.checkpoints.adopt import by_path
 from latentfp.checkpoints.torch_files import flatten, read_tensors
 from latentfp.deployment import copies, exports, fitting
 from latentfp.deployment.deployment import load_generator, open_deployment
@@ -18,6 +17,7 @@ from latentfp.deployment.exports import Layout
 from latentfp.fingerprint.copy import apply, copy_for, load, rotated
 from latentfp.fingerprint.embed import embed
 from latentfp.generators import pretrained
+from latentfp.types import by_path
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 

@@ -132,7 +132,7 @@ def test_a_size_that_the_levels_do_not_divide_is_refused(size, factor):
 def test_schedules_go_by_name():
     np.testing.assert_array_equal(model.signal_of("linear"), schedule.linear())
     np.testing.assert_array_equal(model.signal_of("cosine"), schedule.cosine())
-    with pytest.raises(ValueError, match=r"schedule 'square' is not one of \['cosine', 'linear'\]"):
+    with pytest.raises(ValueError, match=r"schedule 'square' is not one of \('linear', 'cosine'\)"):
         model.make(**{**FIELDS, "schedule": "square"})
 
 
