@@ -61,6 +61,8 @@ UNET = {
     "upsample_type": ("conv",),
 }
 BETAS = {"beta_start": 1e-4, "beta_end": 2e-2}  # and what they are where nothing is said
+# What diffusers takes where nothing is said, and we would not.
+UNSAID = {"beta_schedule": "linear", "clip_sample": True}
 SCHEDULER = {
     "_class_name": ("DDIMScheduler",),
     "beta_schedule": ("scaled_linear",),
@@ -89,7 +91,8 @@ def from_diffusers(folder: Path) -> Imported:
     stage_name = next((name for name in ("vqvae", "vae") if name in index), None)
     if stage_name is None or "unet" not in index or "scheduler" not in index:
         raise ValueError(f"{folder}: expected a pipeline of vqvae or vae, unet and scheduler")
-    _expect_class(index["unet"], "UNet2DModel")
+    unet_class = index["unet"][-1] if isinstance(index["unet"], list) and index["unet"] else None
+    _expect_class(unet_class, "UNet2DModel")
     stage, unet = _read_part(folder / stage_name), _read_part(folder / "unet")
     networks = _networks(stage.settings, unet.settings)
     fields = {
@@ -144,7 +147,7 @@ def _networks(stage: Settings, unet: Settings) -> dict[str, Any]:
 
 
 def _stage_fields(settings: Settings) -> dict[str, Any]:
-    _expect_class([None, settings.get("_class_name")], *STAGES)
+    _expect_class(settings.get("_class_name"), *STAGES)
     channels, latent = numbers(settings, "block_out_channels"), number(settings, "latent_channels")
     kinds = {"down_block_types": ["DownEncoderBlock2D"], "up_block_types": ["UpDecoderBlock2D"]}
     wanted = {name: (kind * len(channels),) for name, kind in kinds.items()}
@@ -171,7 +174,7 @@ def _attention(unet: Settings, levels: int) -> list[int]:
 
 
 def _sampling(scheduler: Settings) -> dict[str, Any]:
-    check(scheduler, SCHEDULER, "its scheduler")
+    check({**UNSAID, **scheduler}, SCHEDULER, "its scheduler")
     first = scheduler.get("steps_offset", 0)
     if first not in (0, 1):
         raise ValueError(f"its scheduler has steps_offset {first!s:.80}, expected 0 or 1")
@@ -191,8 +194,7 @@ def _read_part(folder: Path) -> Part:
     return Part(settings, flatten(read_tensors(files[0])))
 
 
-def _expect_class(entry: Any, *known: str) -> None:
-    found = entry[-1] if isinstance(entry, list) and entry else entry
+def _expect_class(found: Any, *known: str) -> None:
     if found not in known:
         raise ValueError(
             f"it has a {found!s:.80}, expected a {' or '.join(known)}; a denoiser that listens to a text is "

@@ -15,7 +15,7 @@ import numpy as np
 
 from latentfp import rng
 from latentfp.checkpoints import stylegan2_names as names
-from latentfp.checkpoints.adopt import Imported, adopt, ignored
+from latentfp.checkpoints.adopt import Imported, adopt, ignored, restore
 from latentfp.checkpoints.torch_files import flatten
 from latentfp.generators.stylegan2 import model
 from latentfp.generators.stylegan2.discriminator import Discriminator
@@ -78,6 +78,25 @@ def from_nvidia(settings: Settings, tensors: Tensors) -> Imported:
     return Imported("stylegan2", fields, params, ignored(tensors, table))
 
 
+def to_rosinality(fields: Mapping[str, Any], params: Params) -> dict[str, Any]:
+    """{"g_ema": state, "latent_avg": [d]}: the inverse of `from_rosinality`.
+
+    ValueError for a network that clamps, which the port does not.
+    """
+    if fields.get("clamp") is not None:
+        raise ValueError(
+            f"this network clamps at {fields['clamp']:g}, which rosinality's does not: use nvidia"
+        )
+    tensors = restore(params, names.rosinality_generator(*_depth(fields)))
+    average = tensors.pop("latent_avg")
+    return {"g_ema": {name.removeprefix("g_ema."): x for name, x in tensors.items()}, "latent_avg": average}
+
+
+def to_nvidia(fields: Mapping[str, Any], params: Params) -> dict[str, Any]:
+    """{"G_ema": state}, every parameter and buffer of the module under its name."""
+    return {"G_ema": restore(params, names.nvidia_generator(*_depth(fields)))}
+
+
 def discriminator_from_rosinality(tree: Any) -> Imported:
     """The discriminator of a training checkpoint {"d": state, …}, as `read_tensors` returns it."""
     tensors = flatten(tree)
@@ -104,6 +123,11 @@ def discriminator_from_nvidia(settings: Settings, tensors: Tensors) -> Imported:
     table = names.nvidia_discriminator(size)
     params = adopt(tensors, table, _discriminator_template(fields))
     return Imported("discriminator", fields, params, ignored(tensors, table))
+
+
+def _depth(fields: Mapping[str, Any]) -> tuple[int, int]:
+    nets = model.networks(**fields)
+    return nets.synthesis.size, nets.mapping.layers
 
 
 def _size(tensors: Tensors, per_doubling: str) -> int:

@@ -17,7 +17,7 @@ from latentfp.generators.stylegan2.ops import FIR
 from latentfp.generators.stylegan2.synthesis import resolutions
 
 
-class Layout(NamedTuple):
+class Arrangement(NamedTuple):
     """How the source arranges an array: the change to our arrangement, and back where it is written, too."""
 
     change: Change
@@ -25,7 +25,7 @@ class Layout(NamedTuple):
 
 
 # Parameters of a module: our path below it -> (the source's path below it, its layout).
-Leaves = Mapping[str, tuple[str, Layout]]
+Leaves = Mapping[str, tuple[str, Arrangement]]
 Rules = dict[str, Rule]
 
 
@@ -41,17 +41,19 @@ def _flat(x: np.ndarray) -> np.ndarray:
     return x.reshape(len(x), -1, 4, 4).transpose(2, 3, 1, 0).reshape(-1, len(x))
 
 
-SAME = Layout(lambda x: x, lambda x: x)
-OI = Layout(lambda x: x.T, lambda x: x.T)  # ours: [in, out]
-OIHW = Layout(_hwio, lambda x: x.transpose(3, 2, 0, 1))  # ours: [h, w, in, out]
-ONE_OIHW = Layout(_hwio, lambda x: x.transpose(3, 2, 0, 1)[None])
-CHW = Layout(_hwc, lambda x: x.transpose(2, 0, 1))  # ours: [h, w, c]
-ONE_CHW = Layout(_hwc, lambda x: x.transpose(2, 0, 1)[None])
-ONE_ONE_HW = Layout(np.squeeze, lambda x: x[None, None])
-ONE_C_ONE_ONE = Layout(np.squeeze, lambda x: x[None, :, None, None])
-ONE = Layout(np.squeeze, lambda x: x[None])  # ours: a number
-VECTOR = Layout(np.ravel, np.ravel)
-FLAT = Layout(_flat)  # [out, c·4·4], reading a map flattened as c, h, w; ours: [4·4·c, out], reading h, w, c
+SAME = Arrangement(lambda x: x, lambda x: x)
+OI = Arrangement(lambda x: x.T, lambda x: x.T)  # ours: [in, out]
+OIHW = Arrangement(_hwio, lambda x: x.transpose(3, 2, 0, 1))  # ours: [h, w, in, out]
+ONE_OIHW = Arrangement(_hwio, lambda x: x.transpose(3, 2, 0, 1)[None])
+CHW = Arrangement(_hwc, lambda x: x.transpose(2, 0, 1))  # ours: [h, w, c]
+ONE_CHW = Arrangement(_hwc, lambda x: x.transpose(2, 0, 1)[None])
+ONE_ONE_HW = Arrangement(np.squeeze, lambda x: x[None, None])
+ONE_C_ONE_ONE = Arrangement(np.squeeze, lambda x: x[None, :, None, None])
+ONE = Arrangement(np.squeeze, lambda x: x[None])  # ours: a number
+VECTOR = Arrangement(np.ravel, np.ravel)
+FLAT = Arrangement(
+    _flat
+)  # [out, c·4·4], reading a map flattened as c, h, w; ours: [4·4·c, out], reading h, w, c
 
 DENSE: Leaves = {"kernel": ("weight", OI), "bias": ("bias", SAME)}
 FLAT_DENSE: Leaves = {"kernel": ("weight", FLAT), "bias": ("bias", SAME)}
@@ -102,7 +104,10 @@ ROSINALITY_TRAINING = {
 
 
 def _rules(target: str, source: str, leaves: Leaves) -> Rules:
-    return {f"{target}/{ours}": Rule(f"{source}.{name}", *layout) for ours, (name, layout) in leaves.items()}
+    return {
+        f"{target}/{ours}": Rule(f"{source}.{name}", *arrangement)
+        for ours, (name, arrangement) in leaves.items()
+    }
 
 
 def rosinality_generator(size: int, mapping_layers: int) -> NameTable:

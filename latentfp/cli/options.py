@@ -40,7 +40,7 @@ class Format(StrEnum):
     DIFFUSERS = "diffusers"
 
 
-class CopyLayout(StrEnum):
+class CopyFormat(StrEnum):
     """Of a user's copy: a checkpoint of other software, a folder of ours, or what to do to latents."""
 
     ROSINALITY = "rosinality"

@@ -9,7 +9,7 @@ import typer
 
 from latentfp.cli.options import (
     Coding,
-    CopyLayout,
+    CopyFormat,
     DeploymentOption,
     Format,
     GeneratorOption,
@@ -141,8 +141,8 @@ def users_export(
     user: Annotated[str, typer.Argument(help="Whose copy.")],
     deployment: DeploymentOption,
     out: Annotated[Path, typer.Option(help="The file, or for `latentfp` the folder, to make.")],
-    layout: Annotated[
-        CopyLayout | None, typer.Option("--format", help="The one that the generator came in, if left out.")
+    form: Annotated[
+        CopyFormat | None, typer.Option("--format", help="The one that the generator came in, if left out.")
     ] = None,
 ) -> None:
     """Write a user's copy of the generator: whatever it makes bears the user's code.
@@ -151,8 +151,8 @@ def users_export(
     """
     from latentfp.deployment import exports
 
-    chosen = None if layout is None else exports.Layout(layout.value)
-    written = exports.export_copy(deployment, user=user, out=out, layout=chosen)
+    chosen = None if form is None else exports.CopyFormat(form.value)
+    written = exports.export_copy(deployment, user=user, out=out, form=chosen)
     typer.echo(f"{out}: the copy of {user}, format {written}")
 
 

@@ -18,8 +18,9 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from latentfp import rng
-from latentfp.checkpoints import latent_diffusion_names, stylegan2_names
+from latentfp.checkpoints import latent_diffusion_names
 from latentfp.checkpoints.adopt import restore
+from latentfp.checkpoints.stylegan2 import to_rosinality
 from latentfp.checkpoints.torch_writer import write_tensors
 from latentfp.generators.latent_diffusion import model as latent_diffusion
 from latentfp.generators.stylegan2 import model as stylegan2
@@ -78,9 +79,7 @@ def write_stylegan2(folder: Path, fields: Mapping[str, Any], seed: int) -> Path:
     params = jax.jit(lambda: stylegan2.init(nets, key))()
     average = np.zeros(nets.mapping.latent_dim, np.float32)
     whole = {**params, "noise": stylegan2.fixed_noise(size, seed), "w_average": average}
-    tensors = restore(whole, stylegan2_names.rosinality_generator(size, nets.mapping.layers))
-    state = {name.removeprefix("g_ema."): x for name, x in tensors.items() if name != "latent_avg"}
-    write_tensors(folder / "model.pt", {"g_ema": state, "latent_avg": tensors["latent_avg"]})
+    write_tensors(folder / "model.pt", to_rosinality(fields, whole))
     return folder / "model.pt"
 
 

@@ -20,6 +20,7 @@ from jaxtyping import Float
 
 from latentfp import rng
 from latentfp.attribution.verdict import judge
+from latentfp.deployment.deployment import load_generator
 from latentfp.deployment.exports import folded
 from latentfp.deployment.fitting import USUAL, Sampling, sample_basis
 from latentfp.deployment.methods import Budget, Method
@@ -52,7 +53,7 @@ def run(*, deployment: str, plan: Mapping[str, Any], seed: int, workdir: Path) -
     codes = draw_codes(
         seed, chosen.users, bits=scene.subject.bits, min_distance=scene.opened.manifest.min_distance
     )
-    loaded = _loaded(scene)
+    loaded = load_generator(scene.opened)
     copies = [copy_of(scene, loaded, code) for code in codes[:2]]
     result = {
         **identity(scene),
@@ -130,8 +131,3 @@ def _files(scene: Scene, loaded: Pretrained, params: Params, images: int) -> Flo
         w = loaded.generator.sample(params, key, min(BATCH, images - first))
         made.append(np.asarray(to_pixels(jnp.asarray(loaded.generator.synthesize(params, w)))))
     return to_float(np.concatenate(made))
-
-
-def _loaded(scene: Scene) -> Pretrained:
-    subject, facts = scene.subject, scene.opened.manifest.generator
-    return Pretrained(subject.generator, subject.params, facts.name, facts.sha256, facts.noise_seed)

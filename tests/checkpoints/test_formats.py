@@ -130,6 +130,7 @@ def changed(tree, value, *path):
     return tree
 
 
+ABSENT = object()
 IN_MODEL = ("model", "params")
 IN_UNET = (*IN_MODEL, "unet_config", "params")
 IN_STAGE = (*IN_MODEL, "first_stage_config", "params", "ddconfig")
@@ -172,7 +173,7 @@ def test_what_compvis_could_mean_otherwise_is_refused(params, tmp_path, path, va
             ["diffusers", "UNet2DConditionModel"],
             "a UNet2DConditionModel, expected a UNet2DModel",
         ),
-        ("index", "scheduler", None, "weights"),
+        ("index", "scheduler", ABSENT, "expected a pipeline of vqvae or vae, unet and scheduler"),
         ("vae", "_class_name", "AutoencoderTiny", "a AutoencoderTiny, expected a VQModel or AutoencoderKL"),
         ("vae", "shift_factor", 0.1, "shift_factor is 0.1, supported is None"),
         ("vae", "num_vq_embeddings", 17, "unusable: quantize.embedding.weight"),
@@ -184,14 +185,15 @@ def test_what_compvis_could_mean_otherwise_is_refused(params, tmp_path, path, va
         ("scheduler", "prediction_type", "v_prediction", "prediction_type is v_prediction"),
         ("scheduler", "steps_offset", 7, "steps_offset 7, expected 0 or 1"),
         ("scheduler", "_class_name", "PNDMScheduler", "_class_name is PNDMScheduler"),
+        ("scheduler", "clip_sample", ABSENT, "clip_sample is True, supported is False"),
+        ("scheduler", "beta_schedule", ABSENT, "beta_schedule is linear, supported is scaled_linear"),
     ],
 )
 def test_what_diffusers_could_mean_otherwise_is_refused(params, tmp_path, part, name, value, message):
     usual = {"vae": VAE, "unet": UNET, "scheduler": SCHEDULER, "index": INDEX}
     other = {**usual[part], name: value}
-    if value is None:
+    if value is ABSENT:
         del other[name]
-        message = "expected a pipeline of vqvae or vae, unet and scheduler"
     folder = write_diffusers(tmp_path / "pipeline", params, **{part: other})
     with pytest.raises(ValueError, match=message) as caught:
         formats.read(folder, Format.DIFFUSERS)

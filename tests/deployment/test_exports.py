@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from linear_space import write_deployment
-from random_stylegan2 import SIGMA, fit_random_stylegan2
+from random_stylegan2 import FIELDS, SIGMA, fit_random_stylegan2
 from safetensors.numpy import load_file, save_file
 
 from latentfp import cli, rng
@@ -13,7 +13,7 @@ from latentfp.checkpoints import formats, stylegan2
 from latentfp.checkpoints.torch_files import flatten, read_tensors
 from latentfp.deployment import copies, exports, fitting
 from latentfp.deployment.deployment import load_generator, open_deployment
-from latentfp.deployment.exports import Layout
+from latentfp.deployment.exports import CopyFormat
 from latentfp.fingerprint.copy import apply, copy_for, load, rotated
 from latentfp.fingerprint.embed import embed
 from latentfp.generators import pretrained
@@ -55,12 +55,12 @@ def test_a_copy_is_the_map_that_embeds(deployment, expected):
         np.testing.assert_allclose(apply(one, w), marked, atol=1e-5)
 
 
-@pytest.mark.parametrize("layout", [Layout.ROSINALITY, Layout.LATENTFP])
-def test_what_an_exported_copy_makes_bears_the_code(deployment, expected, tmp_path, layout):
+@pytest.mark.parametrize("form", [CopyFormat.ROSINALITY, CopyFormat.LATENTFP])
+def test_what_an_exported_copy_makes_bears_the_code(deployment, expected, tmp_path, form):
     out = tmp_path / "alice"
-    assert exports.export_copy(deployment, user="alice", out=out, layout=layout) is layout
+    assert exports.export_copy(deployment, user="alice", out=out, form=form) is form
     folder = out
-    if layout is Layout.ROSINALITY:
+    if form is CopyFormat.ROSINALITY:
         folder = tmp_path / "imported"
         formats.import_generator(out, folder)
     loaded = pretrained.load(str(folder))
@@ -69,10 +69,10 @@ def test_what_an_exported_copy_makes_bears_the_code(deployment, expected, tmp_pa
 
 
 def test_the_state_for_nvidias_modules_is_the_same(deployment, tmp_path):
-    for layout in (Layout.ROSINALITY, Layout.NVIDIA):
-        exports.export_copy(deployment, user="alice", out=tmp_path / layout, layout=layout)
-    ours = stylegan2.from_rosinality(read_tensors(tmp_path / Layout.ROSINALITY))
-    tree = read_tensors(tmp_path / Layout.NVIDIA)
+    for form in (CopyFormat.ROSINALITY, CopyFormat.NVIDIA):
+        exports.export_copy(deployment, user="alice", out=tmp_path / form, form=form)
+    ours = stylegan2.from_rosinality(read_tensors(tmp_path / CopyFormat.ROSINALITY))
+    tree = read_tensors(tmp_path / CopyFormat.NVIDIA)
     assert list(tree) == ["G_ema"]
     settings = {f"synthesis.b{r}.conv1.conv_clamp": None for r in (4, 8, 16)}
     theirs = stylegan2.from_nvidia(settings, flatten(tree["G_ema"]))
@@ -80,12 +80,12 @@ def test_the_state_for_nvidias_modules_is_the_same(deployment, tmp_path):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), theirs.params, ours.params)
 
 
-@pytest.mark.parametrize("layout", [Layout.ROSINALITY, Layout.NVIDIA])
-def test_nothing_but_the_affine_layers_changes(deployment, tmp_path, layout):
+@pytest.mark.parametrize("form", [CopyFormat.ROSINALITY, CopyFormat.NVIDIA])
+def test_nothing_but_the_affine_layers_changes(deployment, tmp_path, form):
     plain = load_generator(open_deployment(deployment)).params
-    exports.export_copy(deployment, user="bob", out=tmp_path / "bob", layout=layout)
+    exports.export_copy(deployment, user="bob", out=tmp_path / "bob", form=form)
     tree = read_tensors(tmp_path / "bob")
-    if layout is Layout.ROSINALITY:
+    if form is CopyFormat.ROSINALITY:
         params = stylegan2.from_rosinality(tree).params
     else:
         params = stylegan2.from_nvidia({"b4.conv_clamp": None}, flatten(tree["G_ema"])).params
@@ -98,7 +98,7 @@ def test_nothing_but_the_affine_layers_changes(deployment, tmp_path, layout):
 def test_a_generator_that_cannot_fold_gives_the_map_of_its_latents(tmp_path):
     path = write_deployment(tmp_path)
     opened = open_deployment(path)
-    assert exports.export_copy(path, user="bob", out=tmp_path / "bob.safetensors") is Layout.LATENTS
+    assert exports.export_copy(path, user="bob", out=tmp_path / "bob.safetensors") is CopyFormat.LATENTS
     found = load_file(tmp_path / "bob.safetensors")
     w = np.random.default_rng(1).standard_normal((4, 48)).astype(np.float32)
     marked = w - (w @ found["axes"].T) @ found["axes"] + found["offset"]
@@ -111,7 +111,7 @@ def test_a_generator_that_cannot_fold_gives_the_map_of_its_latents(tmp_path):
     np.testing.assert_allclose(applied, marked.reshape(maps.shape), atol=1e-5)
     assert np.abs(found["axes"] @ np.asarray(opened.space.code_axes).T).max() < 0.95
     with pytest.raises(ValueError, match="a linear cannot have a code built in: export it as latents"):
-        exports.export_copy(path, user="bob", out=tmp_path / "bob.pt", layout=Layout.NVIDIA)
+        exports.export_copy(path, user="bob", out=tmp_path / "bob.pt", form=CopyFormat.NVIDIA)
 
 
 @pytest.mark.parametrize(
@@ -136,15 +136,22 @@ def test_latents_of_another_size_are_refused(tmp_path):
             apply(load(tmp_path / "bob"), np.zeros(shape, np.float32))
 
 
+def test_a_network_that_clamps_is_not_written_as_one_that_does_not(deployment):
+    loaded = load_generator(open_deployment(deployment))
+    with pytest.raises(ValueError, match="clamps at 256, which rosinality's does not: use nvidia"):
+        stylegan2.to_rosinality({**FIELDS, "clamp": 256.0}, loaded.params)
+    assert list(stylegan2.to_nvidia({**FIELDS, "clamp": 256.0}, loaded.params)) == ["G_ema"]
+
+
 def test_the_usual_format_is_the_one_that_it_came_in(deployment, tmp_path):
-    exports.export_copy(deployment, user="alice", out=tmp_path / "a.pt", layout=Layout.ROSINALITY)
+    exports.export_copy(deployment, user="alice", out=tmp_path / "a.pt", form=CopyFormat.ROSINALITY)
     formats.import_generator(tmp_path / "a.pt", tmp_path / "imported")
     again = fitting.fit(
         tmp_path / "d", generator=str(tmp_path / "imported"), sigma=1.0, shift=0, bits=8, samples=500
     )
     again.registry.add(["carol"])
-    assert exports.export_copy(again.path, user="carol", out=tmp_path / "c.pt") is Layout.ROSINALITY
-    assert exports.export_copy(deployment, user="alice", out=tmp_path / "own") is Layout.LATENTFP
+    assert exports.export_copy(again.path, user="carol", out=tmp_path / "c.pt") is CopyFormat.ROSINALITY
+    assert exports.export_copy(deployment, user="alice", out=tmp_path / "own") is CopyFormat.LATENTFP
 
 
 def test_nothing_is_overwritten_and_nobody_else_exported(deployment, tmp_path):

@@ -30,7 +30,7 @@ def deployment(tmp_path_factory):
 @pytest.fixture(scope="module")
 def state(deployment):
     out = deployment.parent / "alice.pt"
-    exports.export_copy(deployment, user="alice", out=out, layout=exports.Layout.ROSINALITY)
+    exports.export_copy(deployment, user="alice", out=out, form=exports.CopyFormat.ROSINALITY)
     return torch.load(out, weights_only=True)
 
 
