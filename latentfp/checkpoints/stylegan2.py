@@ -1,8 +1,7 @@
 """StyleGAN2 checkpoints of the rosinality port and of NVIDIA, as fields and parameters of our networks.
 
-The architecture is read off the tensors' shapes; then the mapping is total (`adopt`). Conditional networks,
-other activations and other learning-rate multipliers are refused: they could be read and would then compute
-something else.
+The architecture is read off the tensors' shapes; then the mapping is total (`adopt`). Other activations and
+learning-rate multipliers are refused: they could be read and would then compute something else.
 """
 
 from collections.abc import Mapping
@@ -19,7 +18,7 @@ from latentfp.checkpoints.adopt import Imported, adopt, ignored, restore
 from latentfp.checkpoints.torch_files import flatten
 from latentfp.generators.stylegan2 import model
 from latentfp.generators.stylegan2.discriminator import Discriminator
-from latentfp.generators.stylegan2.layers import apply
+from latentfp.generators.stylegan2.mapping import sample
 from latentfp.generators.stylegan2.synthesis import noise_sizes, resolutions
 from latentfp.types import Latent, Params
 
@@ -27,12 +26,14 @@ Tensors = Mapping[str, np.ndarray]
 Settings = Mapping[str, Any]
 
 AVERAGED_LATENTS = 4096
+EMBEDDING = "mapping.embed.weight"  # of the labels, in NVIDIA's networks
 
 # Settings of NVIDIA's modules (by pattern) and the values that our networks have built in.
 SUPPORTED = {
-    "c_dim": (0,),
     "img_channels": (3,),
     "mapping.fc*.bias_gain": (0.01,),
+    "mapping.embed.bias_gain": (1,),
+    "mapping.embed.activation": ("linear",),
     "*.use_noise": (True,),
     "*.activation": ("lrelu", "linear"),
     "*.mbstd.num_channels": (1,),
@@ -63,17 +64,19 @@ def from_rosinality(tree: Any) -> Imported:
 
 
 def from_nvidia(settings: Settings, tensors: Tensors) -> Imported:
-    """The generator that `read_network(path, "G_ema")` returned. Conditional generators are refused."""
-    _check(settings)
+    """The generator that `read_network(path, "G_ema")` returned, with classes or without."""
+    classes = _extent(tensors, EMBEDDING, 1) if EMBEDDING in tensors else 0
+    _check(settings, {**SUPPORTED, "c_dim": (classes,)})
     size = _size(tensors, "synthesis.b*.conv0.weight")
     fields = {
         "size": size,
         "channels": [_extent(tensors, f"synthesis.b{r}.conv1.weight", 0) for r in resolutions(size)],
         "latent_dim": _extent(tensors, "mapping.w_avg", 0),
         "mapping_layers": len(matching(tensors, "mapping.fc*.weight")),
+        "classes": classes,
         "clamp": _clamp(settings),
     }
-    table = names.nvidia_generator(size, fields["mapping_layers"])
+    table = names.nvidia_generator(size, fields["mapping_layers"], labelled=classes > 0)
     params = adopt(tensors, table, _generator_template(fields))
     return Imported("stylegan2", fields, params, ignored(tensors, table))
 
@@ -81,20 +84,26 @@ def from_nvidia(settings: Settings, tensors: Tensors) -> Imported:
 def to_rosinality(fields: Mapping[str, Any], params: Params) -> dict[str, Any]:
     """{"g_ema": state, "latent_avg": [d]}: the inverse of `from_rosinality`.
 
-    ValueError for a network that clamps, which the port does not.
+    ValueError for a network that clamps or has classes, which the port has not.
     """
     if fields.get("clamp") is not None:
         raise ValueError(
             f"this network clamps at {fields['clamp']:g}, which rosinality's does not: use nvidia"
         )
-    tensors = restore(params, names.rosinality_generator(*_depth(fields)))
+    if fields.get("classes"):
+        raise ValueError(f"this network has {fields['classes']} classes, rosinality's has none: use nvidia")
+    nets = model.networks(**fields)
+    tensors = restore(params, names.rosinality_generator(nets.synthesis.size, nets.mapping.layers))
     average = tensors.pop("latent_avg")
     return {"g_ema": {name.removeprefix("g_ema."): x for name, x in tensors.items()}, "latent_avg": average}
 
 
 def to_nvidia(fields: Mapping[str, Any], params: Params) -> dict[str, Any]:
     """{"G_ema": state}, every parameter and buffer of the module under its name."""
-    return {"G_ema": restore(params, names.nvidia_generator(*_depth(fields)))}
+    nets = model.networks(**fields)
+    labelled = nets.mapping.classes > 0
+    table = names.nvidia_generator(nets.synthesis.size, nets.mapping.layers, labelled=labelled)
+    return {"G_ema": restore(params, table)}
 
 
 def discriminator_from_rosinality(tree: Any) -> Imported:
@@ -111,7 +120,7 @@ def discriminator_from_rosinality(tree: Any) -> Imported:
 
 def discriminator_from_nvidia(settings: Settings, tensors: Tensors) -> Imported:
     """The discriminator that `read_network(path, "D")` returned. Conditional discriminators are refused."""
-    _check(settings)
+    _check(settings, {**SUPPORTED, "c_dim": (0,)})
     size = _size(tensors, "b*.skip.weight")
     widths = [_extent(tensors, f"b{r}.skip.weight", 0) for r in resolutions(size)[1:]]
     fields = {
@@ -123,11 +132,6 @@ def discriminator_from_nvidia(settings: Settings, tensors: Tensors) -> Imported:
     table = names.nvidia_discriminator(size)
     params = adopt(tensors, table, _discriminator_template(fields))
     return Imported("discriminator", fields, params, ignored(tensors, table))
-
-
-def _depth(fields: Mapping[str, Any]) -> tuple[int, int]:
-    nets = model.networks(**fields)
-    return nets.synthesis.size, nets.mapping.layers
 
 
 def _size(tensors: Tensors, per_doubling: str) -> int:
@@ -147,10 +151,10 @@ def _extent(tensors: Tensors, name: str, axis: int) -> int:
     return shape[axis] if axis < len(shape) else 1
 
 
-def _check(settings: Settings) -> None:
+def _check(settings: Settings, supported: Mapping[str, tuple[Any, ...]]) -> None:
     wrong = [
         f"{name} is {settings[name]!r}, supported is {' or '.join(map(repr, values))}"
-        for pattern, values in SUPPORTED.items()
+        for pattern, values in supported.items()
         for name in matching(settings, pattern)
         if settings[name] not in values
     ]
@@ -182,6 +186,6 @@ def _discriminator_template(fields: Mapping[str, Any]) -> Params:
 
 
 def _average(fields: Mapping[str, Any], params: Params) -> Latent:
-    nets = model.networks(**fields)
-    z = jax.random.normal(rng.stream(rng.root(0), "average"), (AVERAGED_LATENTS, fields["latent_dim"]))
-    return jnp.mean(apply(nets.mapping, params["mapping"], z), axis=0)
+    mapping = model.networks(**fields).mapping
+    key = rng.stream(rng.root(0), "average")
+    return jnp.mean(sample(mapping, params["mapping"], key, AVERAGED_LATENTS), axis=0)

@@ -144,14 +144,14 @@ def rosinality_discriminator(size: int) -> NameTable:
     return NameTable("a rosinality discriminator", rules, {"d.*.kernel": FILTER}, ignored)
 
 
-def nvidia_generator(size: int, mapping_layers: int) -> NameTable:
+def nvidia_generator(size: int, mapping_layers: int, *, labelled: bool = False) -> NameTable:
     """Of the tensors of "G_ema" or "G"."""
     rules = {
         "synthesis/const": Rule("synthesis.b4.const", *CHW),
         "w_average": Rule("mapping.w_avg", *SAME),
     }
-    for i in range(mapping_layers):
-        rules |= _rules(f"mapping/fc{i}", f"mapping.fc{i}", DENSE)
+    for dense in ["embed"] * labelled + [f"fc{i}" for i in range(mapping_layers)]:
+        rules |= _rules(f"mapping/{dense}", f"mapping.{dense}", DENSE)
     for i, (resolution, name) in enumerate(conv_names(size)):
         source = f"synthesis.b{resolution}.{name}"
         rules |= _rules(f"synthesis/b{resolution}_{name}", source, NVIDIA_STYLED)

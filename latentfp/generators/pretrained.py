@@ -69,8 +69,8 @@ class Kind(NamedTuple):
 
 
 def _stylegan2_template(fields: Mapping[str, Any]) -> Params:
-    weights = stylegan2.init(stylegan2.networks(**fields), rng.root(0))
-    return {**weights, "w_average": jnp.zeros(weights["mapping"]["fc0"]["kernel"].shape[0])}
+    nets = stylegan2.networks(**fields)
+    return {**stylegan2.init(nets, rng.root(0)), "w_average": jnp.zeros(nets.mapping.latent_dim)}
 
 
 def _first_stage_template(fields: Mapping[str, Any]) -> Params:

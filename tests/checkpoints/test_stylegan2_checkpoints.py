@@ -109,7 +109,7 @@ def test_the_discriminator_computes_what_the_definition_says(tree):
 
 def test_both_layouts_give_the_same_parameters(tree):
     ours = stylegan2.from_nvidia(SETTINGS, nvidia_generator(tree))
-    assert ours.fields == {"size": 16, **SHAPE, "clamp": None}
+    assert ours.fields == {"size": 16, **SHAPE, "classes": 0, "clamp": None}
     jax.tree.map(np.testing.assert_array_equal, ours.params, stylegan2.from_rosinality(tree).params)
     settings = {**SETTINGS, "b4.mbstd.group_size": 2}
     judge = stylegan2.discriminator_from_nvidia(settings, nvidia_discriminator(tree))

@@ -136,11 +136,13 @@ def test_latents_of_another_size_are_refused(tmp_path):
             apply(load(tmp_path / "bob"), np.zeros(shape, np.float32))
 
 
-def test_a_network_that_clamps_is_not_written_as_one_that_does_not(deployment):
+def test_a_network_that_clamps_or_has_classes_is_not_written_as_one_that_does_not(deployment):
     loaded = load_generator(open_deployment(deployment))
     with pytest.raises(ValueError, match="clamps at 256, which rosinality's does not: use nvidia"):
         stylegan2.to_rosinality({**FIELDS, "clamp": 256.0}, loaded.params)
     assert list(stylegan2.to_nvidia({**FIELDS, "clamp": 256.0}, loaded.params)) == ["G_ema"]
+    with pytest.raises(ValueError, match="has 5 classes, rosinality's has none: use nvidia"):
+        stylegan2.to_rosinality({**FIELDS, "classes": 5}, loaded.params)
 
 
 def test_the_usual_format_is_the_one_that_it_came_in(deployment, tmp_path):

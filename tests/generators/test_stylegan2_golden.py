@@ -22,13 +22,14 @@ from latentfp.checkpoints.torch_files import flatten, read_tensors
 from latentfp.generators.stylegan2 import model, ops
 from latentfp.generators.stylegan2.discriminator import Discriminator
 from latentfp.generators.stylegan2.layers import apply, leaky
-from latentfp.generators.stylegan2.mapping import broadcast, mix, normalize, truncate
+from latentfp.generators.stylegan2.mapping import broadcast, mix, normalize, sample, truncate
 from latentfp.generators.stylegan2.synthesis import resolutions
 
 pytestmark = [pytest.mark.golden, pytest.mark.slow]
 
 TOLERANCE = 1e-4
-UNCONDITIONAL = [("network.pkl", "io.npz"), ("network_sg3.pkl", "io_sg3.npz")]
+UNLABELLED = [("network.pkl", "io.npz"), ("network_sg3.pkl", "io_sg3.npz")]
+LABELLED = ("network_cond.pkl", "io_cond.npz")
 BATCH = 4
 
 
@@ -41,7 +42,9 @@ class Networks(NamedTuple):
     golden: dict[str, np.ndarray]
 
     def map(self, z) -> jax.Array:
-        return apply(self.nets.mapping, self.params["mapping"], jnp.asarray(z))
+        """w of z, and of the golden labels where the network has classes."""
+        labels = [self.golden["c"]] if self.nets.mapping.classes else []
+        return apply(self.nets.mapping, self.params["mapping"], *map(jnp.asarray, [z, *labels]))
 
     def synthesize(self, ws, noise) -> jax.Array:
         """Images [b, 3, h, w] for b dividing the one batch size that is compiled."""
@@ -73,17 +76,6 @@ def rosinality(folder: Path) -> Networks:
 @functools.cache
 def nvidia(folder: Path, network: str, numbers: str) -> Networks:
     return prepare(stylegan2.from_nvidia(*read_network(folder / network, "G_ema")), folder / numbers)
-
-
-@functools.cache
-def conditional(folder: Path) -> Networks:
-    """The synthesis network of a class-conditional generator; its mapping network is not supported."""
-    settings, tensors = read_network(folder / "network_cond.pkl", "G_ema")
-    width = len(tensors["mapping.w_avg"])
-    tensors = {name: array for name, array in tensors.items() if not name.startswith("mapping.embed")}
-    tensors["mapping.fc0.weight"] = tensors["mapping.fc0.weight"][:, :width]
-    unlabelled = {name: 0 if name.endswith("c_dim") else value for name, value in settings.items()}
-    return prepare(stylegan2.from_nvidia(unlabelled, tensors), folder / "io_cond.npz")
 
 
 def channels_first(x) -> jax.Array:
@@ -218,7 +210,7 @@ def check_images(networks: Networks, ws, truncated, partly) -> None:
     assert_near(networks.synthesize(jnp.asarray(numbers["ws_mixed"]), none), numbers["img_mixed_none"])
 
 
-@pytest.mark.parametrize("files", UNCONDITIONAL, ids=str)
+@pytest.mark.parametrize("files", [*UNLABELLED, LABELLED], ids=str)
 class TestNvidia:
     def test_latents_and_images(self, golden, files):
         networks = nvidia(golden("sg2_nvidia_32"), *files)
@@ -234,23 +226,31 @@ class TestNvidia:
     def test_synthesis_block_by_block(self, golden, files):
         check_blocks(nvidia(golden("sg2_nvidia_32"), *files))
 
-    def test_discriminator(self, golden, files):
-        network, numbers = files
-        folder = golden("sg2_nvidia_32")
-        judge = judged(stylegan2.discriminator_from_nvidia(*read_network(folder / network, "D")))
-        expected = np.load(folder / numbers)
-        images = expected["img_const"].transpose(0, 2, 3, 1)
-        for n in (1, 4):
-            assert_near(judge(images[:n])[0][:, None], expected[f"d_logits_{n}"])
+
+@pytest.mark.parametrize("files", UNLABELLED, ids=str)
+def test_nvidia_discriminator(golden, files):
+    network, numbers = files
+    folder = golden("sg2_nvidia_32")
+    judge = judged(stylegan2.discriminator_from_nvidia(*read_network(folder / network, "D")))
+    expected = np.load(folder / numbers)
+    images = expected["img_const"].transpose(0, 2, 3, 1)
+    for n in (1, 4):
+        assert_near(judge(images[:n])[0][:, None], expected[f"d_logits_{n}"])
 
 
-def test_synthesis_that_clamps(golden):
-    """The conditional network clamps its activations at 1.5, which they reach."""
-    networks = conditional(golden("sg2_nvidia_32"))
-    assert networks.nets.synthesis.clamp == 1.5
-    check_blocks(networks)
-    names = ("ws", "ws_psi05", "ws_psi07_cutoff4")
-    check_images(networks, *(jnp.asarray(networks.golden[name]) for name in names))
+def test_network_with_classes(golden):
+    """It clamps its activations at 1.5, which they reach; latents are drawn of every class."""
+    networks = nvidia(golden("sg2_nvidia_32"), *LABELLED)
+    assert (networks.nets.synthesis.clamp, networks.nets.mapping.classes) == (1.5, 5)
+    w = sample(networks.nets.mapping, networks.params["mapping"], jax.random.key(0), 64)
+    z = jax.random.normal(jax.random.key(0), (64, networks.nets.mapping.latent_dim))
+    of_class = [
+        apply(networks.nets.mapping, networks.params["mapping"], z, jnp.tile(label, (64, 1)))
+        for label in jnp.eye(5)
+    ]
+    nearest = np.argmin([np.abs(w - other).max(axis=1) for other in of_class], axis=0)
+    np.testing.assert_allclose(w, np.stack(of_class)[nearest, np.arange(64)], atol=1e-5)
+    assert (np.bincount(nearest, minlength=5) >= 4).all()
 
 
 def test_golden_checkpoints_are_given_back_bit_for_bit(golden):
@@ -261,9 +261,10 @@ def test_golden_checkpoints_are_given_back_bit_for_bit(golden):
     }
     imported = stylegan2.from_rosinality(read_tensors(folder / "ckpt.pt"))
     assert_given_back(imported, names.rosinality_generator, source)
-    for file in ("network.pkl", "network_sg3.pkl"):
+    for file, _ in (*UNLABELLED, LABELLED):
         settings, tensors = read_network(golden("sg2_nvidia_32") / file, "G_ema")
-        assert_given_back(stylegan2.from_nvidia(settings, tensors), names.nvidia_generator, tensors)
+        table = functools.partial(names.nvidia_generator, labelled="mapping.embed.weight" in tensors)
+        assert_given_back(stylegan2.from_nvidia(settings, tensors), table, tensors)
 
 
 def assert_given_back(imported, table, source):

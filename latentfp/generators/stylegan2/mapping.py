@@ -1,18 +1,23 @@
 """The mapping network z → w, and what is done to w: truncation and style mixing.
 
 z ~ N(0, I) is normalised to unit mean square, then passes `layers` dense layers with learning-rate multiplier
-0.01. Per-layer latents ("W+") are [b, layers, d].
-Source: Karras et al. 2019 (arXiv 1812.04948), sections 2, 3.1 and appendix B.
+0.01. A network with classes reads (z, e) side by side, where e is a linear embedding of the one-hot label, of
+unit mean square, too. Per-layer latents ("W+") are [b, layers, d].
+Source: Karras et al. 2019 (arXiv 1812.04948), sections 2, 3.1 and appendix B; Karras et al. 2020 (arXiv
+2006.06676) for the labels.
 """
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from latentfp.generators.stylegan2.layers import EqualDense, leaky
-from latentfp.types import Latent, Latents
+from latentfp import rng
+from latentfp.generators.stylegan2.layers import EqualDense, apply, leaky
+from latentfp.types import Key, Latent, Latents, Params
 
 LayerLatents = Float[Array, "b layers d"]
+Labels = Float[Array, "b classes"]
 
 
 def normalize(z: Latents) -> Latents:
@@ -21,19 +26,32 @@ def normalize(z: Latents) -> Latents:
 
 
 class Mapping(nn.Module):
-    """z [b, d] to w [b, d]."""
+    """z [b, d], and labels [b, classes] where there are classes, to w [b, d]."""
 
     latent_dim: int = 512
     layers: int = 8
     lr_multiplier: float = 0.01
+    classes: int = 0
 
     @nn.compact
-    def __call__(self, z: Latents) -> Latents:
-        """Normalise, then `layers` times dense and leaky ReLU."""
+    def __call__(self, z: Latents, labels: Labels | None = None) -> Latents:
+        """Normalise, then `layers` times dense and leaky ReLU. Labels only where there are classes."""
         x = normalize(z)
+        if labels is not None:
+            embedded = EqualDense(self.latent_dim, name="embed")(labels)
+            x = jnp.concatenate([x, normalize(embedded)], axis=-1)
         for i in range(self.layers):
             x = leaky(EqualDense(self.latent_dim, lr_multiplier=self.lr_multiplier, name=f"fc{i}")(x))
         return x
+
+
+def sample(mapping: Mapping, params: Params, key: Key, n: int) -> Latents:
+    """w [n, d] of normal z, and of a class for each that is drawn evenly where there are classes."""
+    z = jax.random.normal(key, (n, mapping.latent_dim))
+    if not mapping.classes:
+        return apply(mapping, params, z)
+    drawn = jax.random.randint(rng.stream(key, "class"), (n,), 0, mapping.classes)
+    return apply(mapping, params, z, jax.nn.one_hot(drawn, mapping.classes))
 
 
 def broadcast(w: Latents, layers: int) -> LayerLatents:

@@ -15,7 +15,7 @@ from latentfp import rng
 from latentfp.generators.generator import Generator
 from latentfp.generators.stylegan2.fold import fold
 from latentfp.generators.stylegan2.layers import apply
-from latentfp.generators.stylegan2.mapping import Mapping, broadcast
+from latentfp.generators.stylegan2.mapping import Mapping, broadcast, sample
 from latentfp.generators.stylegan2.synthesis import (
     NoiseMap,
     Synthesis,
@@ -44,26 +44,29 @@ def networks(
     channels: Sequence[int],
     latent_dim: int = 512,
     mapping_layers: int = 8,
+    classes: int = 0,
     clamp: float | None = None,
     dtype: DTypeLike = "float32",
 ) -> StyleGAN2:
-    """Networks for images of `size` (a power of two, 16…1024); `channels` from 4×4 up."""
+    """Networks for images of `size`, a power of two, 16…1024; `channels` from 4×4 up; `classes` of labels."""
     if size not in (16, 32, 64, 128, 256, 512, 1024):
         raise ValueError(f"size {size} is not a power of two from 16 to 1024")
     if len(channels) != len(resolutions(size)):
         raise ValueError(
             f"got {len(channels)} channel numbers, but {size}x{size} has resolutions {resolutions(size)}"
         )
-    mapping = Mapping(latent_dim, mapping_layers)
+    mapping = Mapping(latent_dim, mapping_layers, classes=classes)
     return StyleGAN2(mapping, Synthesis(size, tuple(channels), clamp, jnp.dtype(dtype)))
 
 
 def init(nets: StyleGAN2, key: Key) -> Params:
     """Random weights of both networks: {"mapping", "synthesis"}."""
     z = jnp.zeros((1, nets.mapping.latent_dim))
+    classes = nets.mapping.classes
+    inputs = (z, jnp.zeros((1, classes))) if classes else (z,)
     noise = [jnp.zeros((n, n)) for n in noise_sizes(nets.synthesis.size)]
     return {
-        "mapping": nets.mapping.init(rng.stream(key, "mapping"), z)["params"],
+        "mapping": nets.mapping.init(rng.stream(key, "mapping"), *inputs)["params"],
         "synthesis": nets.synthesis.init(rng.stream(key, "synthesis"), broadcast(z, nets.layers), noise)[
             "params"
         ],
@@ -93,9 +96,8 @@ def make(**fields: Any) -> Generator:
     nets = networks(**fields)
     size = nets.synthesis.size
 
-    def sample(params: Params, key: Key, n: int) -> Latents:
-        z = jax.random.normal(key, (n, nets.mapping.latent_dim))
-        return apply(nets.mapping, params["mapping"], z)
+    def draw(params: Params, key: Key, n: int) -> Latents:
+        return sample(nets.mapping, params["mapping"], key, n)
 
     def synthesize(params: Params, w: Latents) -> Images:
         return apply(nets.synthesis, params["synthesis"], broadcast(w, nets.layers), params["noise"])
@@ -108,5 +110,5 @@ def make(**fields: Any) -> Generator:
 
     shape = (size, size, 3)
     return Generator(
-        "stylegan2", nets.mapping.latent_dim, shape, sample, synthesize, renoise=renoise, fold=built_in
+        "stylegan2", nets.mapping.latent_dim, shape, draw, synthesize, renoise=renoise, fold=built_in
     )
