@@ -27,6 +27,7 @@ class LinearMapping(nn.Module):
     """M."""
 
     latent_dim: int = DIM
+    classes: int = 0
 
     @nn.compact
     def __call__(self, z):
