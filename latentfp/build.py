@@ -96,10 +96,10 @@ def attribution(*, config: Fields, workdir: Path, seed: int, study: Fields) -> C
 
 def measurement(*, config: Fields, workdir: Path, seed: int, study: Fields) -> Callable[[], object]:
     """The measurement that `config["run"]` names."""
-    from latentfp.studies import fidelity, large, sampling, speed, white_box
+    from latentfp.studies import fidelity, large, sampling, search_speed, speed, white_box
 
-    modules = {"fidelity": fidelity, "large": large, "sampling": sampling, "speed": speed}
-    measure = {**modules, "white_box": white_box}[config["run"]].run
+    modules = {"fidelity": fidelity, "large": large, "sampling": sampling, "search": search_speed}
+    measure = {**modules, "speed": speed, "white_box": white_box}[config["run"]].run
     check_fields(measure, study, section="config.study", given={"seed", "workdir"})
     return partial(measure, **study, seed=seed, workdir=workdir)
 
@@ -216,6 +216,7 @@ RUNS: dict[str, Callable[..., Callable[[], object]]] = {
     "large": measurement,
     "robustness": robustness,
     "sampling": measurement,
+    "search": measurement,
     "speed": measurement,
     "train": train,
     "white_box": measurement,

@@ -1,0 +1,237 @@
+"""Search over random codes: seconds of the exact search beside those of faiss on the same codes, and memory.
+
+A figure is the best of several calls, since other work on the machine can only slow a call down. The searches
+take turns, so that such work meets all of them alike. Half of the queries are registered codes with wrong
+bits, the others nobody's.
+
+Every answer is checked: all distances against those of faiss, and rows and values of some queries against
+plain NumPy over the whole book.
+"""
+
+import importlib
+import importlib.metadata
+import json
+import multiprocessing
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Int, Int8, UInt8
+
+from latentfp.attribution.search import Hits, best, nearest
+from latentfp.fingerprint.codes import pack
+from latentfp.runtime.memory import peak_memory
+from latentfp.runtime.progress import track
+from latentfp.studies.journal import Journal, Numbers
+
+WRONG = 0.1  # chance of a wrong bit in a query that is a registered code
+LARGEST = 24  # magnitude of a soft score
+CHUNK = 2**20  # codes that are drawn, given to faiss and checked at once
+PACKAGES = ("jax", "jaxlib", "numpy", "faiss-cpu")
+
+
+class Task(NamedTuple):
+    """A random book of `n` codes with its queries. `bits`: of a code, a multiple of 64."""
+
+    n: int
+    bits: int
+    queries: int
+    top: int
+    seed: int
+
+
+class Drawn(NamedTuple):
+    """What is searched: packed codes, and packed queries with their soft scores in -24 … 24."""
+
+    book: UInt8[np.ndarray, "n bytes"]
+    asked: UInt8[np.ndarray, "q bytes"]
+    scores: Int8[np.ndarray, "q k"]
+
+
+def run(
+    *,
+    sizes: Sequence[int],
+    bits: int,
+    queries: int,
+    top: int,
+    repeats: int,
+    checked: int,
+    seed: int,
+    workdir: Path,
+) -> dict[str, Any]:
+    """Measure books of these sizes and write search.json; a killed run goes on after its last complete size.
+
+    `repeats`: calls of every search after the first, which compiles. `checked`: queries compared with NumPy.
+    ValueError for codes that are no whole words, RuntimeError where an answer is wrong, ModuleNotFoundError
+    without faiss.
+    """
+    if bits % 64 or bits < 64 or not 1 <= top <= min(sizes):
+        raise ValueError(
+            f"got {bits} bits and the best {top} of {min(sizes)} codes, expected a multiple of 64 bits and a "
+            "`top` from 1 to the smallest size: change config.study"
+        )
+    _faiss()
+    workdir.mkdir(parents=True, exist_ok=True)
+    journal = Journal(workdir / "journal.jsonl")
+    tasks = [Task(n, bits, queries, top, seed) for n in sizes]
+    largest = max(tasks)
+    memory = journal.kept({"memory": largest._asdict()}, lambda: _in_another_process(largest))
+    rows = {}
+    for task in track(tasks, "books searched"):
+        setting = {"time": task._asdict(), "repeats": repeats, "checked": checked}
+        rows[str(task.n)] = journal.kept(setting, lambda task=task: measure(task, repeats, checked))
+    result = {
+        "task": {"bits": bits, "queries": queries, "top": top, "repeats": repeats, "checked": checked},
+        **_surroundings(),
+        "memory": memory,
+        "sizes": rows,
+    }
+    (workdir / "search.json").write_text(json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def draw(task: Task) -> Drawn:
+    """The random book and its queries; the same for the same task."""
+    random = np.random.default_rng([task.seed, task.n])
+    book = np.empty((task.n, task.bits // 8), np.uint8)
+    for first in range(0, task.n, CHUNK):
+        some = book[first : first + CHUNK]
+        some[:] = np.frombuffer(random.bytes(some.size), np.uint8).reshape(some.shape)
+    marked = book[random.integers(task.n, size=(task.queries + 1) // 2)]
+    wrong = random.random((len(marked), task.bits)) < WRONG
+    nobody = random.random((task.queries - len(marked), task.bits)) < 0.5
+    read = np.concatenate([np.unpackbits(marked, axis=1).astype(bool) ^ wrong, nobody])
+    magnitudes = random.integers(LARGEST + 1, size=read.shape)
+    return Drawn(book, pack(read), np.where(read, magnitudes, -magnitudes).astype(np.int8))
+
+
+def measure(task: Task, repeats: int, checked: int) -> Numbers:
+    """Seconds of each search, the first call's and the best later one's. RuntimeError for a wrong answer."""
+    drawn = draw(task)
+    searches: dict[str, Callable[[], Hits]] = {
+        "nearest": lambda: nearest(drawn.asked, drawn.book, top=task.top),
+        "best": lambda: best(drawn.scores, drawn.book, top=task.top),
+        **_faiss_searches(drawn, task),
+    }
+    answers: dict[str, Hits] = {}
+    seconds: dict[str, list[float]] = {name: [] for name in searches}
+    for _ in range(1 + repeats):
+        for name, search in searches.items():
+            began = time.perf_counter()
+            answers[name] = search()
+            seconds[name].append(time.perf_counter() - began)
+    _check(drawn, answers, checked)
+    rows = {name: {"first_call_seconds": s[0], "seconds": min(s[1:])} for name, s in seconds.items()}
+    theirs = min(rows["faiss heap"]["seconds"], rows["faiss counting"]["seconds"])
+    ratios = {f"faiss / {name}": theirs / rows[name]["seconds"] for name in ("nearest", "best")}
+    return {**rows, **ratios}
+
+
+def memory(task: Task) -> Numbers:
+    """MiB that a process held with the codes, and the most that it held more in each search."""
+    drawn = draw(task)
+    codes = peak_memory()
+    nearest(drawn.asked, drawn.book, top=task.top)
+    after = peak_memory()
+    best(drawn.scores, drawn.book, top=task.top)
+    return {
+        "n": task.n,
+        "codes_mib": drawn.book.nbytes / 2**20,
+        "process_with_codes_mib": codes,
+        "nearest_beyond_mib": after - codes,
+        "best_beyond_mib": peak_memory() - codes,
+    }
+
+
+def _in_another_process(task: Task) -> Numbers:
+    """The peak of a process never falls, so this needs one that has done nothing else."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(memory, task).result()
+
+
+def _faiss() -> Any:
+    try:
+        return importlib.import_module("faiss")
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "faiss is not installed, with which this bench compares: pip install faiss-cpu"
+        ) from error
+
+
+def _faiss_searches(drawn: Drawn, task: Task) -> dict[str, Callable[[], Hits]]:
+    """Both ways in which IndexBinaryFlat keeps the best: a heap, its default, and counts of distances."""
+    index = _faiss().IndexBinaryFlat(task.bits)
+    for first in range(0, task.n, CHUNK):
+        index.add(drawn.book[first : first + CHUNK])
+
+    def search(heap: bool) -> Hits:
+        index.use_heap = heap
+        distances, rows = index.search(drawn.asked, task.top)
+        return Hits(rows, distances)
+
+    return {"faiss heap": lambda: search(True), "faiss counting": lambda: search(False)}
+
+
+def _check(drawn: Drawn, answers: dict[str, Hits], checked: int) -> None:
+    """RuntimeError unless distances are those of faiss, and rows and values of `checked` queries NumPy's."""
+    for name in ("faiss heap", "faiss counting"):
+        if not np.array_equal(answers["nearest"].values, answers[name].values):
+            raise RuntimeError(f"the least distances to {len(drawn.book)} codes differ from those of {name}")
+    signs = 2 * np.unpackbits(drawn.asked, axis=1).astype(np.int8) - 1
+    bits, top = signs.shape[1], answers["best"].rows.shape[1]
+    some = np.linspace(0, len(signs) - 1, min(checked, len(signs))).astype(int)
+    for query in track(some.tolist(), "queries checked"):
+        rows, agreement = plain_best(signs[query], drawn.book, top)
+        _compare("nearest", answers, query, rows, (bits - agreement) // 2)
+        _compare("best", answers, query, *plain_best(drawn.scores[query], drawn.book, top))
+
+
+def _compare(
+    name: str,
+    answers: dict[str, Hits],
+    query: int,
+    rows: Int[np.ndarray, " top"],
+    values: Int[np.ndarray, " top"],
+) -> None:
+    found = answers[name]
+    if not (np.array_equal(found.rows[query], rows) and np.array_equal(found.values[query], values)):
+        raise RuntimeError(
+            f"{name} of query {query}: found rows {found.rows[query].tolist()} with "
+            f"{found.values[query].tolist()}, NumPy finds {rows.tolist()} with {values.tolist()}"
+        )
+
+
+def plain_best(
+    scores: Int8[np.ndarray, " k"], book: UInt8[np.ndarray, "n bytes"], top: int
+) -> tuple[Int[np.ndarray, " top"], Int[np.ndarray, " top"]]:
+    """Rows and scores of the best for one query, summed byte by byte; ties to the lower row."""
+    signs = 2 * np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).astype(int) - 1
+    tables = scores.astype(int).reshape(-1, 8) @ signs.T
+    rows, values = np.zeros(0, int), np.zeros(0, int)
+    for first in range(0, len(book), CHUNK):
+        chunk = book[first : first + CHUNK]
+        sums = np.zeros(len(chunk), int)
+        for table, octets in zip(tables, chunk.T, strict=True):
+            sums += table[octets]
+        least = np.partition(sums, -top)[-top] if len(sums) > top else sums.min()
+        near = np.flatnonzero(sums >= least)
+        rows, values = np.append(rows, first + near), np.append(values, sums[near])
+        order = np.lexsort((rows, -values))[:top]
+        rows, values = rows[order], values[order]
+    return rows, values
+
+
+def _surroundings() -> Numbers:
+    return {
+        "hardware": f"{os.cpu_count()} {platform.machine()} CPU cores, JAX on {jax.default_backend()}",
+        "devices": [device.device_kind for device in jax.devices()],
+        "threads of faiss": _faiss().omp_get_max_threads(),
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES}
+        | {"python": platform.python_version()},
+    }
