@@ -94,12 +94,28 @@ def attribution(*, config: Fields, workdir: Path, seed: int, study: Fields) -> C
     return run
 
 
+def search(*, config: Fields, workdir: Path, seed: int, study: Fields) -> Callable[[], object]:
+    """The bench of the search among codes, with its table on stdout."""
+    del config
+    from latentfp.report.search import write_search
+    from latentfp.studies import search_speed
+
+    check_fields(search_speed.run, study, section="config.study", given={"seed", "workdir"})
+
+    def run() -> Path:
+        path = write_search(workdir, search_speed.run(**study, seed=seed, workdir=workdir))
+        sys.stdout.write(path.read_text())
+        return path
+
+    return run
+
+
 def measurement(*, config: Fields, workdir: Path, seed: int, study: Fields) -> Callable[[], object]:
     """The measurement that `config["run"]` names."""
-    from latentfp.studies import fidelity, large, sampling, search_speed, speed, white_box
+    from latentfp.studies import fidelity, large, sampling, speed, white_box
 
-    modules = {"fidelity": fidelity, "large": large, "sampling": sampling, "search": search_speed}
-    measure = {**modules, "speed": speed, "white_box": white_box}[config["run"]].run
+    modules = {"fidelity": fidelity, "large": large, "sampling": sampling, "speed": speed}
+    measure = {**modules, "white_box": white_box}[config["run"]].run
     check_fields(measure, study, section="config.study", given={"seed", "workdir"})
     return partial(measure, **study, seed=seed, workdir=workdir)
 
@@ -216,7 +232,7 @@ RUNS: dict[str, Callable[..., Callable[[], object]]] = {
     "large": measurement,
     "robustness": robustness,
     "sampling": measurement,
-    "search": measurement,
+    "search": search,
     "speed": measurement,
     "train": train,
     "white_box": measurement,
