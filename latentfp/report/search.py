@@ -27,9 +27,9 @@ def write_search(folder: Path, result: dict[str, Any]) -> Path:
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     page = [
         "# Exact search among registered codes",
-        f"{task['queries']} queries among random codes of {task['bits']} bits, the best {task['top']} of each: "
-        "by Hamming distance (nearest), by soft scores in -24 … 24 (best), and by distance with IndexBinaryFlat "
-        "of faiss, in its two ways to keep the best. The searches took turns; the best of "
+        f"{task['queries']} queries among random codes of {task['bits']} bits, the best {task['top']} of "
+        "each: by Hamming distance (nearest), by soft scores in -24 … 24 (best), and by distance with "
+        "IndexBinaryFlat of faiss, in its two ways to keep the best. The searches took turns; the best of "
         f"{task['repeats']} calls after the first. Ratios are to the faster way of faiss. All distances are "
         f"those of faiss, and rows and values of {task['checked']} queries those of NumPy.",
         table(columns),
