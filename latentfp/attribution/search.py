@@ -1,142 +1,194 @@
-"""Exact search among registered codes: soft scores and Hamming distances of many images against all users.
+"""The registered codes nearest to estimated ones: exact, many queries at once, a stream of the code book.
 
-A score Σ_i q_i (2 c_i - 1) of integers is a matrix product, exact in bfloat16 with float32 sums for
-|q| <= 127 and up to 2^17 bits; on a CPU as on an accelerator it is faster than counting differing bits. Codes
-stay packed and are unpacked block by block.
+One cost serves both searches. With the hard bits h_i = [s_i > 0] of the soft scores s and d = c xor h,
 
-The best `top` of a part lie in the `top` blocks with the largest maxima (ties: the lower block): each such
-block holds a row at least as good. So a part is seen twice, once for the maxima of blocks, once for those few
-blocks, and nothing is sorted. Ties go to the lower row, so there is one answer, for any number of devices.
+    sum_i s_i (2 c_i - 1) = sum_i |s_i| - 2 cost(c),
+    cost(c) = sum_i |s_i| d_i = sum_p 2^p popcount(d & m_p),
+
+where the plane m_p packs bit p of every |s_i|: at most seven planes (eight with a score of -128), each as
+cheap as a Hamming distance, which is the cost with one plane of ones. All are integers, nothing is rounded.
+
+The book is read in chunks, each divided among the devices; attribution/blocks.py finds the best rows of each
+part, and they are merged here. Equal values go to the lower row, so there is one answer, whatever the size of
+a chunk and the number of devices. Memory: the packed codes, a few chunks and the minima of their blocks.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
-from jaxtyping import Array, Float, Int, Int8, UInt8
+from jaxtyping import Float, Int, Int8, UInt8
 
-from latentfp.runtime.mesh import data_mesh, map_batch
+from latentfp.attribution import blocks
+from latentfp.attribution.blocks import Found, Queries
+from latentfp.fingerprint.codes import pack
+from latentfp.runtime import mesh
+from latentfp.runtime.progress import progress
 
-QUERIES = 256  # at once
-BLOCK, STEP, PART = 256, 4096, 2**18  # rows of which a maximum is kept, that are unpacked at once, of a part
-PARTS = 8  # that are on the devices at once
-MOST = 1024
-NOBODY = -(2.0**24)
+CHUNK = {"cpu": 2**16}  # rows of a device at once: on a CPU what is compared stays in its cache
+LARGE_CHUNK = 2**20  # elsewhere, where a call costs more than its memory
+SMALL_CHUNK = 2**10  # the least; between them powers of two, so that few programs are compiled
+TOGETHER = 256  # queries compared at once
+CANDIDATES = 2**14  # of all blocks that are ranked again at once: fewer queries together for a large `top`
+LONGEST = 1024  # bytes of a code: its cost stays below 2^24, so it is exact in float32
 
-Book = UInt8[np.ndarray, "n bytes"]
+Bytes = UInt8[np.ndarray, "q bytes"]
+Book = UInt8[np.ndarray, "n codebytes"]
+Values = Float[np.ndarray, "q found"]
+Rows = Int[np.ndarray, "q found"]
 
 
 class Hits(NamedTuple):
-    """Rows of the book and their scores or distances, for every query the best first, ties by row."""
+    """The best rows of the book for every query, the best first, and their distances or scores."""
 
     rows: Int[np.ndarray, "q top"]
     values: Int[np.ndarray, "q top"]
 
 
-def best(scores: Int8[np.ndarray, "q k"], book: Book, *, top: int) -> Hits:
-    """The `top` codes of the largest soft score Σ_i scores_i (2 c_i - 1), at most all n.
+class _Part(NamedTuple):
+    """What is found in a chunk: its first row, the rows of a device, and each group's best rows."""
 
-    The book is packed as by fingerprint.codes.pack, and may be a memory-mapped file: beside it, a bounded
-    part is held. ValueError for a `top` outside 1 … 1024 and for scores of another width than the codes.
+    start: int
+    share: int
+    groups: list[Found]
+
+
+def nearest(queries: Bytes, book: Book, *, top: int) -> Hits:
+    """The min(top, n) codes of the least Hamming distance to every query, in bits, ascending.
+
+    Queries and book are packed as by `fingerprint.codes.pack`; the book may be a memory map. Equal distances
+    are in the order of rows. ValueError where the widths differ or `top` is below 1.
     """
-    width = 8 * book.shape[1]
-    if not 1 <= top <= MOST:
-        raise ValueError(f"got the best {top} codes asked for, expected 1 … {MOST}")
-    if not width - 64 < scores.shape[1] <= width:
-        raise ValueError(f"got scores of {scores.shape[1]} bits for codes packed in {width}")
-    filled = np.pad(scores, ((0, 0), (0, width - scores.shape[1])))
-    groups = [_search(filled[i : i + QUERIES], book, top) for i in range(0, len(filled), QUERIES)]
-    if not groups:
-        return Hits(*(np.zeros((0, min(top, len(book))), int) for _ in range(2)))
-    return Hits(*(np.concatenate(parts) for parts in zip(*groups, strict=True)))
+    _check(queries.shape[1], book, top)
+    return _search(queries, np.full((1, *queries.shape), 255, np.uint8), book, top)
 
 
-def nearest(queries: UInt8[np.ndarray, "q width"], book: Book, *, top: int) -> Hits:
-    """The `top` codes that differ in the fewest bits from each query, packed alike; values are distances."""
-    if queries.shape[1] != book.shape[1]:
-        raise ValueError(f"got queries of {queries.shape[1]} bytes for codes of {book.shape[1]}")
-    signs = 2 * np.unpackbits(queries, axis=1).astype(np.int8) - 1
-    rows, agreement = best(signs, book, top=top)
-    return Hits(rows, (signs.shape[1] - agreement) // 2)
+def best(scores: Int8[np.ndarray, "q k"], book: Book, *, top: int) -> Hits:
+    """The min(top, n) codes c of the highest soft score sum_i scores_i (2 c_i - 1), descending.
+
+    A score is positive where the bit is more likely one, and the larger the surer it is. The book is packed
+    as by `fingerprint.codes.pack` and may be a memory map. Equal scores are in the order of rows. ValueError
+    where k bits do not give the width of the book or `top` is below 1.
+    """
+    _check(-(-scores.shape[1] // 64) * 8, book, top)
+    magnitudes = np.abs(scores.astype(np.int16))
+    highest = int(magnitudes.max(initial=1)).bit_length() - 1
+    planes = np.stack([pack((magnitudes >> p & 1).astype(bool)) for p in range(highest, -1, -1)])
+    hits = _search(pack(scores > 0), planes, book, top)
+    return Hits(hits.rows, magnitudes.sum(axis=1, dtype=np.int64)[:, None] - 2 * hits.values)
 
 
-def _search(scores: Int8[np.ndarray, "q k"], book: Book, top: int) -> Hits:
-    count = min(QUERIES, 1 << max(0, len(scores) - 1).bit_length())
-    filled = jnp.asarray(scores[np.arange(count) % len(scores)])
-    found = Hits(*(np.zeros((len(scores), 0), int) for _ in range(2)))
-    for first, parts, valid in _parts(book):
-        rows, values = _program(top)(parts, jnp.broadcast_to(filled, (len(parts), *filled.shape)), valid)
-        starts = first + parts.shape[1] * np.arange(len(parts))
-        there = np.asarray(rows)[:, : len(scores)] + starts[:, None, None]
-        found = _merged(found, there, np.asarray(values)[:, : len(scores)], top)
-    return found
+def _check(width: int, book: Book, top: int) -> None:
+    if top < 1:
+        raise ValueError(f"got top {top}, expected at least 1: how many codes to return for a query")
+    if width != book.shape[1]:
+        raise ValueError(
+            f"queries of {width} bytes cannot be compared with codes of {book.shape[1]} bytes: make both "
+            "from the same number of bits, packed in 8 bytes for every 64 bits begun (fingerprint.codes.pack)"
+        )
+    if not width or width % 8 or width > LONGEST:
+        raise ValueError(
+            f"got codes of {width} bytes, expected a multiple of 8 up to {LONGEST}: pack them with "
+            "fingerprint.codes.pack"
+        )
 
 
-def _parts(book: Book) -> Iterator[tuple[int, UInt8[np.ndarray, "p rows bytes"], Int[np.ndarray, " p"]]]:
-    """The first row, the rows in equal parts, and how many of each part are there, group by group."""
-    devices = data_mesh().size
-    size = min(PART, max(STEP, 1 << max(0, -(-len(book) // devices) - 1).bit_length()))
-    count = devices * -(-min(PARTS, -(-len(book) // size)) // devices)
-    for first in range(0, len(book), size * count):
-        some = book[first : first + size * count]
-        rows = np.zeros((count * size, book.shape[1]), np.uint8)
-        rows[: len(some)] = some
-        valid = np.clip(len(some) - size * np.arange(count), 0, size)
-        yield first, rows.reshape(count, size, -1), valid
+def _search(hard: Bytes, planes: UInt8[np.ndarray, "planes q bytes"], book: Book, top: int) -> Hits:
+    """The rows of the least costs and the costs, ascending."""
+    count, n, devices = len(hard), len(book), mesh.data_mesh()
+    groups = [mesh.replicate(devices, group) for group in _groups(hard, planes, top)]
+    block = blocks.block_rows(words=book.shape[1] // 4, planes=len(planes))
+    hits, seen = Hits(np.zeros((count, 0), np.int64), np.zeros((count, 0), np.int64)), 0
+    if not count:
+        return Hits(*np.zeros((2, 0, min(top, n)), np.int64))
+    with progress("codes searched", n) as advance:
+        for part in _one_behind(_parts(groups, book, top, block=block)):
+            read = min(part.share * devices.size, n - seen)
+            seen += read
+            hits = _merge(hits, part, seen, top)
+            advance(read)
+    return hits
 
 
-def _merged(
-    found: Hits, rows: Int[np.ndarray, "p q top"], values: Float[np.ndarray, "p q top"], top: int
-) -> Hits:
-    """The best of what was found before and of every part."""
-    more = (np.moveaxis(x, 0, 1).reshape(x.shape[1], -1) for x in (rows, values))
-    rows, values = (np.concatenate(pair, axis=1) for pair in zip(found, more, strict=True))
-    there = int((values[0] > NOBODY).sum()) if len(values) else 0
-    order = np.lexsort((rows, -values), axis=1)[:, : min(top, there)]
-    return Hits(*(np.take_along_axis(x, order, axis=1).astype(int) for x in (rows, values)))
+def _groups(hard: Bytes, planes: UInt8[np.ndarray, "planes q bytes"], top: int) -> Iterator[Queries]:
+    """The queries in groups of a power of two; the last is filled up with zeros, which find something too."""
+    size = min(TOGETHER, _power(len(hard)), max(1, _power(CANDIDATES // top + 1) // 2))
+    for first in range(0, len(hard), size):
+        some = slice(first, first + size)
+        missing = size - len(hard[some])
+        filled = np.pad(hard[some], ((0, missing), (0, 0)))
+        filled_planes = np.pad(planes[:, some], ((0, 0), (0, missing), (0, 0)))
+        yield Queries(jnp.asarray(filled.view(np.uint32)), jnp.asarray(filled_planes.view(np.uint32)))
+
+
+def _power(n: int) -> int:
+    """The least power of two that is not below n."""
+    return 1 << max(n - 1, 0).bit_length()
+
+
+def _parts(groups: list[Queries], book: Book, top: int, *, block: int) -> Iterator[_Part]:
+    """What is found in every chunk, in their order, and still being computed when it is yielded."""
+    devices = mesh.data_mesh()
+    most = CHUNK.get(jax.default_backend(), LARGE_CHUNK)
+    share = max(SMALL_CHUNK, min(most, _power(-(-len(book) // devices.size))))
+    lay_out, best_rows = _programs(block, top)
+    for start in range(0, len(book), share * devices.size):
+        codes = np.ascontiguousarray(book[start : start + share * devices.size]).view(np.uint32)
+        valid = np.clip(len(codes) - share * np.arange(devices.size), 0, share).astype(np.int32)
+        filled = np.pad(codes, ((0, share * devices.size - len(codes)), (0, 0)), mode="edge")
+        lanes, valid = lay_out(filled), mesh.shard_batch(devices, valid)
+        yield _Part(start, share, [best_rows(group, (lanes, valid)) for group in groups])
 
 
 @cache
-def _program(top: int):
-    return map_batch(jax.vmap(partial(_best_of_part, top=top)), data_mesh())
+def _programs(block: int, top: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    devices = mesh.data_mesh()
+    return (
+        mesh.map_batch(partial(blocks.lay_out, block=block), devices),
+        mesh.map_shared(partial(blocks.best_rows, top=top), devices),
+    )
 
 
-def _best_of_part(
-    codes: UInt8[Array, "rows bytes"],
-    scores: Int8[Array, "q k"],
-    valid: Int[Array, ""],
-    *,
-    top: int,
-) -> tuple[Int[Array, "q top"], Float[Array, "q top"]]:
-    """Rows and scores of the best; rows from `valid` on are nobody's."""
-    queries = scores.astype(jnp.bfloat16)
-
-    def maxima(_: None, step: tuple[Array, Array]) -> tuple[None, Float[Array, "q blocks"]]:
-        some, first = step
-        values = jnp.where((first + jnp.arange(STEP) < valid)[None], _product(queries, some), NOBODY)
-        return None, values.reshape(len(queries), -1, BLOCK).max(axis=2)
-
-    firsts = jnp.arange(0, len(codes), STEP)
-    _, found = lax.scan(maxima, None, (codes.reshape(-1, STEP, codes.shape[1]), firsts))
-    highest = jnp.moveaxis(found, 0, 1).reshape(len(queries), -1)
-    _, blocks = lax.top_k(highest, min(top, highest.shape[1]))
-    within = jnp.arange(BLOCK)[None]
-
-    def inside(query: tuple[Array, Array]) -> tuple[Int[Array, " top"], Float[Array, " top"]]:
-        q, chosen = query
-        rows = (jnp.sort(chosen)[:, None] * BLOCK + within).ravel()
-        values = jnp.where(rows < valid, _product(q[None], codes[rows])[0], NOBODY)
-        values, places = lax.top_k(values, top)
-        return rows[places], values
-
-    return lax.map(inside, (queries, blocks), batch_size=8)
+def _one_behind(parts: Iterator[_Part]) -> Iterator[_Part]:
+    """The same parts, each after the next was begun: devices are busy while the host merges."""
+    waiting = None
+    for part in parts:
+        if waiting is not None:
+            yield waiting
+        waiting = part
+    if waiting is not None:
+        yield waiting
 
 
-def _product(queries: Array, codes: UInt8[Array, "n bytes"]) -> Float[Array, "q n"]:
-    bits = codes[:, :, None] >> jnp.arange(7, -1, -1, dtype=jnp.uint8)[None, None] & 1
-    signs = (2 * bits.astype(jnp.bfloat16) - 1).reshape(len(codes), -1)
-    return lax.dot_general(queries, signs, (((1,), (1,)), ((), ())), preferred_element_type=jnp.float32)
+def _gather(part: _Part, count: int) -> tuple[Values, Rows]:
+    """The costs and rows of the book of the first `count` queries, the devices' one after another."""
+    values, rows = [], []
+    for found in part.groups:
+        costs, places = np.asarray(found.costs), np.asarray(found.rows, np.int64)
+        first = part.start + part.share * np.arange(len(places))
+        values.append(np.concatenate(list(costs), axis=1))
+        rows.append(np.concatenate(list(places + first[:, None, None]), axis=1))
+    return np.concatenate(values)[:count], np.concatenate(rows)[:count]
+
+
+def _merge(known: Hits, part: _Part, seen: int, top: int) -> Hits:
+    """The best rows of the first `seen` of the book: `known` from before the part, and the part's own."""
+    values, rows = _gather(part, len(known.rows))
+    width = min(top, seen)
+    if known.rows.shape[1] < width:
+        return _best(known, rows, values, width)
+    better = values.min(axis=1) < known.values[:, -1]
+    some = Hits(known.rows[better], known.values[better])
+    known.rows[better], known.values[better] = _best(some, rows[better], values[better], width)
+    return known
+
+
+def _best(known: Hits, rows: Rows, values: Values, width: int) -> Hits:
+    rows = np.concatenate([known.rows, rows], axis=1)
+    values = np.concatenate([known.values, values], axis=1)
+    order = np.argsort(values, axis=1, kind="stable")[:, :width]
+    rows, values = (np.take_along_axis(array, order, axis=1) for array in (rows, values))
+    return Hits(rows, values.astype(np.int64))

@@ -96,3 +96,21 @@ def map_batch(function: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
         return compiled(*shard_batch(mesh, batches))
 
     return mapped
+
+
+def map_shared(function: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
+    """Compile `function(shared, *batches)`, in which all rows meet the same `shared` arrays.
+
+    The result is called with (shared, batches): each device runs the function on its own rows of every batch,
+    which are there already (`shard_batch`), and on its copy of `shared` (`replicate`). Every array of the
+    result is [b ...], split in the same way.
+    """
+    return jax.jit(
+        jax.shard_map(
+            lambda shared, batches: function(shared, *batches),
+            mesh=mesh,
+            in_specs=(P(), P(DATA)),
+            out_specs=P(DATA),
+            check_vma=False,
+        )
+    )
