@@ -36,6 +36,9 @@ CHUNK = 2**20  # codes that are drawn, given to faiss and checked at once
 PACKAGES = ("jax", "jaxlib", "numpy", "faiss-cpu")
 
 
+Searches = dict[str, Callable[[], Hits]]
+
+
 class Task(NamedTuple):
     """A random book of `n` codes with its queries. `bits`: of a code, a multiple of 64."""
 
@@ -67,7 +70,7 @@ def run(
 ) -> dict[str, Any]:
     """Measure books of these sizes and write search.json; a killed run goes on after its last complete size.
 
-    `repeats`: calls of every search after the first, which compiles. `checked`: queries compared with NumPy.
+    `repeats`: timed calls of every search, after one that compiles. `checked`: queries compared with NumPy.
     ValueError for codes that are no whole words, RuntimeError where an answer is wrong, ModuleNotFoundError
     without faiss.
     """
@@ -112,25 +115,35 @@ def draw(task: Task) -> Drawn:
 
 
 def measure(task: Task, repeats: int, checked: int) -> Numbers:
-    """Seconds of each search, the first call's and the best later one's. RuntimeError for a wrong answer."""
+    """Seconds of every search, and of the first call of ours. RuntimeError for a wrong answer."""
     drawn = draw(task)
-    searches: dict[str, Callable[[], Hits]] = {
+    ours: Searches = {
         "nearest": lambda: nearest(drawn.asked, drawn.book, top=task.top),
         "best": lambda: best(drawn.scores, drawn.book, top=task.top),
-        **_faiss_searches(drawn, task),
     }
-    answers: dict[str, Hits] = {}
-    seconds: dict[str, list[float]] = {name: [] for name in searches}
-    for _ in range(1 + repeats):
-        for name, search in searches.items():
-            began = time.perf_counter()
-            answers[name] = search()
-            seconds[name].append(time.perf_counter() - began)
+    first = {name: _timed(search)[0] for name, search in ours.items()}
+    answers, seconds = _in_turns({**ours, **_faiss_searches(drawn, task)}, repeats)
     _check(drawn, answers, checked)
-    rows = {name: {"first_call_seconds": s[0], "seconds": min(s[1:])} for name, s in seconds.items()}
-    theirs = min(rows["faiss heap"]["seconds"], rows["faiss counting"]["seconds"])
-    ratios = {f"faiss / {name}": theirs / rows[name]["seconds"] for name in ("nearest", "best")}
-    return {**rows, **ratios}
+    theirs = min(seconds["faiss heap"], seconds["faiss counting"])
+    return {
+        "first_call_seconds": first,
+        "seconds": seconds,
+        "faiss / nearest": theirs / seconds["nearest"],
+        "faiss / best": theirs / seconds["best"],
+    }
+
+
+def _in_turns(searches: Searches, repeats: int) -> tuple[dict[str, Hits], dict[str, float]]:
+    """What every search finds, and the least of its seconds."""
+    rounds = [{name: _timed(search) for name, search in searches.items()} for _ in range(repeats)]
+    least = {name: min(times[name][0] for times in rounds) for name in searches}
+    return {name: hits for name, (_, hits) in rounds[-1].items()}, least
+
+
+def _timed(search: Callable[[], Hits]) -> tuple[float, Hits]:
+    began = time.perf_counter()
+    hits = search()
+    return time.perf_counter() - began, hits
 
 
 def memory(task: Task) -> Numbers:
@@ -164,7 +177,7 @@ def _faiss() -> Any:
         ) from error
 
 
-def _faiss_searches(drawn: Drawn, task: Task) -> dict[str, Callable[[], Hits]]:
+def _faiss_searches(drawn: Drawn, task: Task) -> Searches:
     """Both ways in which IndexBinaryFlat keeps the best: a heap, its default, and counts of distances."""
     index = _faiss().IndexBinaryFlat(task.bits)
     for first in range(0, task.n, CHUNK):
@@ -231,7 +244,7 @@ def _surroundings() -> Numbers:
     return {
         "hardware": f"{os.cpu_count()} {platform.machine()} CPU cores, JAX on {jax.default_backend()}",
         "devices": [device.device_kind for device in jax.devices()],
-        "threads of faiss": _faiss().omp_get_max_threads(),
+        "faiss": f"{_faiss().omp_get_max_threads()} threads, {_faiss().get_compile_options().strip()}",
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES}
         | {"python": platform.python_version()},
     }

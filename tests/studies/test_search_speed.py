@@ -19,8 +19,10 @@ def test_every_size_is_measured_once(tmp_path, monkeypatch):
     assert json.loads((tmp_path / "search.json").read_text()) == result
     assert list(result["sizes"]) == ["100", "5000"]
     for row in result["sizes"].values():
-        theirs = min(row["faiss heap"]["seconds"], row["faiss counting"]["seconds"])
-        assert row["faiss / nearest"] == theirs / row["nearest"]["seconds"] > 0
+        seconds = row["seconds"]
+        theirs = min(seconds["faiss heap"], seconds["faiss counting"])
+        assert row["faiss / nearest"] == theirs / seconds["nearest"] > 0
+        assert row["faiss / best"] == theirs / seconds["best"] > 0
     assert result["memory"]["n"] == 5000
     assert result["memory"]["codes_mib"] == 5000 * 8 / 2**20
     assert 0 <= result["memory"]["nearest_beyond_mib"] <= result["memory"]["best_beyond_mib"] < 1024
