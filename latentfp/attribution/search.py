@@ -14,6 +14,7 @@ a chunk and the number of devices. Memory: the packed codes, a few chunks and th
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -33,6 +34,7 @@ LARGE_CHUNK = 2**20  # elsewhere, where a call costs more than its memory
 SMALL_CHUNK = 2**10  # the least; between them powers of two, so that few programs are compiled
 TOGETHER = 256  # queries compared at once
 CANDIDATES = 2**14  # of all blocks that are ranked again at once: fewer queries together for a large `top`
+SHORT = 2**33  # comparisons of a code and a plane
 LONGEST = 1024  # bytes of a code: its cost stays below 2^24, so it is exact in float32
 
 Bytes = UInt8[np.ndarray, "q bytes"]
@@ -104,13 +106,18 @@ def _search(hard: Bytes, planes: UInt8[np.ndarray, "planes q bytes"], book: Book
     hits, seen = Hits(np.zeros((count, 0), np.int64), np.zeros((count, 0), np.int64)), 0
     if not count:
         return Hits(*np.zeros((2, 0, min(top, n)), np.int64))
-    with progress("codes searched", n) as advance:
+    with _progress(n, count * len(planes)) as advance:
         for part in _one_behind(_parts(groups, book, top, block=block)):
             read = min(part.share * devices.size, n - seen)
             seen += read
             hits = _merge(hits, part, seen, top)
             advance(read)
     return hits
+
+
+def _progress(n: int, times: int) -> AbstractContextManager[Callable[[int], None]]:
+    """Codes searched, shown for work of more than about a second."""
+    return progress("codes searched", n) if n * times > SHORT else nullcontext(lambda _: None)
 
 
 def _groups(hard: Bytes, planes: UInt8[np.ndarray, "planes q bytes"], top: int) -> Iterator[Queries]:
