@@ -1,0 +1,246 @@
+"""Images that bear no registered user's code, of every kind, as they are read from a file: 8 bits a value.
+
+    photographs      crops of 20 photographs and 100 small faces: data/photographs.py
+    drawings         crops of 5 drawings
+    other_styles     avatars of the styles that no shipped generator was trained on: data/avatars.py
+    training_data    avatars of the style that the shipped generators were trained on: even numbers from the
+                     training split, odd ones of other indices
+    unmarked         the deployment's generator without a code
+    other_users      the deployment's generator with random codes, which are in no registry
+    other_generator  another shipped generator: even numbers unmarked, odd ones with random codes on axes of
+                     its own
+    noise            white, coloured and in blocks: data/patterns.py
+    flat             one colour, gradients, checkerboards, black and white
+    attacked         the kinds above in turn, other images of them, through an attack: random_attacks.py
+
+Image number i of a kind depends on the kind, the seed, i, and for generated images on the generator and its
+fingerprint space. It does not depend on which others are drawn with it. A random code of k bits is one of N
+registered ones with the probability N / 2^k.
+"""
+
+import functools
+import multiprocessing
+import os
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, UInt8
+from PIL import Image
+
+from latentfp import rng
+from latentfp.data import avatars, patterns, photographs
+from latentfp.data.area import shrink
+from latentfp.deployment.design import complete
+from latentfp.deployment.fitting import USUAL, basis_of
+from latentfp.deployment.issue import batch_of, draw_latents
+from latentfp.fingerprint.basis import Space, split
+from latentfp.fingerprint.embed import Coding, embed
+from latentfp.generators import pretrained
+from latentfp.generators.generator import Generator
+from latentfp.pixels import to_pixels
+from latentfp.runtime.progress import track
+from latentfp.studies.random_attacks import attack
+from latentfp.studies.scene import Scene
+from latentfp.types import Latents, Params
+
+Rows = UInt8[np.ndarray, "n h w 3"]
+
+TRAINED_ON, *OTHER_STYLES = avatars.STYLES
+NEW_INDICES = 2**31  # of avatars: beyond all splits but for one in 40 000
+
+
+class Series(NamedTuple):
+    """Images number `first` … `first + n - 1` of the stream of this name and seed."""
+
+    name: str
+    seed: int
+    first: int
+    n: int
+
+    @property
+    def numbers(self) -> range:
+        """Of the images."""
+        return range(self.first, self.first + self.n)
+
+    def generators(self) -> Iterator[np.random.Generator]:
+        """The random numbers of each image."""
+        word = zlib.crc32(self.name.encode())
+        return (np.random.default_rng([self.seed, word, number]) for number in self.numbers)
+
+
+class Owner(NamedTuple):
+    """A generator and the space in which its users' codes are written; bits come `repeats` times in a row."""
+
+    generator: Generator
+    params: Params
+    space: Space
+    sigma: float
+    coding: Coding
+    repeats: int
+
+
+def draw(kind: str, scene: Scene, n: int, *, seed: int, first: int = 0) -> Rows:
+    """Images number `first` … `first + n - 1` of a kind: uint8 [n h w 3], as large as the generator's.
+
+    Avatars are drawn in spawned processes, so a script needs `if __name__ == "__main__":`. ValueError for an
+    unknown kind, n < 1, a negative seed or number, images that are not square, or pictures that are not
+    installed.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"negatives of kind {kind!r}: expected one of {', '.join(KINDS)}")
+    if n < 1 or first < 0 or seed < 0:
+        raise ValueError(f"got n {n}, first {first}, seed {seed}: expected n >= 1 and no negative number")
+    height, width, _ = scene.subject.generator.image_shape
+    if height != width:
+        raise ValueError(f"the generator makes images of {height} x {width}: negatives are drawn for squares")
+    series = Series(kind, seed, first, n)
+    return _attacked(scene, series) if kind == ATTACKED else UNTOUCHED[kind](scene, series)
+
+
+def _each(make: Callable[[np.random.Generator, int], np.ndarray]) -> Callable[[Scene, Series], Rows]:
+    """A kind of which every image is made from its random numbers and its size."""
+
+    def drawn(scene: Scene, series: Series) -> Rows:
+        size = _size(scene)
+        images = (make(random, size) for random in series.generators())
+        return np.stack(list(track(images, series.name, series.n)))
+
+    return drawn
+
+
+def _other_styles(scene: Scene, series: Series) -> Rows:
+    chosen = [(random.choice(OTHER_STYLES), random.integers(NEW_INDICES)) for random in series.generators()]
+    return _avatars([str(style) for style, _ in chosen], [int(index) for _, index in chosen], scene, series)
+
+
+def _training_data(scene: Scene, series: Series) -> Rows:
+    trained = len(avatars.SPLITS["train"])
+    indices = [
+        int(random.integers(NEW_INDICES if number % 2 else trained))
+        for number, random in zip(series.numbers, series.generators(), strict=True)
+    ]
+    return _avatars([TRAINED_ON] * series.n, indices, scene, series)
+
+
+def _avatars(styles: Sequence[str], indices: Sequence[int], scene: Scene, series: Series) -> Rows:
+    """Drawn as large as the data set's or as little larger as the size allows, then averaged."""
+    size = _size(scene)
+    render = functools.partial(avatars.render, size=size * max(1, avatars.SIZE // size))
+    workers = min(os.cpu_count() or 1, -(-series.n // avatars.CHUNK))
+    with ExitStack() as stack:
+        if workers == 1:
+            drawn = map(render, styles, indices)
+        else:
+            pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+            stack.callback(pool.shutdown, cancel_futures=True)
+            drawn = pool.map(render, styles, indices, chunksize=avatars.CHUNK)
+        return np.concatenate([shrink(image[None], size) for image in track(drawn, series.name, series.n)])
+
+
+def _unmarked(scene: Scene, series: Series) -> Rows:
+    return _generated(_owner(scene), series, lambda _number: False)
+
+
+def _other_users(scene: Scene, series: Series) -> Rows:
+    return _generated(_owner(scene), series, lambda _number: True)
+
+
+def _other_generator(scene: Scene, series: Series) -> Rows:
+    images = _generated(
+        _stranger(scene.opened.manifest.generator.name), series, lambda number: number % 2 == 1
+    )
+    size = _size(scene)
+    if images.shape[1] == size:
+        return images
+    resized = [Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC) for image in images]
+    return np.stack([np.asarray(image) for image in resized])
+
+
+def _generated(owner: Owner, series: Series, is_marked: Callable[[int], bool]) -> Rows:
+    """In batches that begin at multiples of their size, so that an image always has the same place in one."""
+    generator, batch = owner.generator, batch_of(owner.generator)
+    begin, end = series.first - series.first % batch, series.first + series.n
+    parts = []
+    for start in track(range(begin, end, batch), f"{series.name}, batches"):
+        some = series._replace(first=start, n=batch)
+        key = rng.stream(rng.root(series.seed), f"negatives/{series.name}")
+        w = draw_latents(generator, owner.params, key, count=batch, first=start)
+        marked = np.array([is_marked(number) for number in some.numbers])
+        static = (generator, owner.coding)
+        parts.append(_pixels(*static, owner.params, owner.space, w, _codes(owner, some), marked, owner.sigma))
+    return np.concatenate(parts)[series.first - begin :][: series.n]
+
+
+def _codes(owner: Owner, series: Series) -> Bool[np.ndarray, "n k"]:
+    """Uniform messages, each bit repeated as in the owner's codes."""
+    message = owner.space.code_axes.shape[0] // owner.repeats
+    bits = np.stack([random.integers(2, size=message) for random in series.generators()])
+    return bits.astype(bool).repeat(owner.repeats, axis=1)
+
+
+@functools.partial(jax.jit, static_argnames=("generator", "coding"))
+def _pixels(
+    generator: Generator,
+    coding: Coding,
+    params: Params,
+    space: Space,
+    w: Latents,
+    codes: Bool[Array, "b k"],
+    marked: Bool[Array, " b"],
+    sigma: float | Array,
+) -> UInt8[Array, "b h w 3"]:
+    with_code = jax.vmap(functools.partial(embed, space, sigma=sigma, coding=coding))(w, codes)
+    return to_pixels(generator.synthesize(params, jnp.where(marked[:, None], with_code, w)))
+
+
+def _owner(scene: Scene) -> Owner:
+    subject = scene.subject
+    parts = (subject.generator, subject.params, subject.space, subject.sigma, subject.coding)
+    return Owner(*parts, scene.opened.manifest.repeats)
+
+
+@functools.cache
+def _stranger(name: str) -> Owner:
+    """The first shipped generator of another name, its codes where and how strongly they usually are."""
+    loaded = pretrained.load(next(other for other in pretrained.shipped() if other != name))
+    sigma, shift, bits = complete(loaded, sigma=None, shift=None, bits=None)
+    space = split(basis_of(loaded, USUAL), shift=shift, bits=bits)
+    return Owner(loaded.generator, loaded.params, space, sigma, Coding.ANTIPODAL, repeats=1)
+
+
+def _attacked(scene: Scene, series: Series) -> Rows:
+    """Image number i is of kind i mod m, through an attack; the seed is the same and the stream another."""
+    numbers, kinds = np.array(series.numbers), len(UNTOUCHED)
+    size = _size(scene)
+    images = np.empty((series.n, size, size, 3), np.uint8)
+    for turn, (name, drawn) in enumerate(UNTOUCHED.items()):
+        mine = np.flatnonzero(numbers % kinds == turn)
+        if len(mine):
+            first = int(numbers[mine[0]]) // kinds
+            images[mine] = drawn(scene, Series(f"{ATTACKED}/{name}", series.seed, first, len(mine)))
+    return attack(images, list(series.generators()), turns=numbers // kinds)
+
+
+def _size(scene: Scene) -> int:
+    return scene.subject.generator.image_shape[0]
+
+
+UNTOUCHED: dict[str, Callable[[Scene, Series], Rows]] = {
+    "photographs": _each(photographs.crop_photograph),
+    "drawings": _each(photographs.crop_drawing),
+    "other_styles": _other_styles,
+    "training_data": _training_data,
+    "unmarked": _unmarked,
+    "other_users": _other_users,
+    "other_generator": _other_generator,
+    "noise": _each(patterns.noise),
+    "flat": _each(patterns.flat),
+}
+ATTACKED = "attacked"
+KINDS = (*UNTOUCHED, ATTACKED)
