@@ -15,12 +15,13 @@ from latentfp.deployment.deployment import open_deployment
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 FIELDS = [
-    *("file", "verdict", "user", "matched_bits", "bits", "p_value", "status"),
-    *("stage", "passes", "looks", "seconds", "damage"),
+    *("file", "verdict", "user", "matched_bits", "bits", "p_value", "shortfall", "misfit", "status"),
+    *("stage", "passes", "looks", "seconds", "damage", "ranked"),
 ]
 COMMANDS = [
-    *("fit", "import", "users add", "users list", "users export"),
-    *("adopt", "generate", "attribute", "demo"),
+    *("fit", "import", "users add", "users list", "users revoke", "users reinstate"),
+    *("users save", "users export", "audit verify", "audit list"),
+    *("adopt", "generate", "attribute", "verify", "plan", "demo"),
 ]
 HELP = """
 import sys, time
@@ -225,7 +226,12 @@ class TestMethods:
 
     def test_decoder(self, latentfp, read):
         row = self.run(latentfp, read, "--method", "decoder")
-        assert (row["verdict"], row["stage"], row["looks"], row["passes"]) == ("none", "decoder", 2, 1)
+        assert (row["verdict"], row["stage"], row["looks"], row["passes"]) == (
+            "inconclusive",
+            "decoder",
+            2,
+            1,
+        )
         assert 0 <= row["matched_bits"] <= row["bits"]
 
     def test_refine(self, latentfp, read):
@@ -248,7 +254,7 @@ class TestMethods:
         row = self.run(latentfp, read)
         assert (row["user"], row["stage"], row["looks"], row["damage"]) == ("bob", "refine", 2, {})
         row = self.run(latentfp, read, "--until", "decoder")
-        assert (row["verdict"], row["stage"]) == ("none", "decoder")
+        assert (row["verdict"], row["stage"]) == ("inconclusive", "decoder")
 
     def test_known_damage_is_believed(self, latentfp, read):
         """Too weak to change the comparison; what stronger ones do: tests/attribution/test_observation.py."""
@@ -323,7 +329,8 @@ def test_a_tampered_deployment_is_exit_code_2(latentfp, fresh, part):
     path = fresh / part
     path.chmod(0o600)
     path.write_bytes(path.read_bytes().replace(b"alice", b"Alice").replace(b"1", b"2"))
-    code, out, err = latentfp("users", "list", "--deployment", fresh)
+    request = ("--user", "alice", "--count", 1, "--out", fresh / "images")
+    code, out, err = latentfp("generate", "--deployment", fresh, *request)
     assert (code, out) == (2, "")
     assert part in err
     assert is_one_line(err)
@@ -349,8 +356,9 @@ def test_every_command_is_in_the_list_above():
     typed = [
         command.name or getattr(command.callback, "__name__", "") for command in cli.app.registered_commands
     ]
-    users = [command.name for command in cli.users.registered_commands]
-    assert sorted(COMMANDS) == sorted([*typed, *(f"users {name}" for name in users)])
+    below = {"users": cli.users, "audit": cli.audit}
+    typed += [f"{group} {it.name}" for group, app in below.items() for it in app.registered_commands]
+    assert sorted(COMMANDS) == sorted(typed)
 
 
 def test_help_is_quick_and_imports_nothing_heavy():

@@ -16,7 +16,8 @@ import numpy as np
 from PIL import Image
 
 from latentfp import rng
-from latentfp.attribution.verdict import ALPHA, matched_bits, p_value
+from latentfp.attribution.ranking import among
+from latentfp.attribution.verdict import ALPHA, p_values
 from latentfp.checkpoints.adopt import adopt
 from latentfp.checkpoints.latent_diffusion_names import diffusers_first_stage
 from latentfp.checkpoints.torch_files import flatten, read_tensors
@@ -71,11 +72,10 @@ def name(
 ) -> list[int | None]:
     """The row of `codes` that each latent bears, or None."""
     found = read_many(space, latents, sigma=sigma, coding=CODING) > 0
-    matched = matched_bits(found, codes)
-    chances = p_value(matched.max(axis=1), bits=codes.shape[1], users=len(codes))
-    return [
-        int(user) if p <= alpha else None for user, p in zip(matched.argmax(axis=1), chances, strict=True)
-    ]
+    signs, users = np.where(found, 1, -1).astype(np.int8), among(codes)  # all bits count the same
+    ranked = users.rank(signs)
+    chances = p_values(signs, ranked, users)
+    return [int(user) if p <= alpha else None for user, p in zip(ranked.users[:, 0], chances, strict=True)]
 
 
 def autoencoder(folder: Path) -> tuple[FirstStage, Params, float]:

@@ -1,91 +1,159 @@
-"""From an estimated code to a verdict: one registered user, or none.
+"""From soft bits to a verdict: one registered user, none, or inconclusive.
 
-A user matches m of k bits. If the image bears no code at all, let its k estimated bits be independent and
-fair; then one registered code matches at least m of them with chance P[Bin(k, 1/2) >= m], and any of N
-independent codes with chance
+The best of N registered users has the score S. Were the image nobody's of them, one user's random code would
+reach S with the exact chance P (evidence.py), and any of N with
 
-    p = 1 - (1 - P[Bin(k, 1/2) >= m])^N.
+    p = 1 - (1 - P)^N,
 
-The verdict is the user who matches best where p <= alpha and nobody else matches as well, otherwise none. p
-is a promise about the whole search (family-wise), not about one user. It rests on the assumption of fair and
-independent bits, which the bits of real photographs and other generators need not obey: nothing here measures
-that.
+a promise about the whole search (family-wise), not about one user.
 
-Where a code has each bit of its message several times in a row, the bit counts once: k is the length of the
-message, and a bit of it is the sign of the sum of its log-likelihood ratios.
+user          p <= alpha, and nobody else reaches S
+none          the image's own code would almost never reach as little as S, or the image is not one of this
+              generator's at all; so no registered user's copy made it
+inconclusive  neither: too little of the code is left to accuse anyone, or to clear everyone
 
 alpha = 1e-6 by default: an accusation of the innocent weighs more than a missed image, and strictness costs
-little with 64 bits: with 1 user registered up to 13 wrong bits are forgiven, with a thousand 8, with a
-million 5.
+little with 64 bits: where all bits are equally sure, up to 13 wrong ones are forgiven with 1 user registered,
+with a thousand 8, with a million 5; more where the wrong ones are the unsure ones.
 Source: METHOD.md §5.
 """
 
-from typing import Literal, NamedTuple
+import enum
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.special import bdtrc
 
 from latentfp.attribution.estimate import Estimate, Status
-from latentfp.fingerprint.codes import CodeBook, OtherBook, hamming
+from latentfp.attribution.evidence import Soft, chance, log_likelihoods, shortfall, soften
 
 ALPHA = 1e-6
+CLEARED = 1e-3  # chance of an image's own code below which it is taken to be no registered one
+
+
+class Ranked(NamedTuple):
+    """The best registered users of every image, best first, ties by row.
+
+    `users`: rows of the registry, -1 where there is none, with `scores` and the bits of their messages;
+    `bound`: no registered user's score is above it.
+    """
+
+    users: Int[np.ndarray, "n top"]
+    scores: Int[np.ndarray, "n top"]
+    messages: Bool[np.ndarray, "n top k"]
+    bound: Int[np.ndarray, " n"]
+
+
+Rank = Callable[[Soft], Ranked]
+
+
+class Kind(enum.StrEnum):
+    """What is said of an image."""
+
+    USER = "user"
+    NONE = "none"
+    INCONCLUSIVE = "inconclusive"
+
+
+class Registered(NamedTuple):
+    """The users that are searched.
+
+    `users`: how many; `bits` of their messages, each of which a code has `repeats` times in a row; `rank`
+    finds the best. `surplus`: by what chances are multiplied because codes are not even over all codes.
+    """
+
+    users: int
+    bits: int
+    repeats: int
+    rank: Rank
+    surplus: float = 1.0
+
+
+class Candidate(NamedTuple):
+    """A user (row of the registry) as the author of an image; `log_likelihood`: natural, of the soft bits."""
+
+    user: int
+    score: int
+    matched_bits: int
+    log_likelihood: float
 
 
 class Verdict(NamedTuple):
-    """Whose image it is; `matched_bits` and `p_value` are those of the best user, also of one not named."""
+    """What is said of an image. `user`: a row of the registry, for the kind user.
 
-    verdict: Literal["user", "none"]
-    user: int | None  # row of the code book
-    matched_bits: int
-    bits: int  # of the message
-    p_value: float
-
-
-def p_value(matched: Int[np.ndarray, " n"], *, bits: int, users: int) -> Float[np.ndarray, " n"]:
-    """The chance that any of `users` codes matches at least `matched` of `bits` fair independent bits."""
-    one = bdtrc(matched - 1.0, bits, 0.5)
-    with np.errstate(divide="ignore"):  # log 0, for a match that is certain
-        return -np.expm1(users * np.log1p(-one))
-
-
-def matched_bits(codes: CodeBook, book: OtherBook) -> Int[np.ndarray, "n m"]:
-    """In how many bits each of `codes` [n k] agrees with every registered one of `book` [m k]."""
-    return book.shape[1] - hamming(codes, book)
-
-
-def messages(logits: Float[np.ndarray, "n k"], *, repeats: int) -> Bool[np.ndarray, "n message"]:
-    """The bits of a message from the logits of a code that has each `repeats` times in a row."""
-    return logits.reshape(len(logits), -1, repeats).sum(axis=2) > 0
-
-
-def judge(estimate: Estimate, book: CodeBook, *, alpha: float = ALPHA, repeats: int = 1) -> list[Verdict]:
-    """The verdict on every image of `estimate` against the registered codes `book` [n k].
-
-    `repeats`: how many times in a row the codes have each bit of their message. An estimate that failed is
-    none, with no bits matched. ValueError for an empty book, and where not even a perfect match of its codes
-    could have a p-value of `alpha`.
+    `p_value` and `shortfall` are those of the first of the `ranked` candidates, named or not.
     """
-    message = book[:, ::repeats]
-    users, bits = message.shape
-    check_alpha(alpha, bits=bits, users=users)
-    read = messages(np.asarray(estimate.logits), repeats=repeats) if repeats > 1 else estimate.code
-    matched = matched_bits(np.asarray(read), message)
-    matched[np.asarray(estimate.status) != Status.OK] = 0
-    best, most = matched.argmax(axis=1), matched.max(axis=1)
-    chance = p_value(most, bits=bits, users=users)
-    alone = (matched == most[:, None]).sum(axis=1) == 1
+
+    kind: Kind
+    user: int | None
+    p_value: float
+    shortfall: float
+    ranked: tuple[Candidate, ...]
+
+
+def family_wise(chances: Float[np.ndarray, " n"], *, users: int) -> Float[np.ndarray, " n"]:
+    """The chance that any of `users` independent codes has what one has with these chances."""
+    with np.errstate(divide="ignore"):  # log 0, for a chance of 1
+        return -np.expm1(users * np.log1p(-np.minimum(chances, 1)))
+
+
+def judge(
+    estimate: Estimate,
+    registered: Registered,
+    *,
+    alpha: float = ALPHA,
+    foreign: Bool[np.ndarray, " n"] | None = None,
+) -> list[Verdict]:
+    """The verdict on every image of `estimate`.
+
+    `foreign`: images that are known not to be this generator's. An estimate that failed is inconclusive.
+    ValueError where nobody is registered, or not even a perfect match could have a p-value of `alpha`.
+    """
+    check_alpha(alpha, bits=registered.bits, users=registered.users, surplus=registered.surplus)
+    soft = soften(np.asarray(estimate.logits), repeats=registered.repeats)
+    ranked = registered.rank(soft)
+    p = p_values(soft, ranked, registered)
+    least = shortfall(soft, ranked.bound)
+    failed = np.asarray(estimate.status) != Status.OK
+    named = (p <= alpha) & _alone(ranked) & ~failed
+    cleared = (p > alpha) & ~failed & ((least < CLEARED) | (False if foreign is None else foreign))
+    said = np.where(named, Kind.USER, np.where(cleared, Kind.NONE, Kind.INCONCLUSIVE))
     return [
-        Verdict("user" if named else "none", int(user) if named else None, int(count), bits, float(p))
-        for named, user, count, p in zip(alone & (chance <= alpha), best, most, chance, strict=True)
+        Verdict(Kind(kind), row[0].user if kind == Kind.USER else None, float(chance), float(own), row)
+        for kind, chance, own, row in zip(said, p, least, _candidates(soft, ranked), strict=True)
     ]
 
 
-def check_alpha(alpha: float, *, bits: int, users: int) -> None:
+def p_values(soft: Soft, ranked: Ranked, registered: Registered) -> Float[np.ndarray, " n"]:
+    """Of the best user of every image, family-wise; 1 where there is none."""
+    alone = np.minimum(1, registered.surplus * chance(soft, ranked.scores[:, 0]))
+    return np.where(ranked.users[:, 0] < 0, 1.0, family_wise(alone, users=registered.users))
+
+
+def _alone(ranked: Ranked) -> Bool[np.ndarray, " n"]:
+    """Whether the best user has a better score than any other."""
+    if ranked.scores.shape[1] == 1:
+        return np.ones(len(ranked.scores), bool)
+    return (ranked.users[:, 1] < 0) | (ranked.scores[:, 0] > ranked.scores[:, 1])
+
+
+def _candidates(soft: Soft, ranked: Ranked) -> list[tuple[Candidate, ...]]:
+    read = soft > 0
+    found: list[tuple[Candidate, ...]] = []
+    matched = (ranked.messages == read[:, None]).sum(axis=2)
+    likely = np.stack([log_likelihoods(soft, column) for column in ranked.scores.T], axis=1)
+    for rows in zip(ranked.users, ranked.scores, matched, likely, strict=True):
+        listed = (Candidate(int(u), int(s), int(m), float(x)) for u, s, m, x in zip(*rows, strict=True))
+        found.append(tuple(candidate for candidate in listed if candidate.user >= 0))
+    return found
+
+
+def check_alpha(alpha: float, *, bits: int, users: int, surplus: float = 1.0) -> None:
     """ValueError where nobody is registered, or not even a perfect match has a p-value of `alpha`."""
     if users == 0:
         raise ValueError("got no registered codes, expected at least 1: add a user first")
-    (least,) = p_value(np.array([bits]), bits=bits, users=users)
+    (least,) = family_wise(np.array([surplus * 0.5**bits]), users=users)
     if not least <= alpha < 1:
         raise ValueError(
             f"alpha {alpha:g} cannot be met: with {users} users even {bits} of {bits} bits have a p-value of "

@@ -5,6 +5,7 @@ import sys
 import typer
 
 from latentfp.cli import investigator, provider
+from latentfp.cli import users as registered
 from latentfp.runtime.environment import prepare
 
 app = typer.Typer(
@@ -16,11 +17,24 @@ app = typer.Typer(
 )
 users = typer.Typer(no_args_is_help=True, help="The users of a deployment.")
 app.add_typer(users, name="users")
-users.command("add")(provider.users_add)
-users.command("list")(provider.users_list)
-users.command("export")(provider.users_export)
+for name, command in (
+    ("add", registered.add),
+    ("list", registered.list_),
+    ("revoke", registered.revoke),
+    ("reinstate", registered.reinstate),
+    ("save", registered.save),
+    ("export", registered.export),
+):
+    users.command(name)(command)
+audit = typer.Typer(no_args_is_help=True, help="The log of what was done to the users.")
+app.add_typer(audit, name="audit")
+audit.command("verify")(registered.audit_verify)
+audit.command("list")(registered.audit_list)
 app.command("import")(provider.import_)
-for command in (provider.fit, provider.adopt, provider.generate, investigator.attribute, provider.demo):
+for command in (
+    *(provider.fit, provider.adopt, provider.generate),
+    *(investigator.attribute, investigator.verify, investigator.plan, provider.demo),
+):
     app.command()(command)
 
 

@@ -74,10 +74,10 @@ def attribute(
     resize: Annotated[bool, typer.Option(help="Resample files of another size.")] = False,
     seed: Annotated[int, typer.Option(help="Of the starts.")] = 0,
 ) -> None:
-    """Name the user whose copy made each image, or none.
+    """Name the user whose copy made each image, or none; inconclusive where too little of a code is left.
 
-    p_value: the chance that any of the N registered codes matches at least m of k fair bits,
-    1 - (1 - P[Bin(k, 1/2) >= m])^N. Exit code: 0 when every file was read, 1 when some was not, 2 for wrong
+    p_value: the chance that any of N random codes agrees with the image's soft bits as well as the best one,
+    1 - (1 - P)^N. Exit code: 0 when every file was read, 1 when some was not, 2 for wrong
     usage.
 
     Damage: degrees (counter-clockwise), scale, down, right (of the window, in sides), blur (pixels),
@@ -107,6 +107,53 @@ def attribute(
     raise typer.Exit(0 if complete else 1)
 
 
+def verify(
+    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
+    deployment: DeploymentOption,
+    user: Annotated[str, typer.Option(help="Whose copy is said to have made them.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    method: Annotated[Method, typer.Option(help=METHODS)] = Method.AUTO,
+    alpha: Annotated[float, typer.Option(help="Largest p-value that proves.")] = 1e-6,
+    resize: Annotated[bool, typer.Option(help="Resample files of another size.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the starts.")] = 0,
+) -> None:
+    """Prove that images are one user's: exit code 0 when all are proved, 1 when any is not.
+
+    p_value: the chance that a random code agrees with the image as well as this user's. Nobody else is
+    searched, so there is nothing to correct for.
+
+    Example: latentfp verify --deployment deployment --user alice images/*.png
+    """
+    from latentfp.deployment import inquiry, methods
+
+    request = inquiry.Request(method=methods.Method(method.value), alpha=alpha, seed=seed)
+    proved = True
+    for finding in inquiry.attribute(deployment, images, request, resize=resize, user=user):
+        proved &= finding.user == user
+        typer.echo(json.dumps(finding.to_json()) if as_json else describe(finding))
+    raise typer.Exit(0 if proved else 1)
+
+
+def plan(
+    users: Annotated[int, typer.Option(help="How many users there will be.")],
+    alpha: Annotated[float, typer.Option(help="Largest rate of accusing anyone falsely, an image.")] = 1e-6,
+    bits: Annotated[int | None, typer.Option(help="Length of a code; the usual ones if left out.")] = None,
+    power: Annotated[float, typer.Option(help="Share of marked images that must be named.")] = 0.999,
+) -> None:
+    """Say which code serves so many users, and which rate of wrong bits it forgives.
+
+    Example: latentfp plan --users 1000000 --alpha 1e-6
+    """
+    from latentfp.deployment import planning
+
+    lengths = planning.LENGTHS if bits is None else (bits,)
+    found = planning.plans(users, lengths=lengths, alpha=alpha, power=power)
+    if not any(isinstance(it, planning.Plan) for it in found):
+        raise ValueError("; ".join(map(str, found)))
+    for it in found:
+        typer.echo(it if isinstance(it, str) else planning.describe(it))
+
+
 def strengths(given: list[str]) -> dict[str, float]:
     """NAME=STRENGTH, NAME=STRENGTH, … as a dictionary. ValueError where it is not so."""
     pairs = [text.partition("=") for text in given]
@@ -121,4 +168,4 @@ def describe(finding: "Finding") -> str:
     if finding.verdict == "unreadable":
         return finding.status
     evidence = f"{finding.matched_bits} of {finding.bits} bits, p = {finding.p_value:.2g}"
-    return f"{finding.file}: {finding.user or 'none'} ({evidence}, by {finding.stage})"
+    return f"{finding.file}: {finding.user or finding.verdict} ({evidence}, by {finding.stage})"

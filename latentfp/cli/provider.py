@@ -9,13 +9,19 @@ import typer
 
 from latentfp.cli.options import (
     Coding,
-    CopyFormat,
     DeploymentOption,
     Format,
     GeneratorOption,
     ImageFormat,
     SigmaOption,
 )
+
+
+class Codes(StrEnum):
+    """How users get codes: drawn far apart, or words of a BCH code, for more users than can be drawn."""
+
+    RANDOM = "random"
+    BCH = "bch"
 
 
 class Layout(StrEnum):
@@ -47,6 +53,12 @@ def fit(
         int | None,
         typer.Option(help="Leading axes that are computed: all, or up to the code beyond 4096 dimensions."),
     ] = None,
+    codes: Annotated[
+        Codes, typer.Option(help="Drawn far apart, or an algebraic code: see `latentfp plan`.")
+    ] = Codes.RANDOM,
+    message: Annotated[
+        int | None, typer.Option(help="Bits of a user's number in an algebraic code [36 of 64].")
+    ] = None,
     secret: Annotated[
         Path | None,
         typer.Option(
@@ -74,6 +86,8 @@ def fit(
         repeats=repeats,
         layout=layout.value,
         axes=axes,
+        codes=codes.value,
+        message=message,
         secret=secret,
     )
     it = made.manifest
@@ -106,54 +120,6 @@ def import_(
     whole = found.kind != "first_stage"
     more = f". Next: latentfp fit --generator {out} --out DEPLOYMENT" if whole else ", part of a generator"
     typer.echo(f"{out}: {found.kind} from {origin.format}{more}")
-
-
-def users_add(
-    names: Annotated[list[str], typer.Argument(help="One or more names.")],
-    deployment: DeploymentOption,
-    note: Annotated[str, typer.Option(help="Kept with the users.")] = "",
-    seed: Annotated[
-        int | None, typer.Option(help="Makes codes repeatable, and known to whoever knows it.")
-    ] = None,
-) -> None:
-    """Register users, all or none; each gets a code.
-
-    Example: latentfp users add --deployment deployment alice bob
-    """
-    from latentfp.deployment.deployment import open_deployment
-
-    added = open_deployment(deployment).registry.add(names, seed=seed, note=note)
-    typer.echo(f"added {', '.join(user.name for user in added)}")
-
-
-def users_list(deployment: DeploymentOption) -> None:
-    """List the users. Codes are not shown: they would let anyone write a user's mark.
-
-    Example: latentfp users list --deployment deployment
-    """
-    from latentfp.deployment.deployment import open_deployment
-
-    for user in open_deployment(deployment).registry.users():
-        typer.echo("\t".join([user.name, user.status.value, user.created, user.note]).rstrip())
-
-
-def users_export(
-    user: Annotated[str, typer.Argument(help="Whose copy.")],
-    deployment: DeploymentOption,
-    out: Annotated[Path, typer.Option(help="The file, or for `latentfp` the folder, to make.")],
-    form: Annotated[
-        CopyFormat | None, typer.Option("--format", help="The one that the generator came in, if left out.")
-    ] = None,
-) -> None:
-    """Write a user's copy of the generator: whatever it makes bears the user's code.
-
-    Example: latentfp users export alice --deployment deployment --out alice.pt
-    """
-    from latentfp.deployment import exports
-
-    chosen = None if form is None else exports.CopyFormat(form.value)
-    written = exports.export_copy(deployment, user=user, out=out, form=chosen)
-    typer.echo(f"{out}: the copy of {user}, format {written}")
 
 
 def generate(

@@ -1,7 +1,10 @@
 """A user's copy as a command: image files that bear the user's code."""
 
 import os
+import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,12 +20,18 @@ GROUP = 256  # images between two writings
 
 def active(opened: Deployment, user: str) -> User:
     """The user of this name; ValueError for an unknown or revoked one."""
-    known = {entry.name: entry for entry in opened.registry.users()}
-    if user not in known:
-        raise ValueError(f"no user {user!r} in {opened.path}: add it with `latentfp users add`")
-    if known[user].status is Status.REVOKED:
+    found = opened.registry.user(user)
+    if found.status is Status.REVOKED:
         raise ValueError(f"user {user!r} is revoked: reinstate the user first")
-    return known[user]
+    return found
+
+
+def log(opened: Deployment, action: str, subject: Mapping[str, Any]) -> None:
+    """Log what is about to be made; where the log cannot be written, stderr says that it is not logged."""
+    try:
+        opened.registry.record(action, subject)
+    except OSError as error:
+        sys.stderr.write(f"not logged: {action} {subject}: {error}\n")
 
 
 def generate(
@@ -37,6 +46,7 @@ def generate(
         raise ValueError(f"{taken[0]} exists and nothing is overwritten: choose another seed or folder")
     loaded = load_generator(opened)
     out.mkdir(parents=True, exist_ok=True)
+    log(opened, "generate", {"name": user, "count": count, "seed": seed, "suffix": suffix})
     with progress("generating", count) as advance:
         for first in range(0, count, GROUP):
             some = paths[first : first + GROUP]

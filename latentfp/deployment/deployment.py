@@ -2,7 +2,7 @@
 
     manifest.json        facts, versions, and the SHA-256 of the basis            manifest.py
     basis.safetensors    mean [d], axes [q d], stds [q] of the latent prior, float32, q <= d
-    users.sqlite         users and codes                                      registry.py, store.py
+    users.sqlite         users, codes, audit log            registry.py, store.py, chain.py
     decoder/             a decoder of this fingerprint space, if there is one    decoders.py
 
 The generator is not in the folder; the manifest names it and holds the hash of its weights. A deployment
@@ -13,6 +13,7 @@ readable by its owner alone: who has the codes can write any user's mark.
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
+from latentfp.deployment.codebook import Codebook, CodeFacts, CodeKind, assign
 from latentfp.deployment.manifest import (
     GeneratorFacts,
     Manifest,
@@ -48,6 +50,7 @@ class Deployment(NamedTuple):
     manifest: Manifest
     basis: Basis
     space: Space
+    codebook: Codebook
     registry: Registry
 
 
@@ -63,6 +66,7 @@ def create(
     min_distance: int,
     repeats: int = 1,
     layout: Layout = Layout.JOINT,
+    codes: CodeFacts = CodeFacts(CodeKind.RANDOM),  # noqa: B008
     secret: Secret | None = None,
 ) -> Deployment:
     """Write a new deployment without users and open it.
@@ -87,6 +91,7 @@ def create(
         repeats=repeats,
         layout=layout,
         parts={BASIS: sha256(arrays)},
+        codes=codes,
         secret=secret,
     )
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -109,31 +114,78 @@ def open_deployment(path: str | os.PathLike[str], *, secret: Secret | None = Non
     the part, what was found and what was expected. The generator is verified by `load_generator`.
     """
     folder = Path(path)
-    if not (folder / MANIFEST).is_file():
-        raise ValueError(
-            f"{folder} holds no {MANIFEST}, so no deployment: make one with `latentfp fit --out`"
-        )
-    for part in (BASIS, USERS):
-        if not (folder / part).is_file():
-            raise TamperedDeployment(folder / part, "found no such file, expected it beside the manifest")
-    manifest = read_manifest(folder / MANIFEST)
+    manifest = _verified_manifest(folder, BASIS, USERS)
     basis = read_basis(folder / BASIS, expected=manifest.parts[BASIS])
     try:
         space = split(basis, shift=manifest.shift, bits=manifest.bits)
     except ValueError as error:
         raise TamperedDeployment(folder / MANIFEST, str(error)) from error
-    if manifest.rotation:
-        space = _turned(folder, space, manifest, read_secret() if secret is None else secret)
-    store = Store(folder / USERS, manifest.id)
-    registry = Registry(store, manifest.bits, manifest.min_distance, manifest.repeats)
-    registry.verify()
-    return Deployment(folder, manifest, basis, space, registry)
+    known = _own(folder, manifest, secret)
+    if known is not None:
+        space = turned(space, known, manifest.id)
+    codebook = _codebook(manifest, known)
+    registry = _registry(folder, manifest, lambda: codebook.secret)
+    registry.check()
+    return Deployment(folder, manifest, basis, space, codebook, registry)
 
 
-def _turned(folder: Path, space: Space, manifest: Manifest, secret: Secret) -> Space:
-    if check(secret, manifest.id) != manifest.rotation:
+def open_registry(path: str | os.PathLike[str]) -> Registry:
+    """The users of a deployment, without its basis.
+
+    Reading users needs no secret. What changes or logs something, and what verifies the log, reads the secret
+    of a deployment that has one from the file that LATENTFP_SECRET names, and only then raises ValueError
+    where there is none or it is another's. TamperedDeployment as `open_deployment`.
+    """
+    folder = Path(path)
+    manifest = _verified_manifest(folder, USERS)
+    registry = _registry(folder, manifest, lambda: _own(folder, manifest, None))
+    registry.check()
+    return registry
+
+
+def _verified_manifest(folder: Path, *parts: str) -> Manifest:
+    if not (folder / MANIFEST).is_file():
+        raise ValueError(
+            f"{folder} holds no {MANIFEST}, so no deployment: make one with `latentfp fit --out`"
+        )
+    for part in parts:
+        if not (folder / part).is_file():
+            raise TamperedDeployment(folder / part, "found no such file, expected it beside the manifest")
+    return read_manifest(folder / MANIFEST)
+
+
+def _codebook(manifest: Manifest, secret: Secret | None) -> Codebook:
+    return Codebook(
+        manifest.codes,
+        bits=manifest.bits,
+        repeats=manifest.repeats,
+        min_distance=manifest.min_distance,
+        identity=manifest.id,
+        secret=secret,
+    )
+
+
+def _registry(folder: Path, manifest: Manifest, secret: Callable[[], Secret | None]) -> Registry:
+    def key() -> bytes | None:
+        known = secret()
+        return None if known is None else known.derive("audit", manifest.id)
+
+    return Registry(
+        Store(folder / USERS, manifest.id, key),
+        manifest.bits,
+        manifest.repeats,
+        lambda seed: assign(_codebook(manifest, secret()), seed),
+    )
+
+
+def _own(folder: Path, manifest: Manifest, secret: Secret | None) -> Secret | None:
+    """The secret of a deployment that has one."""
+    if not manifest.rotation:
+        return None
+    found = read_secret() if secret is None else secret
+    if check(found, manifest.id) != manifest.rotation:
         raise ValueError(f"{folder} was made with another secret: give the one of its fit")
-    return turned(space, secret, manifest.id)
+    return found
 
 
 def facts_of(generator: pretrained.Pretrained) -> GeneratorFacts:

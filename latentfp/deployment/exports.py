@@ -14,7 +14,7 @@ from pathlib import Path
 
 from latentfp.checkpoints.stylegan2 import to_nvidia, to_rosinality
 from latentfp.checkpoints.torch_writer import write_tensors
-from latentfp.deployment.copies import active
+from latentfp.deployment.copies import active, log
 from latentfp.deployment.deployment import Deployment, load_generator, open_deployment
 from latentfp.fingerprint.copy import Copy, copy_for, rotated, save
 from latentfp.generators import pretrained
@@ -51,6 +51,7 @@ def export_copy(
     manifest = opened.manifest
     copy = copy_for(opened.space, code, sigma=manifest.sigma, coding=manifest.coding)
     chosen = _usual(loaded) if form is None else form
+    log(opened, "export", {"name": user, "format": chosen.value, "file": out.name})
     _write(opened, loaded, rotated(copy, secrets.randbits(128)), out, chosen)
     return chosen
 

@@ -10,11 +10,13 @@ import numpy as np
 from latentfp import rng
 from latentfp.deployment import decoders
 from latentfp.deployment import secret as secrets
+from latentfp.deployment.codebook import CodeFacts, CodeKind
 from latentfp.deployment.deployment import BASIS, Deployment, create, facts_of, read_basis
 from latentfp.deployment.design import complete
 from latentfp.deployment.secret import Secret
+from latentfp.fingerprint import bch
 from latentfp.fingerprint.basis import Basis, Layout, fit_basis, fit_channel_basis, fit_leading
-from latentfp.fingerprint.codes import widest
+from latentfp.fingerprint.codes import check_length
 from latentfp.fingerprint.embed import Coding
 from latentfp.generators import pretrained
 from latentfp.generators.pretrained import Pretrained
@@ -75,6 +77,8 @@ def fit(
     repeats: int = 1,
     layout: str = "joint",
     axes: int | None = None,
+    codes: str = "random",
+    message: int | None = None,
     secret: Path | None = None,
 ) -> Deployment:
     """Write a deployment for the generator of this name or folder.
@@ -85,7 +89,8 @@ def fit(
     A code has each bit of its message `repeats` times in a row. `layout`: "joint", or "channels" for the axes
     of every channel of the latent in turn, which `shift` counts: axis i of them all begins at channels · i.
     `axes`: how many leading axes are computed; None: all, or those up to the code where the latent has more
-    than 4096 numbers, for their covariance would not fit. `secret`: the file of a secret that turns the
+    than 4096 numbers, for their covariance would not fit. `codes`: "random", or "bch" for an algebraic code
+    of 2^`message` users (bch.py), which needs a secret. `secret`: the file of a secret that turns the
     code's axes, outside of `out`; made where there is none.
 
     A shipped generator may come with its basis of the usual samples, bit for bit the same on every machine,
@@ -95,7 +100,9 @@ def fit(
         raise ValueError(f"{out} exists and a deployment overwrites nothing: choose another folder")
     loaded, chosen = pretrained.load(generator), Layout(layout)
     design = complete(loaded, sigma=sigma, shift=shift, bits=bits)
-    widest(bits=design.bits, repeats=repeats)  # before hours of sampling
+    book, distance = _code_book(  # before hours of sampling
+        CodeKind(codes), design.bits, repeats, message=message, distance=min_distance, secret=secret
+    )
     large = loaded.generator.latent_dim > MOST_DIMENSIONS and chosen is Layout.JOINT
     least = design.bits + max(design.shift, 1)  # one axis of content is there in any case
     kept = least if large and axes is None else axes
@@ -105,15 +112,37 @@ def fit(
         basis=basis_of(loaded, Sampling(samples, seed, chosen, kept)),
         **design._asdict(),
         coding=Coding(coding),
-        min_distance=max(1, design.bits // 4) if min_distance is None else min_distance,
+        min_distance=distance,
         repeats=repeats,
         layout=chosen,
+        codes=book,
         secret=None if secret is None else _secret(secret, Path(out)),
     )
     decoder = decoders.shipped(generator)
     if decoder is not None and decoders.belongs(decoder, made):
         decoders.adopt(made, decoder)
     return made
+
+
+def _code_book(
+    kind: CodeKind,
+    bits: int,
+    repeats: int,
+    *,
+    message: int | None,
+    distance: int | None,
+    secret: Path | None,
+) -> tuple[CodeFacts, int]:
+    """What the manifest says of the codes, and their distance in bits of the code."""
+    check_length(bits=bits, repeats=repeats)
+    if kind is not CodeKind.BCH:
+        if message is not None:
+            raise ValueError("random codes have no shorter message: leave it out or choose the codes bch")
+        return CodeFacts(kind), max(1, bits // 4) if distance is None else distance
+    if distance is not None or secret is None:
+        raise ValueError("algebraic codes have a distance of their own and need a secret: give `secret` only")
+    code = bch.construct(bits // repeats, message)
+    return CodeFacts(kind, code.message, f"{code.polynomial:x}"), code.distance * repeats
 
 
 def _secret(path: Path, out: Path) -> Secret:

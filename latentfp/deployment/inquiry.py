@@ -17,12 +17,14 @@ from latentfp.attribution.ladder import Decided
 from latentfp.attribution.objective import Distance
 from latentfp.attribution.observation import is_damaged
 from latentfp.attribution.refine import SOLVED
-from latentfp.attribution.verdict import check_alpha, judge
+from latentfp.attribution.verdict import Kind, Registered, check_alpha, judge
 from latentfp.augment import damage
 from latentfp.data.files import find_images
 from latentfp.deployment import decoders
+from latentfp.deployment.codebook import registered
 from latentfp.deployment.deployment import Deployment, load_generator, open_deployment
 from latentfp.deployment.investigate import Finding, investigate
+from latentfp.deployment.logbook import logged
 from latentfp.deployment.methods import (
     MULTISCALE,
     Budget,
@@ -32,7 +34,7 @@ from latentfp.deployment.methods import (
     subject_of,
     usual_search,
 )
-from latentfp.fingerprint.codes import CodeBook
+from latentfp.fingerprint.codes import pack
 from latentfp.generators.generator import Generator
 from latentfp.generators.pretrained import Pretrained
 from latentfp.quality import perceptual
@@ -87,12 +89,12 @@ def known_damage(strengths: Mapping[str, float] | None) -> Float[np.ndarray, " m
     return np.asarray(damage.coordinates(damage.Damage(**strengths)))
 
 
-def sufficient(book: CodeBook, *, alpha: float, repeats: int = 1) -> Decided:
+def sufficient(registered: Registered, *, alpha: float) -> Decided:
     """Answers that name a user, or that explain an undamaged image to within rounding, whoever made it."""
 
     def decided(answer: Answer) -> Bool[np.ndarray, " n"]:
-        verdicts = judge(answer.estimate, book, alpha=alpha, repeats=repeats)
-        named = [verdict.verdict == "user" for verdict in verdicts]
+        verdicts = judge(answer.estimate, registered, alpha=alpha)
+        named = [verdict.kind is Kind.USER for verdict in verdicts]
         explained = np.asarray(answer.estimate.loss) < SOLVED
         certain = (
             explained & (np.asarray(answer.stage) > Stage.DECODER) & ~np.asarray(is_damaged(answer.damage))
@@ -104,12 +106,20 @@ def sufficient(book: CodeBook, *, alpha: float, repeats: int = 1) -> Decided:
 
 
 def attribute(
-    folder: str | os.PathLike[str], images: Sequence[Path], request: Request, *, resize: bool = False
+    folder: str | os.PathLike[str],
+    images: Sequence[Path],
+    request: Request,
+    *,
+    resize: bool = False,
+    user: str | None = None,
 ) -> Iterator[Finding]:
-    """A finding for every image below `images`."""
+    """A finding for every image below `images`, entered in the audit log; of one `user` alone if given."""
     opened = open_deployment(folder)
     loaded = load_generator(opened)
-    yield from inquire(opened, loaded, find_images(images), request, resize=resize)
+    users = searched(opened) if user is None else (alone(opened, user), lambda _row: user)
+    action = "attribute" if user is None else "verify"
+    findings = inquire(opened, loaded, find_images(images), request, resize=resize, users=users)
+    yield from logged(opened.registry, action, findings)
 
 
 def inquire(
@@ -119,13 +129,14 @@ def inquire(
     request: Request,
     *,
     resize: bool = False,
+    users: tuple[Registered, Callable[[int], str]] | None = None,
 ) -> Iterator[Finding]:
-    """A finding for every file, with progress."""
+    """A finding for every file, with progress. `users`: who is searched, and their names; all by default."""
     manifest, budget = opened.manifest, choose_budget(request, loaded.generator)
-    _, book = opened.registry.codes()
-    if len(book) == 0:
+    among, name_of = searched(opened) if users is None else users
+    if among.users == 0:
         raise ValueError(f"{opened.path} has no users: add one with `latentfp users add`")
-    check_alpha(request.alpha, bits=manifest.bits // manifest.repeats, users=len(book))
+    check_alpha(request.alpha, bits=among.bits, users=among.users, surplus=among.surplus)
     trained = find_decoder(opened, loaded, request)
     counter: list[Callable[[int], object]] = []
     estimate, work = make_estimator(
@@ -136,15 +147,25 @@ def inquire(
         budget=budget,
         distance=choose_distance(request.distance, request.vgg),
         known=known_damage(request.damage),
-        decided=sufficient(book, alpha=request.alpha, repeats=manifest.repeats),
+        decided=sufficient(among, alpha=request.alpha),
         progress=lambda n: counter[0](n),
     )
     with progress("attributing", work * len(paths)) as advance:
         counter.append(advance)
         size = loaded.generator.image_shape[:2]
-        yield from investigate(
-            paths, opened.registry, estimate, size=size, alpha=request.alpha, resize=resize
-        )
+        yield from investigate(paths, among, name_of, estimate, size=size, alpha=request.alpha, resize=resize)
+
+
+def searched(opened: Deployment) -> tuple[Registered, Callable[[int], str]]:
+    """The users to be searched, and their names by row."""
+    registry = opened.registry
+    return registered(opened.codebook, registry.packed, users=registry.count()), registry.name_of
+
+
+def alone(opened: Deployment, user: str) -> Registered:
+    """One user as the only one who is searched. ValueError for an unknown name."""
+    code = pack(opened.registry.user(user).code[None])
+    return registered(opened.codebook, lambda: code, users=1)
 
 
 def find_decoder(opened: Deployment, loaded: Pretrained, request: Request) -> TrainedDecoder | None:

@@ -4,8 +4,8 @@ Files go in groups, so that the early ones are answered while the later ones wai
 """
 
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,45 +13,60 @@ from jaxtyping import Float
 
 from latentfp.attribution.estimate import Answer, Estimator, Stage, Status
 from latentfp.attribution.observation import VISIBLE
-from latentfp.attribution.verdict import ALPHA, judge
+from latentfp.attribution.verdict import ALPHA, Registered, Verdict, judge
 from latentfp.augment import damage
 from latentfp.data.files import Size, StrPath, UnreadableImage, read_images
-from latentfp.deployment.registry import Registry
 from latentfp.pixels import to_float
 
 GROUP = 128  # files between two answers
 
 
+class Candidate(NamedTuple):
+    """A user as the author of a file; `log_likelihood`: natural, of the soft bits (verdict.py)."""
+
+    user: str
+    matched_bits: int
+    log_likelihood: float
+
+
 class Finding(NamedTuple):
     """The answer for one file; `logits` are the code's (positive: 1), None where nothing was estimated.
 
+    `verdict`: "user", "none", "inconclusive" or "unreadable". `matched_bits` and `p_value` are those of the
+    best user, named or not, the first of `ranked`; `shortfall`: the chance that the image's own code would
+    reach no more than that user's score. `misfit`: what of the image its best explanation leaves, √mean z².
     `status`: "ok", "nonfinite", or why the file was not read. `stage`: the one that decided. `passes` of the
     generator and `looks` of the decoder are what the file cost, `seconds` its share of its group's time.
     `damage`: the strengths that were inferred and are visible, by the names of augment.damage.Damage.
     """
 
     file: str
-    verdict: Literal["user", "none", "unreadable"]
+    verdict: str
     user: str | None
     matched_bits: int | None
     bits: int
     p_value: float | None
+    shortfall: float | None
+    misfit: float | None
     status: str
     stage: str | None
     passes: int
     looks: int
     seconds: float
     damage: dict[str, float] | None = None
+    ranked: tuple[Candidate, ...] = ()
     logits: Float[np.ndarray, " k"] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The fields of `latentfp attribute --json`."""
-        return {name: value for name, value in self._asdict().items() if name != "logits"}
+        plain = {name: value for name, value in self._asdict().items() if name != "logits"}
+        return {**plain, "ranked": [candidate._asdict() for candidate in self.ranked]}
 
 
 def investigate(
     paths: Sequence[StrPath],
-    registry: Registry,
+    registered: Registered,
+    name_of: Callable[[int], str],
     estimate: Estimator,
     *,
     size: Size,
@@ -60,20 +75,19 @@ def investigate(
 ) -> Iterator[Finding]:
     """A finding for each of `paths`, in their order. ValueError: no users, or an `alpha` out of reach.
 
+    `name_of`: the names of the users in the rows of the registry.
     `size` (height, width) is the generator's; other files are refused, or resampled with `resize`.
     """
-    names, book = registry.codes()
     for first in range(0, len(paths), GROUP):
         read = list(read_images(paths[first : first + GROUP], size=size, resize=resize))
         images = [to_float(pixels) for _, pixels in read if not isinstance(pixels, UnreadableImage)]
         began = time.perf_counter()
         estimates = estimate(np.stack(images), first) if images else None
         seconds = (time.perf_counter() - began) / max(1, len(images))
-        rules = {"alpha": alpha, "repeats": registry.repeats}
-        found = iter(_findings(estimates, names, book, **rules) if estimates else [])
+        found = iter(_findings(estimates, registered, name_of, alpha=alpha) if estimates else [])
         for path, pixels in read:
             if isinstance(pixels, UnreadableImage):
-                yield _unreadable(path, str(pixels), bits=book.shape[1] // registry.repeats)
+                yield _unreadable(path, str(pixels), bits=registered.bits)
             else:
                 yield next(found)._replace(file=str(path), seconds=seconds)
 
@@ -86,6 +100,8 @@ def _unreadable(path: StrPath, reason: str, *, bits: int) -> Finding:
         matched_bits=None,
         bits=bits,
         p_value=None,
+        shortfall=None,
+        misfit=None,
         status=reason,
         stage=None,
         passes=0,
@@ -95,28 +111,35 @@ def _unreadable(path: StrPath, reason: str, *, bits: int) -> Finding:
 
 
 def _findings(
-    found: Answer, names: list[str], book: np.ndarray, *, alpha: float, repeats: int
+    found: Answer, registered: Registered, name_of: Callable[[int], str], *, alpha: float
 ) -> list[Finding]:
-    verdicts = judge(found.estimate, book, alpha=alpha, repeats=repeats)
+    verdicts = judge(found.estimate, registered, alpha=alpha)
     harms, logits = np.asarray(found.damage), np.asarray(found.estimate.logits)
     return [
         Finding(
             file="",
-            verdict=verdict.verdict,
-            user=None if verdict.user is None else names[verdict.user],
-            matched_bits=verdict.matched_bits,
-            bits=verdict.bits,
+            verdict=verdict.kind.value,
+            user=None if verdict.user is None else name_of(verdict.user),
+            matched_bits=verdict.ranked[0].matched_bits if verdict.ranked else 0,
+            bits=registered.bits,
             p_value=verdict.p_value,
+            shortfall=verdict.shortfall,
+            misfit=float(found.estimate.loss[i]),
             status=Status(int(found.estimate.status[i])).name.lower(),
             stage=Stage(int(found.stage[i])).name.lower(),
             passes=int(found.passes[i]),
             looks=int(found.looks[i]),
             seconds=0.0,
             damage=_visible(harms[i]),
+            ranked=_named(verdict, name_of),
             logits=logits[i],
         )
         for i, verdict in enumerate(verdicts)
     ]
+
+
+def _named(verdict: Verdict, name_of: Callable[[int], str]) -> tuple[Candidate, ...]:
+    return tuple(Candidate(name_of(it.user), it.matched_bits, it.log_likelihood) for it in verdict.ranked)
 
 
 def _visible(harm: Float[np.ndarray, " m"]) -> dict[str, float]:

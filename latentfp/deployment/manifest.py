@@ -1,9 +1,9 @@
 """The manifest of a deployment: what was made, with which versions, and the hashes of what never changes.
 
 `manifest.json` holds one object; its `digest` is the SHA-256 of all other fields as JSON with sorted keys and
-no spaces. Formats 1, without `repeats` and `layout`, and 2, without `rotation`, are read, too. Digests hold
-no secret: they find damage, mixed up files and careless edits, but whoever edits a file on purpose can
-compute them anew.
+no spaces. Formats 1, without `repeats` and `layout`, 2, without `rotation`, and 3, without `codes`, are read,
+too. Digests hold no secret: they find damage, mixed up files and careless edits, but whoever edits a file on
+purpose can compute them anew.
 """
 
 import datetime
@@ -19,12 +19,13 @@ import jax
 import numpy as np
 
 import latentfp
+from latentfp.deployment.codebook import CodeFacts, CodeKind
 from latentfp.deployment.secret import Secret, check
 from latentfp.fingerprint.basis import Layout
-from latentfp.fingerprint.codes import widest
+from latentfp.fingerprint.codes import check_length
 from latentfp.fingerprint.embed import Coding
 
-FORMAT = 3
+FORMAT = 4
 SCHEMA = {
     "format": int,
     "id": str,
@@ -39,12 +40,17 @@ SCHEMA = {
     "repeats": int,
     "layout": str,
     "rotation": str,
+    "codes": {"kind": str, "message": int, "polynomial": str},
     "parts": {"basis.safetensors": str},
     "digest": str,
 }
 # The fields that are new in a format, and what their absence means.
-SINCE = {2: {"repeats": 1, "layout": "joint"}, 3: {"rotation": ""}}
-SHA256 = re.compile("[0-9a-f]{64}")
+SINCE = {
+    2: {"repeats": 1, "layout": "joint"},
+    3: {"rotation": ""},
+    4: {"codes": {"kind": "balanced", "message": 0, "polynomial": ""}},
+}
+SHA256, HEX = re.compile("[0-9a-f]{64}"), re.compile("[0-9a-f]{1,64}")
 
 
 class TamperedDeployment(ValueError):
@@ -80,6 +86,7 @@ class Manifest(NamedTuple):
     repeats: int
     layout: Layout
     rotation: str
+    codes: CodeFacts
     parts: dict[str, str]
 
 
@@ -94,6 +101,7 @@ def new_manifest(
     repeats: int,
     layout: Layout,
     parts: dict[str, str],
+    codes: CodeFacts = CodeFacts(CodeKind.RANDOM),  # noqa: B008
     secret: Secret | None = None,
 ) -> Manifest:
     """A manifest with a new identity and this process' versions. ValueError for values out of range."""
@@ -112,6 +120,7 @@ def new_manifest(
         repeats=repeats,
         layout=layout,
         rotation="" if secret is None else check(secret, identity),
+        codes=codes,
         parts=parts,
     )
     _check_values(manifest)
@@ -131,7 +140,8 @@ def sha256(data: bytes) -> str:
 def to_json(manifest: Manifest) -> bytes:
     """The contents of `manifest.json`."""
     enums = {"coding": manifest.coding.value, "layout": manifest.layout.value}
-    plain = {"generator": manifest.generator._asdict(), **enums}
+    codes = {**manifest.codes._asdict(), "kind": manifest.codes.kind.value}
+    plain = {"generator": manifest.generator._asdict(), "codes": codes, **enums}
     fields = {"format": FORMAT, **manifest._asdict(), **plain}
     return json.dumps({**fields, "digest": _digest(fields)}, indent=2).encode()
 
@@ -158,6 +168,7 @@ def _from_fields(fields: dict[str, Any]) -> Manifest:
         "generator": GeneratorFacts(**whole["generator"]),
         "coding": Coding(whole["coding"]),
         "layout": Layout(whole["layout"]),
+        "codes": CodeFacts(**{**whole["codes"], "kind": CodeKind(whole["codes"]["kind"])}),
     }
     return Manifest(**{name: whole[name] for name in Manifest._fields} | parsed)
 
@@ -193,14 +204,19 @@ def _check_schema(value: Any, schema: Any, name: str) -> None:
 def _check_values(manifest: Manifest) -> None:
     facts = manifest.generator
     hashes = (facts.sha256, *manifest.parts.values(), manifest.rotation or facts.sha256)
-    most = widest(bits=manifest.bits, repeats=manifest.repeats)
+    check_length(bits=manifest.bits, repeats=manifest.repeats)
     rules = [
         (0 < manifest.sigma < math.inf, f"sigma {manifest.sigma}", "a positive finite number"),
         (manifest.shift >= 0, f"shift {manifest.shift}", "0 or more"),
         (
-            1 <= manifest.min_distance <= most,
+            1 <= manifest.min_distance <= manifest.bits,
             f"min_distance {manifest.min_distance}",
-            f"1 … {most}, the most by which balanced codes differ",
+            f"1 … {manifest.bits}, the most by which codes differ",
+        ),
+        (
+            manifest.codes.kind is not CodeKind.BCH or _is_algebraic(manifest),
+            f"codes {manifest.codes}",
+            "a secret, a message shorter than the code and a hexadecimal polynomial",
         ),
         (0 <= facts.noise_seed < 2**32, f"noise_seed {facts.noise_seed}", "0 … 2**32 - 1"),
         (facts.name != "", "a generator without a name", "a name or path that loads it"),
@@ -209,3 +225,8 @@ def _check_values(manifest: Manifest) -> None:
     for holds, got, expected in rules:
         if not holds:
             raise ValueError(f"got {got}, expected {expected}")
+
+
+def _is_algebraic(manifest: Manifest) -> bool:
+    facts, bits = manifest.codes, manifest.bits // manifest.repeats
+    return manifest.rotation != "" and 1 < facts.message < bits and bool(HEX.fullmatch(facts.polynomial))

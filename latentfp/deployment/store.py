@@ -1,54 +1,31 @@
-"""The SQLite file of a deployment's users: a table of rows under a seal.
+"""The users of a deployment as rows under a seal.
 
-Every row carries the SHA-256 of the deployment's identity and all its columns; `seal` holds the number of
-rows and the sum of those digests modulo 2^256, started from the hash of the identity. Every reading verifies
-both, so an edited, added or removed row and the file of another deployment are found. Not found are an older
-copy of the whole file, and the work of someone who computes the digests anew: they hold no secret.
-
-Write-ahead log, one writer at a time, any number of readers; a transaction that was committed survives a
-crash.
+Every row carries the SHA-256 of the deployment's identity and all its columns, as a JSON list with the code
+in hexadecimal; the seal holds the number of rows and the sum of those digests modulo 2^256, started from the
+hash of the identity. Reading one row verifies its digest, reading all of them the seal, too, so that an
+edited, added or removed row and the file of another deployment are found. The digests hold no secret:
+whoever computes them anew is found by the audit log of a deployment that has one (chain.py). The file itself:
+database.py.
 """
 
 import hashlib
-import json
-import os
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import islice
+from json.encoder import encode_basestring_ascii as quoted
 from pathlib import Path
 from typing import NamedTuple
 
+from latentfp.deployment import database
+from latentfp.deployment.chain import AuditKey, Chain, unkeyed
 from latentfp.deployment.manifest import TamperedDeployment
+from latentfp.runtime.progress import Advance, progress
 
-VERSION = 1
-SCHEMA = f"""
-PRAGMA journal_mode = WAL;
-BEGIN;
-CREATE TABLE users (
-    id INTEGER PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE,
-    code BLOB NOT NULL UNIQUE,
-    created TEXT NOT NULL,
-    status TEXT NOT NULL CHECK (status IN ('active', 'revoked')),
-    note TEXT NOT NULL,
-    digest BLOB NOT NULL
-);
-CREATE TABLE seal (users INTEGER NOT NULL, total BLOB NOT NULL);
-PRAGMA user_version = {VERSION};
-COMMIT;
-"""
-BUSY_SECONDS = 60.0  # how long a writer waits for others
 MODULUS = 2**256
-TO_JSON = json.JSONEncoder(default=bytes.hex)
-SURROUNDINGS = {
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_PERM,
-    sqlite3.SQLITE_READONLY,
-}
+BATCH = 10_000  # rows between two signs of progress
+MANY = 100_000  # rows from which progress is shown
+ASKED = 500  # names in one question
 
 
 class Row(NamedTuple):
@@ -66,7 +43,7 @@ COLUMNS = ", ".join(Row._fields)
 
 
 class Store(NamedTuple):
-    """The file `path` of the deployment called `identity`.
+    """The file `path` of the deployment called `identity`; `key` is the one of its audit log.
 
     Every method raises TamperedDeployment when the file is not as it was written, and OSError, with nothing
     changed, when the disk is full, the file locked or the folder closed.
@@ -74,60 +51,96 @@ class Store(NamedTuple):
 
     path: Path
     identity: str
+    key: AuditKey = unkeyed
+
+    @property
+    def chain(self) -> Chain:
+        """The audit log in the file."""
+        return Chain(self.path, self.identity, self.key, _to_blob(self._start()))
 
     def create(self) -> None:
         """Make the file, with no users."""
-        with self._connection("rwc") as connection:
-            connection.executescript(SCHEMA)
-            connection.execute("INSERT INTO seal VALUES (0, ?)", [_to_blob(self._start())])
+        database.create(self.path, _to_blob(self._start()))
 
-    @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
+    def reading(self) -> AbstractContextManager[sqlite3.Connection]:
         """A connection that sees one state of the file."""
-        closed = (
-            not os.access(self.path.parent, os.W_OK)
-            and not self.path.with_name(f"{self.path.name}-wal").exists()
-        )
-        with self._connection("ro&immutable=1" if closed else "rw") as connection:
-            connection.execute("BEGIN")
-            self._check_version(connection)
-            yield connection
+        return database.reading(self.path)
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """A connection that alone may write; what it wrote is kept if the block ends without an exception."""
-        with self._connection("rw") as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            self._check_version(connection)
+        """A connection that alone may write; what it wrote is kept if the block ends without an exception.
+
+        The ends of users and log are compared first, and a file of version 1 is migrated.
+        """
+        with database.writing(self.path) as connection:
+            self.check_ends(connection)
+            if database.version(self.path, connection) < database.VERSION:
+                self._migrate(connection)
             yield connection
-            connection.execute("COMMIT")
+
+    def count(self, connection: sqlite3.Connection) -> int:
+        """How many users are sealed."""
+        return database.read_seal(self.path, connection).users
+
+    def stream(self, connection: sqlite3.Connection) -> Iterator[Row]:
+        """All rows by id, each verified before it is given, and the seal after the last."""
+        seal, count, total = database.read_seal(self.path, connection), 0, self._start()
+        found = connection.execute(f"SELECT {COLUMNS}, digest FROM users ORDER BY id")
+        with _shown("reading users", seal.users) as advance:
+            while some := found.fetchmany(BATCH):
+                for *values, digest in some:
+                    row = self._verified(values, digest)
+                    total += int.from_bytes(digest)
+                    yield row
+                count += len(some)
+                advance(len(some))
+        if (seal.users, seal.total) != (count, _to_blob(total)):
+            sealed = f"{seal.users} users of sum {_show(seal.total)}"
+            fault = f"found {count} users of sum {_show(_to_blob(total))}, expected the sealed {sealed}"
+            raise TamperedDeployment(self.path, fault)
 
     def rows(self, connection: sqlite3.Connection) -> list[Row]:
         """All rows by id, verified one by one and against the seal."""
-        found, total = [], self._start()
-        for *values, digest in connection.execute(f"SELECT {COLUMNS}, digest FROM users ORDER BY id"):
-            row = Row(*values)
-            expected = self._digest(row)
-            if digest != expected:
-                fault = (
-                    f"found digest {_show(digest)} at user {row.id} {row.name!r}, expected {_show(expected)}"
-                )
-                raise TamperedDeployment(self.path, fault)
-            found.append(row)
-            total += int.from_bytes(digest)
-        seals = connection.execute("SELECT * FROM seal").fetchall()
-        if seals != [(len(found), _to_blob(total))]:
-            sealed = [f"{users} users of sum {_show(stated)}" for users, stated in seals]
-            fault = f"found {len(found)} users of sum {_show(_to_blob(total))}, expected the sealed {sealed}"
-            raise TamperedDeployment(self.path, fault)
-        return found
+        return list(self.stream(connection))
 
-    def insert(self, connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
-        """Add rows, inside `writing`."""
-        digests = [self._digest(row) for row in rows]
-        values = ((*row, digest) for row, digest in zip(rows, digests, strict=True))
-        connection.executemany("INSERT INTO users VALUES (?, ?, ?, ?, ?, ?, ?)", values)
-        _reseal(connection, users=len(rows), change=sum(map(int.from_bytes, digests)))
+    def named(self, connection: sqlite3.Connection, name: str) -> Row | None:
+        """The row of this name, verified by itself; None where there is none."""
+        return self._one(connection, "name", name)
+
+    def numbered(self, connection: sqlite3.Connection, number: int) -> Row | None:
+        """The row of this id, verified by itself; None where there is none."""
+        return self._one(connection, "id", number)
+
+    def taken(self, connection: sqlite3.Connection, names: Sequence[str]) -> list[str]:
+        """Those of `names` that are registered."""
+        found = []
+        for at in range(0, len(names), ASKED):
+            some = names[at : at + ASKED]
+            marks = ", ".join("?" * len(some))
+            found += connection.execute(f"SELECT name FROM users WHERE name IN ({marks})", some).fetchall()
+        return [name for (name,) in found]
+
+    def insert(self, connection: sqlite3.Connection, rows: Iterable[Row], *, count: int) -> str:
+        """Add `count` rows inside `writing`; the SHA-256 of their digests in order, hexadecimal.
+
+        ValueError for a code that is registered already.
+        """
+        whole, change, source = hashlib.sha256(), 0, iter(rows)
+        with _shown("adding users", count) as advance:
+            while some := list(islice(source, BATCH)):
+                digests = [self._digest(row) for row in some]
+                values = ((*row, digest) for row, digest in zip(some, digests, strict=True))
+                try:
+                    connection.executemany("INSERT INTO users VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+                except sqlite3.IntegrityError as error:
+                    if "users.code" not in str(error):
+                        raise
+                    raise ValueError("a code is registered already: every user needs another") from error
+                change += sum(map(int.from_bytes, digests))
+                whole.update(b"".join(digests))
+                advance(len(some))
+        self._reseal(connection, users=count, change=change)
+        return whole.hexdigest()
 
     def update(self, connection: sqlite3.Connection, old: Row, new: Row) -> None:
         """Change status and note of the row `old`, inside `writing`."""
@@ -135,49 +148,54 @@ class Store(NamedTuple):
         values = [new.status, new.note, digest, old.id]
         connection.execute("UPDATE users SET status = ?, note = ?, digest = ? WHERE id = ?", values)
         change = int.from_bytes(digest) - int.from_bytes(self._digest(old))
-        _reseal(connection, users=0, change=change)
+        self._reseal(connection, users=0, change=change)
 
-    def check_pages(self, connection: sqlite3.Connection) -> None:
-        """Let SQLite verify its own structure: pages, indices, constraints."""
-        found = connection.execute("PRAGMA integrity_check").fetchall()
-        if found != [("ok",)]:
-            raise TamperedDeployment(self.path, f"found damage ({found[0][0]}), expected none")
+    def check_ends(self, connection: sqlite3.Connection) -> None:
+        """Compare the seal with the last user and the last entry of the log, in a time that does not grow."""
+        sealed = self.count(connection)
+        (last,) = connection.execute("SELECT ifnull(max(id), 0) FROM users").fetchone()
+        if last != sealed:
+            fault = f"found {last} users by their last number, expected the sealed {sealed}"
+            raise TamperedDeployment(self.path, fault)
+        self.chain.check_end(connection)
 
-    @contextmanager
-    def _connection(self, mode: str) -> Iterator[sqlite3.Connection]:
-        uri = f"{self.path.absolute().as_uri()}?mode={mode}"
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        for _ in self.stream(connection):
+            pass  # what is logged as found was verified
+        database.run(connection, database.AUDIT)
+        self.chain.append(connection, "migrate", {"from": 1, "users": self.count(connection)})
+
+    def _one(self, connection: sqlite3.Connection, column: str, value: str | int) -> Row | None:
+        query = f"SELECT {COLUMNS}, digest FROM users WHERE {column} = ?"
+        found = connection.execute(query, [value]).fetchone()
+        return None if found is None else self._verified(found[:-1], found[-1])
+
+    def _verified(self, values: Iterable[object], digest: object) -> Row:
+        row = Row._make(values)
         try:
-            connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_SECONDS)
-            with closing(connection):
-                connection.execute("PRAGMA foreign_keys = ON")
-                yield connection
-        except (sqlite3.Error, UnicodeDecodeError) as error:
-            raise self._explained(error) from error
+            expected = self._digest(row)
+        except (AttributeError, TypeError):  # text for bytes or the reverse
+            expected = None
+        if digest != expected:
+            fault = f"found digest {_show(digest)} at user {row.id} {row.name!r}, expected {_show(expected)}"
+            raise TamperedDeployment(self.path, fault)
+        return row
 
-    def _explained(self, error: Exception) -> Exception:
-        code = getattr(error, "sqlite_errorcode", None)
-        if code is None or code & 0xFF not in SURROUNDINGS:
-            return TamperedDeployment(self.path, f"not a database of users ({error})")
-        return OSError(
-            f"{self.path}: {error}; nothing was changed: check the disk, the permissions and other users"
-        )
-
-    def _check_version(self, connection: sqlite3.Connection) -> None:
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version != VERSION:
-            raise TamperedDeployment(self.path, f"found schema version {version}, expected {VERSION}")
+    def _reseal(self, connection: sqlite3.Connection, *, users: int, change: int) -> None:
+        total = int.from_bytes(database.read_seal(self.path, connection).total) + change
+        connection.execute("UPDATE seal SET users = users + ?, total = ?", [users, _to_blob(total)])
 
     def _start(self) -> int:
         return int.from_bytes(hashlib.sha256(self.identity.encode()).digest())
 
     def _digest(self, row: Row) -> bytes:
-        return hashlib.sha256(TO_JSON.encode([self.identity, *row]).encode()).digest()
+        texts = map(quoted, (row.created, row.status, row.note))
+        values = (quoted(self.identity), str(row.id), quoted(row.name), f'"{row.code.hex()}"', *texts)
+        return hashlib.sha256(f"[{', '.join(values)}]".encode()).digest()
 
 
-def _reseal(connection: sqlite3.Connection, *, users: int, change: int) -> None:
-    (total,) = connection.execute("SELECT total FROM seal").fetchone()
-    blob = _to_blob(int.from_bytes(total) + change)
-    connection.execute("UPDATE seal SET users = users + ?, total = ?", [users, blob])
+def _shown(description: str, count: int) -> AbstractContextManager[Advance]:
+    return progress(description, count) if count >= MANY else nullcontext(lambda _: None)
 
 
 def _to_blob(total: int) -> bytes:

@@ -1,17 +1,18 @@
-"""Codes of users: balanced bits, any two of which differ in a guaranteed number of places.
+"""Random codes of users, any two of which differ in a guaranteed number of places. NumPy booleans [n k].
 
-A balanced code has exactly k // 2 ones, (k - 1) / 2 for odd k, so that under binary coding every user's mark
-has the same energy. Two of them differ in an even number of bits, at most 2 (k // 2). Codes are NumPy boolean
-arrays [n k].
+Bits are fair and independent, so every user's code is even over all codes, whoever the others are: refusing
+codes that are too near to earlier ones treats all codes alike. That is what a p-value rests on
+(attribution/verdict.py).
 
-With `repeats` r, a code is a balanced message of k / r bits, each of them r times in a row; lengths and
-distances count bits of the code all the same.
+With `repeats` r, a code is a message of k / r bits, each of them r times in a row; lengths and distances
+count bits of the code all the same.
 
 The default distance is k // 4, so 16 of 64 bits: a file with up to 7 wrong bits is still nearer to its own
-user than to any other, and two random balanced codes fall below it with chance 7e-6, so of the codes drawn
-for the 10 000th user one in 15 is refused. Far more users than 10^5 need an algebraic code.
+user than to any other, and two random codes fall below it with chance 1e-5, so of the codes drawn for the
+10 000th user one in ten is refused. Far more users than 10^5 need an algebraic code (bch.py).
 """
 
+import math
 import zlib
 
 import numpy as np
@@ -61,13 +62,17 @@ def draw_codes(
     return book[known:]
 
 
-def widest(*, bits: int, repeats: int = 1) -> int:
-    """The most bits in which two codes can differ. ValueError where there are no such codes."""
+def check_length(*, bits: int, repeats: int = 1) -> None:
+    """ValueError where there are no such codes."""
     if repeats < 1 or bits % repeats:
         raise ValueError(f"got repeats {repeats}, expected 1 or more that divide the {bits} bits of a code")
     if bits < 2 * repeats:
         raise ValueError(f"got {bits} bits, expected at least {2 * repeats}: two bits of a message")
-    return 2 * (bits // repeats // 2) * repeats
+
+
+def balance(bits: int) -> float:
+    """The chance that a fair code has bits // 2 ones."""
+    return math.comb(bits, bits // 2) / 2**bits
 
 
 def pack(codes: CodeBook) -> Packed:
@@ -96,7 +101,7 @@ def _draw_one(
 ) -> Bool[np.ndarray, " k"] | None:
     random, message = np.random.default_rng([seed, STREAM, user]), bits // repeats
     for _ in range(TRIES // BLOCK):
-        messages = random.random((BLOCK, message)).argsort(axis=1) < message // 2
+        messages = random.integers(2, size=(BLOCK, message), dtype=np.uint8).astype(bool)
         candidates = messages.repeat(repeats, axis=1)
         far = (_distances(pack(candidates), before) >= distance).all(axis=1)
         if far.any():
@@ -105,11 +110,11 @@ def _draw_one(
 
 
 def _check_request(n: int, bits: int, repeats: int, distance: int, existing: OtherBook) -> None:
-    most = widest(bits=bits, repeats=repeats)
-    if n < 0 or not 1 <= distance <= most:
+    check_length(bits=bits, repeats=repeats)
+    if n < 0 or not 1 <= distance <= bits:
         raise ValueError(
-            f"got {n} codes at distance {distance}: expected 0 or more codes and a distance of 1 … {most}, "
-            f"the most by which balanced codes of {bits} bits can differ"
+            f"got {n} codes at distance {distance}: expected 0 or more codes and a distance of 1 … {bits}, "
+            "the most by which codes can differ"
         )
     if existing.shape[1] != bits:
         raise ValueError(

@@ -74,7 +74,7 @@ class File(NamedTuple):
     attack: str
     plain: str | None
     clean: str | None
-    verdict: Literal["user", "none", "unreadable"]
+    verdict: Literal["user", "none", "inconclusive", "unreadable"]
     named: str | None
     matched_bits: int | None
     bits: int

@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Float
 
 from latentfp.attribution.estimate import Answer, Stage
+from latentfp.attribution.ranking import among
 from latentfp.attribution.verdict import judge
 from latentfp.deployment.inquiry import sufficient
 from latentfp.deployment.methods import Budget, Method
@@ -118,7 +119,7 @@ def run(
 
 def measure(scene: Scene, plan: Plan, shown: Shown, method: str) -> Numbers:
     """Wrong bits of each image, verdicts and costs of a method other than the search."""
-    budget, decided = Budget(), sufficient(shown.book, alpha=plan.alpha, repeats=shown.repeats)
+    budget, decided = Budget(), sufficient(among(shown.book, repeats=shown.repeats), alpha=plan.alpha)
     few = method == Method.MULTISTART
     images = shown.images[: plan.multistart_images] if few else shown.images
     if method not in (Method.ENCODER, Method.DECODER):
@@ -202,13 +203,8 @@ def _show(scene: Scene, plan: Plan) -> Shown:
     """The images of the first users, and further ones of others."""
     manifest, clean = scene.opened.manifest, attack_of("nie2023", "none")
     count = max(plan.users, plan.images + plan.warm_images)
-    codes = draw_codes(
-        scene.seed,
-        count,
-        bits=manifest.bits,
-        min_distance=manifest.min_distance,
-        repeats=manifest.repeats,
-    )
+    distance, repeats = manifest.min_distance, manifest.repeats
+    codes = draw_codes(scene.seed, count, bits=manifest.bits, min_distance=distance, repeats=repeats)
     some = codes[: plan.images + plan.warm_images]
     files = through_files(marked_images(scene.subject, some, seed=scene.seed), clean, seed=scene.seed)
     images = to_float(files)
@@ -218,7 +214,7 @@ def _show(scene: Scene, plan: Plan) -> Shown:
 def _answered(plan: Plan, shown: Shown, found: Answer, *, first: int = 0) -> Numbers:
     stages = np.asarray(found.stage)
     makers = range(first, first + len(stages))
-    verdicts = judge(found.estimate, shown.book, alpha=plan.alpha, repeats=shown.repeats)
+    verdicts = judge(found.estimate, among(shown.book, repeats=shown.repeats), alpha=plan.alpha)
     named = [
         "none" if it.user is None else "right" if it.user == maker else "wrong"
         for it, maker in zip(verdicts, makers, strict=True)

@@ -19,6 +19,7 @@ import scipy.linalg
 from jaxtyping import Float
 
 from latentfp import rng
+from latentfp.attribution.ranking import among
 from latentfp.attribution.verdict import judge
 from latentfp.deployment.deployment import load_generator
 from latentfp.deployment.exports import folded
@@ -107,7 +108,7 @@ def averaging(
     found = answers(
         scene, Method.REFINE, _files(scene, loaded, mean, plan.images), label="averaged", budget=Budget()
     )
-    verdicts = judge(found.estimate, codes, alpha=plan.alpha, repeats=scene.opened.manifest.repeats)
+    verdicts = judge(found.estimate, among(codes, repeats=scene.opened.manifest.repeats), alpha=plan.alpha)
     named = [verdict.user for verdict in verdicts]
     bits, alike = np.asarray(found.estimate.logits) > 0, codes[0] == codes[1]
     return {

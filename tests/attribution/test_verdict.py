@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from latentfp.attribution.estimate import Estimate, Status
-from latentfp.attribution.verdict import ALPHA, judge, matched_bits, p_value
+from latentfp.attribution.ranking import among
+from latentfp.attribution.verdict import ALPHA, Kind, Ranked, Registered, family_wise, judge
 from latentfp.fingerprint.codes import draw_codes
 
-BITS = 64
+BITS, SURE = 64, 5.0
 
 
 def exact_p_value(matched, bits, users):
@@ -18,12 +19,13 @@ def exact_p_value(matched, bits, users):
     return float(1 - (1 - one) ** users)
 
 
-def estimate_of(codes, status=None):
+def estimate_of(codes, status=None, *, logit=SURE):
+    """Estimates that are equally sure of every bit."""
     n = len(codes)
     statuses = [Status.OK] * n if status is None else status
     return Estimate(
         jnp.asarray(codes),
-        jnp.asarray(codes, jnp.float32),
+        jnp.where(jnp.asarray(codes), logit, -logit),
         jnp.zeros((n, 2)),
         jnp.zeros(n),
         jnp.asarray(statuses),
@@ -41,88 +43,123 @@ def book():
     return draw_codes(1, 20, bits=BITS)
 
 
-@pytest.mark.parametrize("users", [1, 2, 1000])
-@pytest.mark.parametrize("bits", [7, 16, 64])
-def test_p_value_is_the_formula(bits, users):
-    matched = np.arange(bits + 1)
-    expected = [exact_p_value(m, bits, users) for m in matched]
-    np.testing.assert_allclose(p_value(matched, bits=bits, users=users), expected, rtol=1e-11)
-
-
-def test_p_value_keeps_its_digits_where_it_is_tiny():
+def test_family_wise_chances_keep_their_digits():
     # 1 - (1 - q) would be 0 below 1e-16.
-    np.testing.assert_allclose(p_value(np.array([64]), bits=64, users=1), 2.0**-64, rtol=1e-12)
-    np.testing.assert_allclose(p_value(np.array([64]), bits=64, users=10**6), 10**6 * 2.0**-64, rtol=1e-6)
+    np.testing.assert_allclose(family_wise(np.array([2.0**-64]), users=1), 2.0**-64, rtol=1e-12)
+    np.testing.assert_allclose(family_wise(np.array([2.0**-64]), users=10**6), 10**6 * 2.0**-64, rtol=1e-6)
+    np.testing.assert_allclose(family_wise(np.array([0.3, 1.0]), users=3), [1 - 0.7**3, 1])
 
 
 @pytest.mark.parametrize(("users", "forgiven"), [(1, 13), (1000, 8), (10**6, 5)])
 def test_the_default_forgives_what_it_says(users, forgiven):
-    assert p_value(np.array([BITS - forgiven]), bits=BITS, users=users) <= ALPHA
-    assert p_value(np.array([BITS - forgiven - 1]), bits=BITS, users=users) > ALPHA
-
-
-def test_matched_bits_of_every_user(book):
-    counts = matched_bits(np.stack([book[3], ~book[3]]), book)
-    assert counts[0, 3] == BITS
-    np.testing.assert_array_equal(counts.sum(axis=0), BITS)
-    np.testing.assert_array_equal(counts[0], (book[3] == book).sum(axis=1))
+    assert (
+        exact_p_value(BITS - forgiven, BITS, users) <= ALPHA < exact_p_value(BITS - forgiven - 1, BITS, users)
+    )
 
 
 @pytest.mark.parametrize("wrong", [0, 7])
 def test_a_users_code_is_found(book, wrong):
-    (verdict,) = judge(estimate_of([flip(book[5], wrong)]), book)
-    assert verdict[:4] == ("user", 5, BITS - wrong, BITS)
-    np.testing.assert_allclose(verdict.p_value, exact_p_value(BITS - wrong, BITS, 20), rtol=1e-11)
+    (verdict,) = judge(estimate_of([flip(book[5], wrong)]), among(book))
+    best = verdict.ranked[0]
+    assert (verdict.kind, verdict.user, best.user, best.matched_bits) == (Kind.USER, 5, 5, BITS - wrong)
+    np.testing.assert_allclose(verdict.p_value, exact_p_value(BITS - wrong, BITS, 20), rtol=1e-9)
+    likelihood = (BITS - wrong) * np.log(1 / (1 + np.exp(-SURE))) - wrong * np.log(1 + np.exp(SURE))
+    np.testing.assert_allclose(best.log_likelihood, likelihood, rtol=1e-9)
 
 
-def test_too_many_wrong_bits_are_nobodys(book):
-    (verdict,) = judge(estimate_of([flip(book[5], 14)]), book)
-    assert (verdict.verdict, verdict.user) == ("none", None)
-    assert verdict.matched_bits == BITS - 14
+def test_users_are_ranked(book):
+    (verdict,) = judge(estimate_of([flip(book[5], 3)]), among(book))
+    counts = (flip(book[5], 3) == book).sum(axis=1)
+    assert [it.matched_bits for it in verdict.ranked] == sorted(counts.tolist(), reverse=True)[:5]
+    assert [counts[it.user] for it in verdict.ranked] == [it.matched_bits for it in verdict.ranked]
+
+
+def test_sure_bits_that_are_no_users_clear_everyone(book):
+    (verdict,) = judge(estimate_of([flip(book[5], 14)]), among(book))
+    assert (verdict.kind, verdict.user, verdict.ranked[0].matched_bits) == (Kind.NONE, None, BITS - 14)
     assert verdict.p_value > ALPHA
+    assert verdict.shortfall < 1e-3
+
+
+def test_unsure_bits_neither_accuse_nor_clear(book):
+    """Ratios of 1: a quarter of the bits may well be wrong."""
+    (verdict,) = judge(estimate_of([flip(book[5], 17)], logit=1.0), among(book))
+    assert (verdict.kind, verdict.user) == (Kind.INCONCLUSIVE, None)
+    assert 0.1 < verdict.shortfall < 1
+    (foreign,) = judge(estimate_of([flip(book[5], 17)], logit=1.0), among(book), foreign=np.array([True]))
+    assert foreign.kind is Kind.NONE
+
+
+def test_an_image_that_seems_foreign_may_be_a_users_all_the_same(book):
+    (verdict,) = judge(estimate_of([book[5]]), among(book), foreign=np.array([True]))
+    assert verdict.user == 5
 
 
 def test_a_larger_alpha_names_more(book):
     wrong = estimate_of([flip(book[5], 14)])
-    assert judge(wrong, book, alpha=0.01)[0].user == 5
+    assert judge(wrong, among(book), alpha=0.01)[0].user == 5
 
 
-def test_a_tie_is_nobodys(book):
+def test_a_tie_is_inconclusive(book):
     twice = np.concatenate([book, book[5:6]])
-    (verdict,) = judge(estimate_of([book[5]]), twice)
-    assert (verdict.verdict, verdict.matched_bits) == ("none", BITS)
+    (verdict,) = judge(estimate_of([book[5]]), among(twice))
+    assert (verdict.kind, verdict.user) == (Kind.INCONCLUSIVE, None)
+    assert [it.user for it in verdict.ranked[:2]] == [5, 20]
 
 
-def test_a_failed_estimate_is_nobodys(book):
-    failed, fine = judge(estimate_of(book[:2], [Status.NONFINITE, Status.OK]), book)
-    assert failed == ("none", None, 0, BITS, 1.0)
+def test_a_failed_estimate_is_inconclusive(book):
+    failed, fine = judge(estimate_of(book[:2], [Status.NONFINITE, Status.OK]), among(book))
+    assert (failed.kind, failed.user) == (Kind.INCONCLUSIVE, None)
     assert fine.user == 1
 
 
 def test_images_are_judged_one_by_one(book):
     codes = np.stack([book[7], ~book[7], book[0]])
-    together = judge(estimate_of(codes), book)
-    assert together == [judge(estimate_of([code]), book)[0] for code in codes]
+    together = judge(estimate_of(codes), among(book))
+    assert together == [judge(estimate_of([code]), among(book))[0] for code in codes]
     assert [verdict.user for verdict in together] == [7, None, 0]
 
 
-def test_false_accusations_are_as_rare_as_promised(book):
+@pytest.mark.parametrize("logit", [0.5, 5.0])
+def test_false_accusations_are_as_rare_as_promised(book, logit):
     fair = np.random.default_rng(2).random((20_000, BITS)) < 0.5
-    accused = sum(verdict.user is not None for verdict in judge(estimate_of(fair), book, alpha=0.01))
+    accused = sum(
+        it.user is not None for it in judge(estimate_of(fair, logit=logit), among(book), alpha=0.01)
+    )
     # At most 1 % of 20 000: 200, and five standard errors of 14 more.
     assert 0 < accused < 270
 
 
+def test_chances_are_raised_by_what_codes_are_uneven(book):
+    (plain,), (raised,) = (
+        judge(estimate_of([flip(book[5], 9)]), among(book, surplus=surplus)) for surplus in (1.0, 10.0)
+    )
+    np.testing.assert_allclose(raised.p_value, 10 * plain.p_value, rtol=1e-6)
+
+
+def test_nobody_found_is_nobody_accused():
+    """As where the words of an algebraic code that are near belong to nobody."""
+    soft = np.full((1, BITS), 20, np.int8)
+
+    def rank(_):
+        nobody = np.full((1, 2), -1)
+        least = np.full((1, 2), -20 * BITS)
+        return Ranked(nobody, least, np.zeros((1, 2, BITS), bool), np.array([20 * (BITS - 30)]))
+
+    (verdict,) = judge(estimate_of(soft > 0), Registered(10, BITS, 1, rank), alpha=0.9)
+    assert (verdict.kind, verdict.user, verdict.p_value, verdict.ranked) == (Kind.NONE, None, 1.0, ())
+
+
 def test_no_registered_user_is_refused(book):
     with pytest.raises(ValueError, match="add a user"):
-        judge(estimate_of(book[:1]), book[:0])
+        judge(estimate_of(book[:1]), among(book[:0]))
 
 
 @pytest.mark.parametrize("alpha", [1e-6, 1.0])
 def test_an_alpha_out_of_reach_is_refused(alpha):
     codes = draw_codes(1, 4, bits=16)
     with pytest.raises(ValueError, match="16 of 16 bits"):
-        judge(estimate_of(codes), codes, alpha=alpha)
+        judge(estimate_of(codes), among(codes), alpha=alpha)
 
 
 class TestRepeatedBits:
@@ -133,19 +170,19 @@ class TestRepeatedBits:
     def estimates(self, logits):
         return estimate_of(logits > 0)._replace(logits=jnp.asarray(logits, jnp.float32))
 
-    def test_a_bit_is_the_sign_of_the_sum(self):
+    def test_ratios_add_up(self):
         strong = np.where(self.BOOK[:1], 5.0, -5.0)
         strong[0, ::3] *= -0.9  # one of three is read wrongly, and less surely than the others together
-        (found,) = judge(self.estimates(strong), self.BOOK, repeats=3)
-        assert (found.user, found.matched_bits, found.bits) == (0, BITS, BITS)
+        (found,) = judge(self.estimates(strong), among(self.BOOK, repeats=3))
+        assert (found.user, found.ranked[0].matched_bits) == (0, BITS)
 
     def test_tied_bits_are_no_more_evidence_than_one(self):
         """An image without a code may read the same thrice: 45 of 64 must not look like 135 of 192."""
         message = self.BOOK[0, ::3].copy()
         message[:19] ^= True
-        tied = np.where(np.repeat(message, 3), 1.0, -1.0)[None]
-        (found,) = judge(self.estimates(tied), self.BOOK, repeats=3)
-        assert found.verdict == "none"
+        tied = np.where(np.repeat(message, 3), 2.0, -2.0)[None]
+        (found,) = judge(self.estimates(tied), among(self.BOOK, repeats=3))
+        assert found.user is None
         assert found.p_value == pytest.approx(exact_p_value(BITS - 19, BITS, 5), rel=1e-9)
-        (naive,) = judge(self.estimates(tied), self.BOOK)
-        assert naive.verdict == "user"
+        (naive,) = judge(self.estimates(tied), among(self.BOOK))
+        assert naive.user == 0

@@ -8,6 +8,7 @@ from small_decoder import write_decoder
 
 from latentfp.attribution import reference
 from latentfp.attribution.estimate import Estimate, Stage, Status, answer
+from latentfp.attribution.ranking import among
 from latentfp.attribution.refine import SOLVED
 from latentfp.augment import damage
 from latentfp.augment.damage import Damage
@@ -92,7 +93,7 @@ def found(*, code, stage=Stage.REFINE, loss=1.0, status=Status.OK, harm=damage.N
     ],
 )
 def test_an_answer_suffices_if_it_names_a_user_or_explains_the_image(changed, suffices):
-    decided = sufficient(BOOK, alpha=1e-6)
+    decided = sufficient(among(BOOK), alpha=1e-6)
     assert decided(found(**{"code": NOBODY, **changed})).tolist() == [suffices]
 
 
@@ -100,17 +101,17 @@ def test_repeated_bits_count_once():
     """Among 3 users 48 of 64 bits have a p-value of 1e-4, but as 12 of 16 that come four times one of 0.1."""
     book = np.repeat(np.asarray(BOOK)[:, ::4], 4, axis=1)
     answer = found(code=np.concatenate([~book[1:2, :16], book[1:2, 16:]], axis=1), loss=50.0)
-    assert sufficient(book, alpha=0.05)(answer).tolist() == [True]
-    assert sufficient(book, alpha=0.05, repeats=4)(answer).tolist() == [False]
+    assert sufficient(among(book), alpha=0.05)(answer).tolist() == [True]
+    assert sufficient(among(book, repeats=4), alpha=0.05)(answer).tolist() == [False]
 
 
 def test_what_suffices_is_asked_for_the_message_of_the_manifest(tmp_path, monkeypatch):
     opened = open_deployment(write_deployment(tmp_path))
-    opened = opened._replace(manifest=opened.manifest._replace(repeats=2))
+    opened = opened._replace(codebook=opened.codebook._replace(repeats=2))
     asked = []
-    monkeypatch.setattr(inquiry, "sufficient", lambda _book, **rules: asked.append(rules))
+    monkeypatch.setattr(inquiry, "sufficient", lambda users, alpha: asked.append((users[:3], alpha)))
     found = list(inquiry.inquire(opened, load_generator(opened), [], Request(alpha=0.01)))
-    assert (found, asked) == ([], [{"alpha": 0.01, "repeats": 2}])
+    assert (found, asked) == ([], [((2, 16, 2), 0.01)])
 
 
 class TestFindDecoder:

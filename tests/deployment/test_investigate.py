@@ -13,12 +13,13 @@ from latentfp.augment import damage
 from latentfp.data.files import write_image
 from latentfp.deployment import investigate as investigation
 from latentfp.deployment.deployment import load_generator, open_deployment
+from latentfp.deployment.inquiry import searched
 from latentfp.deployment.investigate import investigate
 from latentfp.deployment.issue import issue
 
 FIELDS = [
-    *("file", "verdict", "user", "matched_bits", "bits", "p_value", "status"),
-    *("stage", "passes", "looks", "seconds", "damage"),
+    *("file", "verdict", "user", "matched_bits", "bits", "p_value", "shortfall", "misfit", "status"),
+    *("stage", "passes", "looks", "seconds", "damage", "ranked"),
 ]
 
 
@@ -76,30 +77,30 @@ class Encoder:
         marks = (w - self.space.mean[None]) @ self.space.code_axes.T
         n = len(images)
         contents = jnp.zeros((n, self.space.content_stds.shape[0]))
-        estimate = Estimate(marks > 0, marks, contents, jnp.zeros(n), jnp.full(n, int(self.status)))
+        estimate = Estimate(marks > 0, 9 * marks, contents, jnp.zeros(n), jnp.full(n, int(self.status)))
         harm = damage.coordinates(damage.Damage(quality=50.0, blur=0.1))
         harms = jnp.tile(harm, (n, 1))
         return answer(estimate, Stage.REFINE, passes=7 + (marks[:, 0] > 0), looks=3, damage=harms)
 
 
 def test_every_file_is_answered_in_order(opened, evidence):
-    found = list(investigate([e[0] for e in evidence], opened.registry, Encoder(opened), size=(8, 8)))
+    found = list(investigate([e[0] for e in evidence], *searched(opened), Encoder(opened), size=(8, 8)))
     assert [(f.file, f.verdict, f.user) for f in found] == [(str(p), v, u) for p, v, u in evidence]
 
 
 def test_groups_change_nothing_but_the_numbers_given_on(opened, evidence, monkeypatch):
     paths = [e[0] for e in evidence]
-    whole = list(investigate(paths, opened.registry, Encoder(opened), size=(8, 8)))
+    whole = list(investigate(paths, *searched(opened), Encoder(opened), size=(8, 8)))
     monkeypatch.setattr(investigation, "GROUP", 2)
     encoder = Encoder(opened)
-    parts = list(investigate(paths, opened.registry, encoder, size=(8, 8)))
+    parts = list(investigate(paths, *searched(opened), encoder, size=(8, 8)))
     assert encoder.firsts == [0, 2, 6]  # the third group holds nothing that can be read
     for one, other in zip(whole, parts, strict=True):
         assert one._replace(seconds=0, logits=None) == other._replace(seconds=0, logits=None)
 
 
 def test_a_finding_is_json(opened, evidence):
-    found = list(investigate([e[0] for e in evidence], opened.registry, Encoder(opened), size=(8, 8)))
+    found = list(investigate([e[0] for e in evidence], *searched(opened), Encoder(opened), size=(8, 8)))
     rows = [json.loads(json.dumps(f.to_json(), allow_nan=False)) for f in found]
     assert all(list(row) == FIELDS for row in rows)
     by_name = {row["file"].split("/")[-1]: row for row in rows}
@@ -121,27 +122,25 @@ def test_a_finding_is_json(opened, evidence):
 
 
 def test_damage_is_named_where_it_can_be_seen(opened, evidence):
-    (found,) = investigate([evidence[0][0]], opened.registry, Encoder(opened), size=(8, 8))
+    (found,) = investigate([evidence[0][0]], *searched(opened), Encoder(opened), size=(8, 8))
     assert found.damage == {"quality": 50.0}  # a blur of a tenth of a pixel changes nothing
 
 
 def test_an_estimate_that_failed_names_nobody(opened, evidence):
     encoder = Encoder(opened, Status.NONFINITE)
-    (found,) = investigate([evidence[0][0]], opened.registry, encoder, size=(8, 8))
-    assert (found.verdict, found.user, found.status, found.matched_bits) == ("none", None, "nonfinite", 0)
+    (found,) = investigate([evidence[0][0]], *searched(opened), encoder, size=(8, 8))
+    assert (found.verdict, found.user, found.status) == ("inconclusive", None, "nonfinite")
 
 
 def test_files_of_another_size_are_resampled_on_request(opened, evidence):
-    (found,) = investigate([evidence[5][0]], opened.registry, Encoder(opened), size=(8, 8), resize=True)
+    (found,) = investigate([evidence[5][0]], *searched(opened), Encoder(opened), size=(8, 8), resize=True)
     assert found.verdict == "none"
 
 
 def test_repeated_bits_are_counted_once(opened, evidence):
     """The 32 bits of a code are 16 in a registry that says that each comes twice."""
-    registry = opened.registry._replace(repeats=2)
-    found = list(
-        investigate([e[0] for e in evidence[:2]], registry, Encoder(opened), size=(8, 8), alpha=0.01)
-    )
+    twice = searched(opened._replace(codebook=opened.codebook._replace(repeats=2)))
+    found = list(investigate([e[0] for e in evidence[:2]], *twice, Encoder(opened), size=(8, 8), alpha=0.01))
     assert [finding.bits for finding in found] == [16, 16]
     assert found[0].p_value is not None
     assert found[0].p_value >= 2.0**-16
@@ -149,6 +148,6 @@ def test_repeated_bits_are_counted_once(opened, evidence):
 
 def test_unreadable_files_alone_need_no_estimate(opened, evidence):
     encoder = Encoder(opened)
-    (found,) = investigate([evidence[1][0]], opened.registry, encoder, size=(8, 8))
+    (found,) = investigate([evidence[1][0]], *searched(opened), encoder, size=(8, 8))
     assert found.verdict == "unreadable"
     assert encoder.firsts == []

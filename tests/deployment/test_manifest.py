@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from latentfp.deployment.codebook import CodeFacts, CodeKind
 from latentfp.deployment.deployment import create, open_deployment
 from latentfp.deployment.manifest import TamperedDeployment, _digest, read_manifest, to_json
 from latentfp.fingerprint.basis import Layout
@@ -81,14 +82,14 @@ def fields(path):
 
 def test_every_field_is_protected(path, fields):
     at_all = list(leaves(fields))
-    assert len(at_all) == 19
+    assert len(at_all) == 22
     for at in at_all:
         value = fields
         for name in at:
             value = value[name]
         other = value + "0" if isinstance(value, str) else value + 1
         message = refusal(path, put(fields, at, other))
-        assert ("found format 4" if at == ("format",) else "found contents with digest") in message
+        assert ("found format 5" if at == ("format",) else "found contents with digest") in message
     path.write_text(json.dumps(forged(fields)))
     read_manifest(path)
 
@@ -114,12 +115,12 @@ def test_every_field_is_needed_and_no_other_known(path, fields):
 @pytest.mark.parametrize(
     ("at", "value", "message"),
     [
-        (("format",), 4, "found format 4, latentfp 0.1.0 reads 1 to 3"),
+        (("format",), 5, "found format 5, latentfp 0.1.0 reads 1 to 4"),
         (("format",), 1, "expected the fields"),
         (("format",), [], "found format []"),
         (("format",), 0, "found format 0"),
         (("format",), "1", "found format '1'"),
-        (("format",), 3.0, "found manifest.format = 3.0, expected int"),
+        (("format",), 4.0, "found manifest.format = 4.0, expected int"),
         (("sigma",), -1.0, "got sigma -1.0, expected a positive finite number"),
         (("sigma",), float("nan"), "got sigma nan"),
         (("sigma",), float("inf"), "got sigma inf"),
@@ -180,12 +181,41 @@ def test_the_distance_of_repeated_codes_is_limited(tmp_path, settings):
     for distance, most in ((17, 16), (0, 16)):
         with pytest.raises(ValueError, match=f"min_distance {distance}, expected 1 … {most}"):
             create(tmp_path / "new", **{**settings, "repeats": 8, "min_distance": distance})
-    with pytest.raises(ValueError, match="min_distance 13, expected 1 … 12"):
-        create(tmp_path / "new", **{**settings, "bits": 15, "repeats": 3, "min_distance": 13})
+
+
+def test_format_3_has_balanced_codes(path, fields):
+    before = {name: value for name, value in fields.items() if name != "codes"}
+    path.write_text(json.dumps(forged({**before, "format": 3})))
+    assert read_manifest(path).codes == CodeFacts(CodeKind.BALANCED)
+    assert "expected the fields" in refusal(path, forged({**fields, "format": 3}))
+
+
+@pytest.mark.parametrize(
+    ("codes", "message"),
+    [
+        ({"kind": "turbo"}, "'turbo' is not a valid CodeKind"),
+        ({"kind": "bch"}, "expected a secret, a message shorter than the code"),  # has no secret
+        ({"message": 1.0}, "found manifest.codes.message = 1.0, expected int"),
+    ],
+)
+def test_forged_codes_must_make_sense(codes, message, path, fields):
+    assert message in refusal(path, forged({**fields, "codes": {**fields["codes"], **codes}}))
+
+
+@pytest.mark.parametrize(
+    ("message", "polynomial"), [(7, ""), (7, "0x1d1"), (16, "1d1"), (1, "1d1"), (7, "1D1")]
+)
+def test_an_algebraic_code_must_be_whole(message, polynomial, path, fields):
+    secret = {"rotation": "ab" * 32}
+    right = {"kind": "bch", "message": 7, "polynomial": "1d1"}
+    path.write_text(json.dumps(forged({**fields, **secret, "codes": right})))
+    assert read_manifest(path).codes == CodeFacts(CodeKind.BCH, 7, "1d1")
+    wrong = {"kind": "bch", "message": message, "polynomial": polynomial}
+    assert "hexadecimal polynomial" in refusal(path, forged({**fields, **secret, "codes": wrong}))
 
 
 def test_format_2_has_no_rotation(path, fields):
-    before = {name: value for name, value in fields.items() if name != "rotation"}
+    before = {name: value for name, value in fields.items() if name not in ("rotation", "codes")}
     path.write_text(json.dumps(forged({**before, "format": 2})))
     assert read_manifest(path).rotation == ""
     assert "expected the fields" in refusal(path, forged({**fields, "format": 2}))
@@ -202,7 +232,7 @@ class TestFormat1:
         assert (found.coding, found.id) == (Coding.ANTIPODAL, "0123" * 8)
 
     def test_a_deployment_opens_and_takes_users(self, folder, path, fields):
-        later = ("repeats", "layout", "rotation")
+        later = ("repeats", "layout", "rotation", "codes")
         before = {name: value for name, value in fields.items() if name not in later}
         path.write_text(json.dumps(forged({**before, "format": 1})))
         opened = open_deployment(folder)

@@ -54,7 +54,6 @@ def test_codes_keep_their_distance_also_from_revoked_users(registry):
         registry.add([f"user {i}", f"user {i}b"])
     _, codes = registry.codes()
     assert min(int((a != b).sum()) for a, b in combinations(codes, 2)) >= 4
-    assert (codes.sum(axis=1) == 8).all()
 
 
 def test_codes_repeat_the_bits_of_messages(tmp_path, settings):
@@ -63,7 +62,6 @@ def test_codes_repeat_the_bits_of_messages(tmp_path, settings):
     open_deployment(made.path).registry.add(["carol"])
     _, codes = open_deployment(made.path).registry.codes()
     np.testing.assert_array_equal(codes[:, ::2], codes[:, 1::2])
-    assert (codes.sum(axis=1) == 8).all()
     assert min(int((a != b).sum()) for a, b in combinations(codes, 2)) >= 4
 
 
@@ -154,15 +152,10 @@ def test_status_and_note_change_and_nothing_else(registry):
 ADDERS = """
 import os, sys
 from pathlib import Path
-from latentfp.deployment.manifest import read_manifest
-from latentfp.deployment.registry import Registry
-from latentfp.deployment.store import Store
+from latentfp.deployment.deployment import open_registry
 
 folder, names, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-manifest = read_manifest(folder / "manifest.json")
-registry = Registry(
-    Store(folder / "users.sqlite", manifest.id), manifest.bits, manifest.min_distance, manifest.repeats
-)
+registry = open_registry(folder)
 children = []
 for name in names:
     children.append(os.fork())

@@ -18,7 +18,11 @@ FAULTS = [
     ("spectrum stds 3", -1.0, "a negative std"),
     ("spectrum stds", [0.0] * 24, "no positive one"),
     ("spectrum sigma", 0, "no positive sigma"),
-    ("files 0 verdict", "maybe", "files[0].verdict is 'maybe', expected one of 'user', 'none', 'unreadable'"),
+    (
+        "files 0 verdict",
+        "maybe",
+        "files[0].verdict is 'maybe', expected one of 'user', 'none', 'inconclusive', 'unreadable'",
+    ),
     ("files 0 verdict", "none", "has the verdict 'none', but names alice"),
     ("files 1 verdict", "user", "has the verdict 'user', but names None"),
     ("files 0 named", "mallory", "names mallory, expected registered users"),

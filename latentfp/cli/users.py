@@ -1,0 +1,150 @@
+"""The users of a deployment, and the log of what was done to them."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from latentfp.cli.options import CopyFormat, DeploymentOption
+
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+NoteOption = Annotated[str, typer.Option(help="Kept with the user and in the audit log.")]
+NameArgument = Annotated[str, typer.Argument(help="Who.")]
+SHOWN = 10  # names that are repeated
+
+
+def add(
+    deployment: DeploymentOption,
+    names: Annotated[list[str] | None, typer.Argument(help="One or more names.")] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(help="A .csv or .parquet with the column name, perhaps note and code (hexadecimal)."),
+    ] = None,
+    note: Annotated[str, typer.Option(help="Kept with the users.")] = "",
+    seed: Annotated[
+        int | None, typer.Option(help="Makes codes repeatable, and known to whoever knows it.")
+    ] = None,
+) -> None:
+    """Register users, all or none; each gets a code.
+
+    Example: latentfp users add --deployment deployment alice bob
+    """
+    from latentfp.deployment.deployment import open_registry
+
+    if (file is None) == (not names):
+        raise ValueError("expected names or --file, one of them: latentfp users add --deployment DIR NAME …")
+    registry = open_registry(deployment)
+    if file is None:
+        added = names or []
+        registry.register(added, seed=seed, note=note)
+    else:
+        from latentfp.deployment.tables import read_table
+
+        table = read_table(file)
+        added = table.names
+        if table.codes is not None and seed is not None:
+            raise ValueError(f"{file} has codes and a seed makes others: leave one of them out")
+        notes = [one or note for one in table.notes]
+        registry.register(added, seed=seed, note=notes, codes=table.codes)
+    typer.echo(f"added {', '.join(added)}" if len(added) <= SHOWN else f"added {len(added)} users")
+
+
+def list_(deployment: DeploymentOption, as_json: JsonOption = False) -> None:
+    """List the users. Codes are not shown: they would let anyone write a user's mark.
+
+    Example: latentfp users list --deployment deployment
+    """
+    from latentfp.deployment.deployment import open_registry
+
+    for user in open_registry(deployment).stream():
+        fields = {"id": user.id, "name": user.name, "status": user.status.value, "created": user.created}
+        row = "\t".join([user.name, user.status.value, user.created, user.note]).rstrip()
+        typer.echo(json.dumps(fields | {"note": user.note}, ensure_ascii=False) if as_json else row)
+
+
+def revoke(name: NameArgument, deployment: DeploymentOption, note: NoteOption = "") -> None:
+    """Take a user's copy out of use; images of it are still attributed.
+
+    Example: latentfp users revoke alice --deployment deployment --note "contract ended"
+    """
+    from latentfp.deployment.deployment import open_registry
+    from latentfp.deployment.registry import Status
+
+    open_registry(deployment).set_status(name, Status.REVOKED, note=note)
+    typer.echo(f"revoked {name}")
+
+
+def reinstate(name: NameArgument, deployment: DeploymentOption, note: NoteOption = "") -> None:
+    """Put a revoked user's copy into use again.
+
+    Example: latentfp users reinstate alice --deployment deployment
+    """
+    from latentfp.deployment.deployment import open_registry
+    from latentfp.deployment.registry import Status
+
+    open_registry(deployment).set_status(name, Status.ACTIVE, note=note)
+    typer.echo(f"reinstated {name}")
+
+
+def save(
+    deployment: DeploymentOption,
+    out: Annotated[Path, typer.Option(help="The .csv or .parquet to make, readable by its owner alone.")],
+    with_codes: Annotated[
+        bool, typer.Option("--with-codes", help="Also codes: who has them can write any user's mark.")
+    ] = False,
+) -> None:
+    """Write all users to a file that `latentfp users add --file` reads.
+
+    Example: latentfp users save --deployment deployment --out users.csv
+    """
+    from latentfp.deployment.deployment import open_registry
+    from latentfp.deployment.tables import save_table
+
+    columns = ("id", "name", *(("code",) if with_codes else ()), "created", "status", "note")
+    count = save_table(open_registry(deployment), out, columns=columns)
+    typer.echo(f"{out}: {count} users")
+
+
+def export(
+    user: Annotated[str, typer.Argument(help="Whose copy.")],
+    deployment: DeploymentOption,
+    out: Annotated[Path, typer.Option(help="The file, or for `latentfp` the folder, to make.")],
+    form: Annotated[
+        CopyFormat | None, typer.Option("--format", help="The one that the generator came in, if left out.")
+    ] = None,
+) -> None:
+    """Write a user's copy of the generator: whatever it makes bears the user's code.
+
+    Example: latentfp users export alice --deployment deployment --out alice.pt
+    """
+    from latentfp.deployment import exports
+
+    chosen = None if form is None else exports.CopyFormat(form.value)
+    written = exports.export_copy(deployment, user=user, out=out, form=chosen)
+    typer.echo(f"{out}: the copy of {user}, format {written}")
+
+
+def audit_verify(deployment: DeploymentOption) -> None:
+    """Verify the audit log: its chain of hashes, and that it ends where the users do.
+
+    Example: latentfp audit verify --deployment deployment
+    """
+    from latentfp.deployment.deployment import open_registry
+
+    head = open_registry(deployment).verify_audit()
+    typer.echo(f"{head.entries} entries, head {head.hash}" if head.entries else "0 entries")
+
+
+def audit_list(deployment: DeploymentOption, as_json: JsonOption = False) -> None:
+    """List the entries of the audit log as they are stored.
+
+    Example: latentfp audit list --deployment deployment --json
+    """
+    from latentfp.deployment.deployment import open_registry
+
+    for entry in open_registry(deployment).audit():
+        fields = {"number": entry.number, "time": entry.time, "action": entry.action}
+        whole = fields | {"subject": json.loads(entry.subject), "hash": entry.hash.hex()}
+        row = "\t".join([*map(str, fields.values()), entry.subject])
+        typer.echo(json.dumps(whole, ensure_ascii=False) if as_json else row)

@@ -1,0 +1,120 @@
+"""How the users of a deployment get their codes, and how they are found again.
+
+    random    drawn one after the other, each far from all before (fingerprint/codes.py)
+    bch       user number u has the word of the message to which a key permutes u, plus a mask of fair bits
+
+Key and mask follow from the provider's secret by HMAC, and so do random codes where there is a secret;
+without one, random codes are drawn from the operating system's entropy. The mask makes every user's code even
+over all codes, which a word of a BCH code alone is not.
+"""
+
+import enum
+import secrets
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool
+
+from latentfp.attribution import ranking
+from latentfp.attribution.verdict import Registered
+from latentfp.deployment.secret import Secret
+from latentfp.fingerprint.bch import Bch, encode
+from latentfp.fingerprint.codes import Packed, balance, draw_codes, pack, unpack
+from latentfp.fingerprint.permutation import permute
+
+# Packed codes [n bytes] of users number `first` … `first` + n - 1, counted from 1; the last argument gives
+# the codes of all users before them.
+Assign = Callable[[int, int, Callable[[], Packed]], Packed]
+
+SEARCHED = 2**24  # users among whom every image is compared with every code
+
+
+class CodeKind(enum.StrEnum):
+    """How users get codes. balanced: random with as many ones as zeros (manifests until format 3)."""
+
+    BALANCED = "balanced"
+    RANDOM = "random"
+    BCH = "bch"
+
+
+class CodeFacts(NamedTuple):
+    """What a manifest keeps; for a BCH code the bits of its message and its polynomial, hexadecimal."""
+
+    kind: CodeKind
+    message: int = 0
+    polynomial: str = ""
+
+
+class Codebook(NamedTuple):
+    """The codes of a deployment. `secret`: None where it has none; `identity`: the deployment's."""
+
+    facts: CodeFacts
+    bits: int
+    repeats: int
+    min_distance: int
+    identity: str
+    secret: Secret | None
+
+    @property
+    def bch(self) -> Bch:
+        """The algebraic code."""
+        distance, polynomial = self.min_distance // self.repeats, int(self.facts.polynomial, 16)
+        return Bch(self.bits // self.repeats, self.facts.message, distance, polynomial)
+
+    def derived(self, purpose: str) -> bytes:
+        """32 bytes for one purpose. ValueError without a secret."""
+        if self.secret is None:
+            raise ValueError("these codes follow from the deployment's secret, and none is given")
+        return self.secret.derive(f"codes/{purpose}", self.identity)
+
+    def mask(self) -> Bool[np.ndarray, " k"]:
+        """Fair bits that all words of the algebraic code are changed by."""
+        random = np.random.Generator(np.random.Philox(int.from_bytes(self.derived("mask"))))
+        return random.integers(2, size=self.bits // self.repeats, dtype=np.uint8).astype(bool)
+
+
+def assign(book: Codebook, seed: int | None = None) -> Assign:
+    """The codes of new users. `seed` makes random ones repeatable, and known to whoever knows it."""
+    if book.facts.kind is CodeKind.BCH:
+        if seed is not None:
+            raise ValueError(
+                "algebraic codes follow from the secret and the user's number: leave the seed out"
+            )
+        return partial(_words, book)
+    if seed is None:
+        seed = secrets.randbits(128) if book.secret is None else int.from_bytes(book.derived("random"))
+    return partial(_drawn, book, seed)
+
+
+def registered(book: Codebook, codes: Callable[[], Packed], *, users: int) -> Registered:
+    """The users to be searched; `codes()` is asked for only where all of them are compared."""
+    if book.facts.kind is CodeKind.BCH and users > SEARCHED:
+        key = book.derived("order")
+        return ranking.decoded(book.bch, users=users, key=key, mask=book.mask(), repeats=book.repeats)
+    surplus = 1 / balance(book.bits // book.repeats) if book.facts.kind is CodeKind.BALANCED else 1.0
+    return ranking.among_packed(codes(), bits=book.bits, repeats=book.repeats, surplus=surplus)
+
+
+def _drawn(book: Codebook, seed: int, first: int, count: int, before: Callable[[], Packed]) -> Packed:
+    del first  # as many as there are before
+    taken = unpack(before(), bits=book.bits)
+    drawn = draw_codes(
+        seed,
+        count,
+        bits=book.bits,
+        min_distance=book.min_distance,
+        existing=taken,
+        repeats=book.repeats,
+    )
+    return pack(drawn)
+
+
+def _words(book: Codebook, first: int, count: int, before: Callable[[], Packed]) -> Packed:
+    del before  # words of different messages keep their distance
+    if first - 1 + count > 1 << book.facts.message:
+        raise ValueError(f"only 2^{book.facts.message} users have codes: fit a deployment of longer codes")
+    numbers = np.arange(first - 1, first - 1 + count, dtype=np.uint64)
+    messages = permute(numbers, key=book.derived("order"), width=book.facts.message)
+    return pack((encode(book.bch, messages) ^ book.mask()).repeat(book.repeats, axis=1))

@@ -1,0 +1,96 @@
+"""How many bits, which code and what distance a number of users needs, before anything is fitted.
+
+With k bits that are all equally sure, N users and a family-wise rate alpha, w wrong bits are forgiven, the
+most with 1 - (1 - P[Bin(k, 1/2) <= w])^N <= alpha. The error rate per bit that is tolerated is the largest p
+with P[Bin(k, p) <= w] >= `power`: then so many marked images are named. Soft bits forgive more than that.
+
+Random codes get the largest distance below which not more than one of all users' codes is expected to lie;
+beyond `DRAWN` users their drawing takes too long, and the BCH code with the fewest messages that suffice
+serves.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import bdtr, bdtri
+
+from latentfp.attribution.verdict import family_wise
+from latentfp.deployment.codebook import CodeKind
+from latentfp.fingerprint import bch
+
+LENGTHS = (32, 64, 128, 256)
+DRAWN = 10**5
+
+
+class Plan(NamedTuple):
+    """A code for some users. `message`: bits of a user's number, 0 for random codes; the same as in `fit`.
+
+    `forgiven`: wrong bits of `bits`; `error_rate`: chance of a wrong bit that is tolerated.
+    """
+
+    bits: int
+    kind: CodeKind
+    message: int
+    distance: int
+    forgiven: int
+    error_rate: float
+
+
+def plan(users: int, *, bits: int, alpha: float, power: float = 0.999) -> Plan:
+    """The code of this length. ValueError, with the reason, where there is none."""
+    if users < 1 or bits < 2 or not 0 < alpha < 1 or not 0 < power < 1:
+        raise ValueError(
+            f"got {users} users, {bits} bits, alpha {alpha:g} and power {power:g}: expected at least 1 user "
+            "and 2 bits, and rates between 0 and 1"
+        )
+    wrong = np.arange(bits + 1)
+    allowed = np.flatnonzero(family_wise(bdtr(wrong.astype(float), bits, 0.5), users=users) <= alpha)
+    if len(allowed) == 0:
+        least = float(family_wise(np.array([0.5**bits]), users=users)[0])
+        raise ValueError(
+            f"{bits} bits cannot serve {users} users at {alpha:g}: even without a wrong bit, a chance match "
+            f"with one of them has the rate {least:.2g}; use more bits, fewer users or a larger alpha"
+        )
+    forgiven = int(allowed[-1])
+    kind, message, distance = _code(users, bits)
+    tolerated = float(bdtri(float(forgiven), bits, power)) if forgiven < bits else 1.0
+    return Plan(bits, kind, message, distance, forgiven, tolerated)
+
+
+def plans(
+    users: int, *, lengths: Sequence[int] = LENGTHS, alpha: float, power: float = 0.999
+) -> list[Plan | str]:
+    """The code of each length, or why there is none."""
+    found: list[Plan | str] = []
+    for bits in lengths:
+        try:
+            found.append(plan(users, bits=bits, alpha=alpha, power=power))
+        except ValueError as error:
+            found.append(str(error))
+    return found
+
+
+def describe(it: Plan) -> str:
+    """A plan in words, with the options of `latentfp fit` that follow it."""
+    message = f" --message {it.message}" if it.message else f" --min-distance {it.distance}"
+    options = f"--bits {it.bits} --codes {it.kind}{message}"
+    return (
+        f"{it.bits} bits: {it.kind} code, distance {it.distance}, forgives {it.forgiven} wrong bits, "
+        f"an error rate of {it.error_rate:.1%} a bit ({options})"
+    )
+
+
+def _code(users: int, bits: int) -> tuple[CodeKind, int, int]:
+    if users <= DRAWN:
+        nearer = users * bdtr(np.arange(bits, dtype=float), bits, 0.5)  # expected at most this far
+        return CodeKind.RANDOM, 0, max(1, int((nearer <= 1).sum()))
+    if bits not in bch.LENGTHS:
+        raise ValueError(
+            f"{users} users are too many for random codes, and no BCH code has {bits} bits: use one of "
+            f"{', '.join(map(str, bch.LENGTHS))}"
+        )
+    enough = [code for code in bch.family(bits) if 1 << code.message >= users]
+    if not enough:
+        raise ValueError(f"no BCH code of {bits} bits has {users} words: use more bits")
+    return CodeKind.BCH, enough[-1].message, enough[-1].distance

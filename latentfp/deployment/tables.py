@@ -1,0 +1,120 @@
+"""Tables of users as CSV or Parquet files, to bring users in and to take them out.
+
+Columns: name; note and code where there are any (a code in hexadecimal, packed as fingerprint/codes.py says);
+id, created and status are written and, coming back, given anew.
+"""
+
+import os
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from latentfp.deployment.registry import Registry, Status, User
+from latentfp.fingerprint.codes import Packed, pack
+
+BATCH = 10_000  # users in memory at once while writing
+SUFFIXES = (".csv", ".parquet")
+
+
+class Table(NamedTuple):
+    """Users to be added, in order; `codes`: packed [n bytes], None where the file has none."""
+
+    names: list[str]
+    notes: list[str]
+    codes: Packed | None
+
+
+def read_table(path: Path) -> Table:
+    """The users in a file. ValueError for what is no table with a column `name`, or has codes of no sense."""
+    import pyarrow
+
+    try:
+        columns = _read(path)
+    except pyarrow.ArrowInvalid as error:
+        raise ValueError(f"{path} is no table of users: {' '.join(str(error).split())}") from error
+    if "name" not in columns:
+        raise ValueError(f"{path} has the columns {[*columns]}, expected name and perhaps note and code")
+    names = columns["name"]
+    if None in names or "" in names:
+        at = next(row for row, name in enumerate(names, start=1) if not name)
+        raise ValueError(f"{path} has no name in row {at}, expected one in each")
+    notes = [note or "" for note in columns.get("note", [""] * len(names))]
+    return Table(names, notes, _to_codes(path, columns["code"]) if "code" in columns else None)
+
+
+def save_table(registry: Registry, path: Path, *, columns: tuple[str, ...]) -> int:
+    """Write `columns` (id, name, code, created, status, note) of all users; returns how many.
+
+    The file appears whole or not at all. ValueError where it exists or is neither .csv nor .parquet.
+    """
+    _suffix(path)
+    if path.exists():
+        raise ValueError(f"{path} exists and nothing is overwritten: choose another name")
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            count = _write(registry, path, file, columns)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.rename(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return count
+
+
+def _write(registry: Registry, path: Path, file: BinaryIO, columns: tuple[str, ...]) -> int:
+    import pyarrow as pa
+    from pyarrow import csv, parquet
+
+    schema = pa.schema([(name, pa.int64() if name == "id" else pa.string()) for name in columns])
+    kind = parquet.ParquetWriter if _suffix(path) == ".parquet" else csv.CSVWriter
+    users, count = registry.stream(), 0
+    with kind(file, schema) as writer:
+        while some := list(islice(users, BATCH)):
+            rows = [{name: _text(user, name) for name in columns} for user in some]
+            writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=schema))
+            count += len(some)
+    return count
+
+
+def _text(user: User, column: str) -> Any:
+    if column == "code":
+        return pack(user.code[None]).tobytes().hex()
+    value = getattr(user, column)
+    return value.value if isinstance(value, Status) else value
+
+
+def _read(path: Path) -> dict[str, list[Any]]:
+    import pyarrow as pa
+    from pyarrow import csv, parquet
+
+    if _suffix(path) == ".parquet":
+        table = parquet.read_table(path)
+    else:
+        texts = dict.fromkeys(("name", "note", "code", "created", "status"), pa.string())
+        options = csv.ConvertOptions(column_types=texts, strings_can_be_null=False)
+        table = csv.read_csv(
+            path, convert_options=options, parse_options=csv.ParseOptions(newlines_in_values=True)
+        )
+    wanted = [name for name in ("name", "note", "code") if name in table.column_names]
+    if any(table.schema.field(name).type not in (pa.string(), pa.large_string()) for name in wanted):
+        raise pa.ArrowInvalid(f"the columns {wanted} are not all text")
+    return table.select(wanted).to_pydict()
+
+
+def _suffix(path: Path) -> str:
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"{path} is neither .csv nor .parquet: choose one of them")
+    return path.suffix
+
+
+def _to_codes(path: Path, texts: list[Any]) -> Packed:
+    try:
+        whole = [bytes.fromhex(text) for text in texts]
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} has codes that are not hexadecimal, expected one in each row") from error
+    if len({*map(len, whole)}) > 1:
+        raise ValueError(f"{path} has codes of different lengths, expected those of one deployment")
+    return np.frombuffer(b"".join(whole), dtype=np.uint8).reshape(len(whole), -1)

@@ -1,0 +1,62 @@
+from fractions import Fraction
+from math import comb
+
+import pytest
+
+from latentfp.deployment.codebook import CodeKind
+from latentfp.deployment.planning import LENGTHS, Plan, describe, plan, plans
+from latentfp.fingerprint.codes import draw_codes, hamming
+
+
+def by_chance(wrong, bits, users):
+    one = Fraction(sum(comb(bits, w) for w in range(wrong + 1)), 2**bits)
+    return 1 - (1 - one) ** users
+
+
+@pytest.mark.parametrize(("users", "bits", "forgiven"), [(1, 64, 13), (1000, 64, 8), (10**6, 64, 5)])
+def test_forgiven_bits_keep_the_rate(users, bits, forgiven):
+    """Numbers of PEERS.md's table of honest thresholds: 51, 56 and 59 of 64 bits."""
+    found = plan(users, bits=bits, alpha=1e-6)
+    assert found.forgiven == forgiven
+    if users <= 1000:
+        assert by_chance(forgiven, bits, users) <= Fraction(1, 10**6) < by_chance(forgiven + 1, bits, users)
+
+
+def test_the_error_rate_names_as_many_as_asked_for():
+    found = plan(1000, bits=64, alpha=1e-6, power=0.9)
+    p = Fraction(found.error_rate)
+    named = sum(comb(64, w) * p**w * (1 - p) ** (64 - w) for w in range(found.forgiven + 1))
+    assert float(named) == pytest.approx(0.9, rel=1e-9)
+
+
+def test_random_codes_of_the_distance_exist():
+    found = plan(500, bits=32, alpha=0.01)
+    assert found.kind is CodeKind.RANDOM
+    codes = draw_codes(0, 500, bits=32, min_distance=found.distance)
+    assert hamming(codes[:1], codes[1:]).min() >= found.distance
+
+
+def test_many_users_get_the_farthest_algebraic_code_that_has_enough_words():
+    assert plan(10**6, bits=64, alpha=1e-6)[1:4] == (CodeKind.BCH, 24, 16)
+    assert plan(2**24 + 1, bits=64, alpha=1e-3)[1:4] == (CodeKind.BCH, 30, 14)
+
+
+def test_the_impossible_is_refused_with_the_reason():
+    with pytest.raises(ValueError, match="32 bits cannot serve 1000000 users at 1e-06: even without a wrong"):
+        plan(10**6, bits=32, alpha=1e-6)
+    with pytest.raises(ValueError, match="no BCH code has 100 bits"):
+        plan(10**6, bits=100, alpha=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [{"users": 0}, {"bits": 1}, {"alpha": 0.0}, {"power": 1.0}])
+def test_nonsense_is_refused(wrong):
+    asked = {"users": 10, "bits": 64, "alpha": 1e-6, "power": 0.99, **wrong}
+    with pytest.raises(ValueError, match="expected at least 1 user"):
+        plan(asked["users"], bits=asked["bits"], alpha=asked["alpha"], power=asked["power"])
+
+
+def test_every_usual_length_is_answered():
+    found = plans(10**6, alpha=1e-6)
+    assert [isinstance(it, Plan) for it in found] == [False, True, True, True]
+    assert [it.bits for it in found if isinstance(it, Plan)] == list(LENGTHS[1:])
+    assert "--bits 64 --codes bch --message 24" in describe(plan(10**6, bits=64, alpha=1e-6))
