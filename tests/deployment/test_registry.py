@@ -10,7 +10,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from latentfp.deployment.deployment import create, open_deployment
+from latentfp.deployment.deployment import create, open_deployment, open_registry
 from latentfp.deployment.registry import Status
 
 
@@ -201,3 +201,28 @@ def test_a_killed_process_loses_no_acknowledged_user(folder):
     assert {*acknowledged} <= {*names}
     assert len(names) % 2 == 0
     open_deployment(folder).registry.add(["carol"])
+
+
+def test_many_users_at_once(folder, monkeypatch):
+    """Codes come in packed; one user is found again without reading the others."""
+    registry = open_registry(folder)
+    numbers = np.arange(1, 20_001, dtype=np.uint16)
+    codes = np.zeros((20_000, 8), np.uint8)
+    codes[:, :2] = numbers.view(np.uint8).reshape(-1, 2)
+    before = registry.packed()
+    codes = codes[~(codes[:, None] == before).all(axis=2).any(axis=1)]
+    added = registry.register([f"user {i}" for i in range(len(codes))], codes=codes)
+    assert added == range(3, 3 + len(codes))
+    np.testing.assert_array_equal(registry.packed(), np.concatenate([before, codes]))
+
+    def unread(*_):
+        pytest.fail("all rows were read")
+
+    monkeypatch.setattr(type(registry.store), "stream", unread)
+    assert registry.count() == 2 + len(codes)
+    assert registry.user("user 17").id == 20
+    assert registry.name_of(19) == "user 17"
+    open_registry(folder)
+    open_deployment(folder)
+    with pytest.raises(ValueError, match=f"no user in row {2 + len(codes)}: expected 0 … {1 + len(codes)}"):
+        registry.name_of(2 + len(codes))
