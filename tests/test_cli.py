@@ -2,8 +2,10 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 from linear_space import write_deployment, write_generator
@@ -367,3 +369,60 @@ def test_help_is_quick_and_imports_nothing_heavy():
     assert heavy == "[]"
     assert float(seconds) < 3  # of processor time
     assert "attribute" in done.stdout
+
+
+def test_users_from_a_file_and_back(latentfp, fresh, tmp_path):
+    table = tmp_path / "users.csv"
+    table.write_text('name,note,code\ncarol,"trial, spring",00ff00ff00000000\n007,,0f0f0f0f00000000\n')
+    assert latentfp("users", "add", "--deployment", fresh, "--file", table)[:2] == (0, "added carol, 007\n")
+    code, out, _ = latentfp("users", "list", "--deployment", fresh, "--json")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert [(row["id"], row["name"], row["note"]) for row in rows[2:]] == [
+        (3, "carol", "trial, spring"),
+        (4, "007", ""),
+    ]
+    for suffix in ("csv", "parquet"):
+        out = tmp_path / f"saved.{suffix}"
+        request = ["users", "save", "--deployment", fresh, "--out", out]
+        assert latentfp(*request)[:2] == (0, f"{out}: 4 users\n")
+        code, _, err = latentfp(*request)
+        assert code == 2
+        assert is_one_line(err)
+    assert "0f0f" not in (tmp_path / "saved.csv").read_text()
+    latentfp("users", "save", "--deployment", fresh, "--out", tmp_path / "codes.csv", "--with-codes")
+    assert "0f0f0f0f00000000" in (tmp_path / "codes.csv").read_text()
+
+
+def test_users_come_by_name_or_by_file(latentfp, fresh, tmp_path):
+    for more in ([], ["carol", "--file", tmp_path / "users.csv"]):
+        code, out, err = latentfp("users", "add", "--deployment", fresh, *more)
+        assert (code, out) == (2, "")
+        assert "names or --file" in err
+        assert is_one_line(err)
+
+
+def test_users_are_revoked_reinstated_and_logged(latentfp, fresh, tmp_path):
+    at = ["--deployment", fresh]
+    assert latentfp("users", "revoke", "bob", *at, "--note", "left")[:2] == (0, "revoked bob\n")
+    assert "bob\trevoked" in latentfp("users", "list", *at)[1]
+    assert latentfp("users", "reinstate", "bob", *at)[:2] == (0, "reinstated bob\n")
+    assert latentfp("users", "revoke", "eve", *at)[0] == 2
+    out = tmp_path / "images"
+    assert latentfp("generate", *at, "--user", "bob", "--count", 1, "--out", out, "--seed", 5)[0] == 0
+    assert latentfp("users", "export", "bob", *at, "--out", tmp_path / "bob.copy")[0] == 0
+    code, out, _ = latentfp("audit", "list", *at, "--json")
+    entries = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert [entry["action"] for entry in entries] == ["add", "revoke", "reinstate", "generate", "export"]
+    assert entries[1]["subject"] == {"user": 2, "name": "bob", "note": "left"}
+    assert entries[3]["subject"]["seed"] == 5
+    assert len(latentfp("audit", "list", *at)[1].splitlines()) == 5
+    assert latentfp("audit", "verify", *at)[:2] == (0, f"5 entries, head {entries[4]['hash']}\n")
+    with closing(sqlite3.connect(fresh / "users.sqlite")) as connection, connection:
+        connection.execute("DROP TRIGGER audit_is_not_edited")
+        connection.execute("UPDATE audit SET subject = '{}' WHERE number = 4")
+    code, out, err = latentfp("audit", "verify", *at)
+    assert (code, out) == (2, "")
+    assert "found audit entry 4 broken" in err
+    assert is_one_line(err)
