@@ -112,10 +112,11 @@ def search(*, config: Fields, workdir: Path, seed: int, study: Fields) -> Callab
 
 def measurement(*, config: Fields, workdir: Path, seed: int, study: Fields) -> Callable[[], object]:
     """The measurement that `config["run"]` names."""
-    from latentfp.studies import fidelity, large, sampling, speed, white_box
+    from latentfp.studies import false_accusations, fidelity, large, sampling, speed, white_box
 
     modules = {"fidelity": fidelity, "large": large, "sampling": sampling, "speed": speed}
-    measure = {**modules, "white_box": white_box}[config["run"]].run
+    modules |= {"white_box": white_box, "false_accusations": false_accusations}
+    measure = modules[config["run"]].run
     check_fields(measure, study, section="config.study", given={"seed", "workdir"})
     return partial(measure, **study, seed=seed, workdir=workdir)
 
@@ -236,4 +237,5 @@ RUNS: dict[str, Callable[..., Callable[[], object]]] = {
     "speed": measurement,
     "train": train,
     "white_box": measurement,
+    "false_accusations": measurement,
 }

@@ -1,0 +1,41 @@
+"""How often files that nobody made are attributed to someone, against the promised rates.
+
+Run: latentfp fit --out runs/avatars
+     python -m latentfp.main --config=configs/studies/false_accusations.py --workdir=runs/false_accusations
+By the decoder, 107 500 files of ten kinds. About 20 minutes on 2 CPU cores, most of it to draw the files.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config() -> ConfigDict:
+    """Registries of one user, of a thousand and of a million, with 50, 10 and 2 secrets."""
+    config = base.get_config()
+    config.run = "false_accusations"
+    images = {
+        "photographs": 25_000,
+        "drawings": 12_000,
+        "other_styles": 4_000,
+        "training_data": 4_000,
+        "unmarked": 20_000,
+        "other_users": 20_000,
+        "other_generator": 1_500,
+        "noise": 12_000,
+        "flat": 6_000,
+        "attacked": 3_000,
+    }
+    config.study = ConfigDict(
+        {
+            "deployment": "runs/avatars",
+            "plan": {
+                "images": images,
+                "users": (1, 1000, 1_000_000),
+                "deployments": (50, 10, 2),
+                "alphas": (1e-2, 1e-3, 1e-4, 1e-6),
+                "method": "decoder",
+            },
+        }
+    )
+    return config

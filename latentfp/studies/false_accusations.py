@@ -1,0 +1,160 @@
+"""False accusations, measured: negatives of every kind against deployments with other secrets.
+
+An image is read once; its soft bits are then judged by `deployments` registries of N users, each with codes
+of its own. A promise holds if, of n images that nobody made, not more than n alpha are attributed, up to what
+chance allows. Over secrets it holds by construction (attribution/evidence.py); for one secret it is what is
+measured here, because readings of like images hang together:
+
+* the rate of every kind, N and alpha over all deployments, and its exact interval, images counted once;
+* the worst deployment's rate;
+* effective independent bits, p(1 - p) / var of the share of bits in which readings of two images differ
+  (Daugman 2003, Pattern Recognition 36): how far readings are from independent fair bits;
+* the tail of -ln p beyond TAIL, exponential with scale 1 if p-values are exact: fitted to even images with a
+  one-sided 95 % limit, tested on odd ones;
+* the least rate that n images support at all, 3 / n.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int8
+from scipy.special import chdtri
+
+from latentfp.attribution.evidence import Soft, chance, soften
+from latentfp.attribution.search import best
+from latentfp.attribution.verdict import family_wise
+from latentfp.deployment.methods import Budget, Method
+from latentfp.pixels import to_float
+from latentfp.runtime.progress import track
+from latentfp.studies.intervals import binomial_interval
+from latentfp.studies.negatives import draw
+from latentfp.studies.scene import Scene, answers, identity, open_scene
+
+PART = 500  # images between two writings
+TAIL = 0.01  # p-value beyond which the tail is fitted
+PAIRS = 20_000
+ORDER = 8  # bytes of a code are whole words
+
+PValues = Float[np.ndarray, "deployments n"]
+
+
+class Plan(NamedTuple):
+    """`images` of every kind; `users`: sizes of registries, each in `deployments` of its own."""
+
+    images: Mapping[str, int]
+    users: Sequence[int]
+    deployments: Sequence[int]
+    alphas: Sequence[float]
+    method: str
+
+
+def run(*, deployment: str, plan: Mapping[str, Any], seed: int, workdir: Path) -> dict[str, Any]:
+    """Measure, and write false_accusations.json. Readings are kept, so a killed run goes on."""
+    scene, chosen = open_scene(deployment, seed=seed), Plan(**plan)
+    folder = workdir / "readings"
+    folder.mkdir(parents=True, exist_ok=True)
+    soft = {kind: _readings(scene, kind, n, chosen.method, folder) for kind, n in chosen.images.items()}
+    result = {**identity(scene), **plan, "images": dict(chosen.images), **measure(soft, chosen, seed=seed)}
+    (workdir / "false_accusations.json").write_text(json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def measure(soft: Mapping[str, Soft], plan: Plan, *, seed: int) -> dict[str, Any]:
+    """Rates, effective bits and tails of readings of every kind."""
+    everything = np.concatenate(list(soft.values()))
+    kinds = np.repeat(np.arange(len(soft)), [len(rows) for rows in soft.values()])
+    sizes = zip(plan.users, plan.deployments, strict=True)
+    rows = []
+    for users, deployments in sizes:
+        seeds = track([(seed, users, i) for i in range(deployments)], f"{users} users")
+        p = np.stack([p_values(everything, np.random.default_rng(one), users=users) for one in seeds])
+        for i, kind in enumerate([*soft, "all"]):
+            chosen = p if kind == "all" else p[:, kinds == i]
+            rows.append({"kind": kind, "users": users, **_rates(chosen, plan.alphas), "tail": _tail(chosen)})
+    facts = {kind: _dependence(rows, seed=seed) for kind, rows in {**soft, "all": everything}.items()}
+    return {"rates": rows, "readings": facts}
+
+
+def p_values(soft: Soft, random: np.random.Generator, *, users: int) -> Float[np.ndarray, " n"]:
+    """Family-wise p-values of the best of `users` random codes, for every reading.
+
+    1 stands for all of readings whose best score is at most √Σ q², which one code in 20 reaches or more.
+    Source: Oleszkiewicz 1996 (Statistics & Probability Letters 31), for sums of random signs.
+    """
+    width = -(-soft.shape[1] // 64) * ORDER
+    book = random.integers(256, size=(users, width), dtype=np.uint8)
+    scores = best(soft, book, top=1).values[:, 0]
+    high = np.flatnonzero(
+        scores.astype(float) ** 2 * np.sign(scores) > np.square(soft.astype(float)).sum(axis=1)
+    )
+    alone = np.ones(len(soft))
+    alone[high] = chance(soft[high], scores[high])
+    return family_wise(alone, users=users)
+
+
+def _readings(scene: Scene, kind: str, n: int, method: str, folder: Path) -> Int8[np.ndarray, "n k"]:
+    parts = []
+    for first in track(range(0, n, PART), kind):
+        path, count = folder / f"{kind}-{first}.npy", min(PART, n - first)
+        if not path.exists():
+            images = to_float(draw(kind, scene, count, seed=scene.seed, first=first))
+            found = answers(scene, Method(method), images, label=kind, budget=Budget(), first=first)
+            fresh = path.with_suffix(".new.npy")
+            np.save(fresh, soften(np.asarray(found.estimate.logits), repeats=scene.opened.manifest.repeats))
+            fresh.replace(path)
+        parts.append(np.load(path)[:count])
+    return np.concatenate(parts)
+
+
+def _rates(p: PValues, alphas: Sequence[float]) -> dict[str, Any]:
+    """The share of images that are attributed, and its interval as if only one deployment had been seen."""
+    deployments, n = p.shape
+    found = {}
+    for alpha in alphas:
+        shares = (p <= alpha).mean(axis=1)
+        count = round(float(shares.mean()) * n)
+        found[f"{alpha:g}"] = {
+            "accused": int((p <= alpha).sum()),
+            "rate": float(shares.mean()),
+            "interval": list(binomial_interval(count, n)),
+            "worst": float(shares.max()),
+        }
+    return {"images": n, "deployments": deployments, "promised": found}
+
+
+def _tail(p: PValues) -> dict[str, Any]:
+    """The scale of -ln p beyond TAIL, its limit, and how often odd images pass what the limit allows."""
+    fitted = -np.log(p[:, ::2][p[:, ::2] <= TAIL] / TAIL)
+    if len(fitted) < 2:
+        return {"images": len(fitted)}
+    scale = float(fitted.mean())
+    limit = 2 * len(fitted) * scale / float(chdtri(2 * len(fitted), 0.95))
+    held = -np.log(p[:, 1::2][p[:, 1::2] <= TAIL] / TAIL)
+    beyond = int((held > limit * np.log(100)).sum())
+    return {
+        "images": len(fitted),
+        "scale": scale,
+        "limit": limit,
+        "held_out": len(held),
+        "one_in_100": beyond,
+    }
+
+
+def _dependence(soft: Soft, *, seed: int) -> dict[str, Any]:
+    """Bias of bits, effective bits, and the least rate that so many images support."""
+    bits = soft > 0
+    random = np.random.default_rng(seed)
+    a, b = random.integers(len(bits), size=(2, PAIRS))
+    apart = (bits[a] != bits[b])[a != b].mean(axis=1)
+    variance = float(apart.var())
+    mean = float(apart.mean())
+    return {
+        "images": len(bits),
+        "largest_bias": float(np.abs(bits.mean(axis=0) - 0.5).max()),
+        "effective_bits": mean * (1 - mean) / variance if variance > 0 else 0.0,
+        "mean_confidence": float(np.abs(soft.astype(float)).mean()),
+        "supported_rate": 3 / len(bits),
+    }
