@@ -1,0 +1,88 @@
+"""Rates of false accusations on readings whose truth is known."""
+
+import numpy as np
+import pytest
+
+from latentfp.studies import false_accusations
+from latentfp.studies.false_accusations import Plan, measure, p_values
+
+N, BITS = 2000, 64
+
+
+def plan(**changed):
+    usual = {
+        "images": {},
+        "users": (1, 20),
+        "deployments": (6, 3),
+        "alphas": (0.1, 1e-6),
+        "method": "decoder",
+    }
+    return Plan(**{**usual, **changed})
+
+
+def fair(seed=0, n=N):
+    return np.random.default_rng(seed).integers(-24, 25, (n, BITS)).astype(np.int8)
+
+
+def same(n=N):
+    """Readings that hang together as much as can be: one and the same."""
+    return np.repeat(fair(1, 1), n, axis=0)
+
+
+@pytest.fixture(scope="module")
+def measured():
+    return measure({"fair": fair(), "same": same()}, plan(), seed=0)
+
+
+def row(measured, kind, users):
+    (found,) = (it for it in measured["rates"] if (it["kind"], it["users"]) == (kind, users))
+    return found
+
+
+@pytest.mark.parametrize("users", [1, 20])
+def test_independent_readings_keep_the_promise(measured, users):
+    found = row(measured, "fair", users)
+    assert found["images"] == N
+    rate = found["promised"]["0.1"]
+    # Five standard errors of a rate of at most 0.1.
+    error = (0.1 * 0.9 / N / found["deployments"]) ** 0.5
+    assert 0.05 < rate["rate"] < 0.1 + 5 * error
+    assert rate["worst"] < 0.1 + 5 * (0.1 * 0.9 / N) ** 0.5
+    assert found["promised"]["1e-06"]["accused"] == 0
+
+
+def test_readings_that_are_all_the_same_are_accused_together(measured):
+    """All of them or none in one deployment: the promise holds over deployments, not for each."""
+    rate = row(measured, "same", 20)["promised"]["0.1"]
+    assert rate["worst"] in (0.0, 1.0)
+    assert rate["accused"] % N == 0
+
+
+def test_effective_bits_are_those_that_are_independent(measured):
+    facts = measured["readings"]
+    np.testing.assert_allclose(facts["fair"]["effective_bits"], BITS, rtol=0.05)
+    assert facts["same"]["effective_bits"] == 0
+    paired = np.repeat(fair(2)[:, ::2], 2, axis=1)
+    halved = measure({"paired": paired}, plan(users=(1,), deployments=(1,)), seed=0)["readings"]["paired"]
+    np.testing.assert_allclose(halved["effective_bits"], BITS / 2, rtol=0.05)
+    assert facts["fair"]["supported_rate"] == 3 / N
+
+
+def test_the_tail_of_independent_readings_is_exponential(measured):
+    """Of scale 1, or somewhat less, as scores are whole numbers."""
+    tail = row(measured, "fair", 1)["tail"]
+    assert tail["images"] > 30
+    assert 0.6 < tail["scale"] < 1.4
+    assert tail["limit"] > tail["scale"]
+
+
+def test_p_values_are_exact_or_one():
+    soft = fair(3, 300)
+    p = p_values(soft, np.random.default_rng(5), users=1)
+    code = np.unpackbits(np.random.default_rng(5).integers(256, size=(1, 8), dtype=np.uint8), axis=1)
+    scores = soft.astype(int) @ (2 * code[0].astype(int) - 1)
+    exact = false_accusations.chance(soft, scores)
+    shown = p < 1
+    np.testing.assert_allclose(p[shown], exact[shown], rtol=1e-9)
+    assert exact[~shown].min() > 0.05
+    assert shown.sum() > 20
