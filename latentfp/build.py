@@ -112,10 +112,19 @@ def search(*, config: Fields, workdir: Path, seed: int, study: Fields) -> Callab
 
 def measurement(*, config: Fields, workdir: Path, seed: int, study: Fields) -> Callable[[], object]:
     """The measurement that `config["run"]` names."""
-    from latentfp.studies import false_accusations, fidelity, large, sampling, speed, white_box
+    from latentfp.studies import (
+        false_accusations,
+        fidelity,
+        identification,
+        large,
+        sampling,
+        speed,
+        white_box,
+    )
 
     modules = {"fidelity": fidelity, "large": large, "sampling": sampling, "speed": speed}
     modules |= {"white_box": white_box, "false_accusations": false_accusations}
+    modules |= {"identification": identification}
     measure = modules[config["run"]].run
     check_fields(measure, study, section="config.study", given={"seed", "workdir"})
     return partial(measure, **study, seed=seed, workdir=workdir)
@@ -238,4 +247,5 @@ RUNS: dict[str, Callable[..., Callable[[], object]]] = {
     "train": train,
     "white_box": measurement,
     "false_accusations": measurement,
+    "identification": measurement,
 }

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 
 from latentfp import rng
 from latentfp.attribution.decoder import TrainedDecoder
+from latentfp.attribution.ends import Subject
 from latentfp.attribution.estimate import Answer, Stage, Status
 from latentfp.attribution.ladder import Decided
 from latentfp.attribution.objective import Distance
@@ -31,6 +32,7 @@ from latentfp.deployment.methods import (
     Method,
     as_filed,
     make_estimator,
+    stages,
     subject_of,
     usual_search,
 )
@@ -94,15 +96,25 @@ def sufficient(registered: Registered, *, alpha: float) -> Decided:
 
     def decided(answer: Answer) -> Bool[np.ndarray, " n"]:
         verdicts = judge(answer.estimate, registered, alpha=alpha)
-        named = [verdict.kind is Kind.USER for verdict in verdicts]
-        explained = np.asarray(answer.estimate.loss) < SOLVED
-        certain = (
-            explained & (np.asarray(answer.stage) > Stage.DECODER) & ~np.asarray(is_damaged(answer.damage))
-        )
-        failed = np.asarray(answer.estimate.status) != Status.OK
-        return np.array(named) | certain & ~failed
+        return np.array([verdict.kind is Kind.USER for verdict in verdicts]) | explained(answer)
 
     return decided
+
+
+def explained(answer: Answer) -> Bool[np.ndarray, " n"]:
+    """Whether a descent explains an image as an undamaged one of the generator to within rounding."""
+    solved = np.asarray(answer.estimate.loss) < SOLVED
+    descended = np.asarray(answer.stage) > Stage.DECODER
+    failed = np.asarray(answer.estimate.status) != Status.OK
+    return solved & descended & ~np.asarray(is_damaged(answer.damage)) & ~failed
+
+
+def stage_by_stage(
+    registered: Registered, method: Method, subject: Subject, decoder: TrainedDecoder | None, budget: Budget
+) -> Registered:
+    """The same users; where auto judges an image after each stage, chances count that often (Bonferroni)."""
+    looks = len(stages(method, subject, decoder, budget)) if method is Method.AUTO else 1
+    return registered._replace(surplus=registered.surplus * looks)
 
 
 def attribute(
@@ -136,11 +148,13 @@ def inquire(
     among, name_of = searched(opened) if users is None else users
     if among.users == 0:
         raise ValueError(f"{opened.path} has no users: add one with `latentfp users add`")
-    check_alpha(request.alpha, bits=among.bits, users=among.users, surplus=among.surplus)
     trained = find_decoder(opened, loaded, request)
+    subject = subject_of(loaded, opened.space, sigma=manifest.sigma, coding=manifest.coding)
+    among = stage_by_stage(among, request.method, subject, trained, budget)
+    check_alpha(request.alpha, bits=among.bits, users=among.users, surplus=among.surplus)
     counter: list[Callable[[int], object]] = []
     estimate, work = make_estimator(
-        subject_of(loaded, opened.space, sigma=manifest.sigma, coding=manifest.coding),
+        subject,
         trained,
         request.method,
         key=rng.stream(rng.root(request.seed), "attribute"),

@@ -126,7 +126,7 @@ def make_estimator(
     """
     rungs = [
         _rung(stage, subject, decoder, key=key, budget=budget, distance=distance, known=known)
-        for stage in _stages(method, subject, decoder, budget)
+        for stage in stages(method, subject, decoder, budget)
     ]
     suffices = (decided or confident(TOLERANCE)) if method is Method.AUTO else _undecided
 
@@ -137,7 +137,8 @@ def make_estimator(
     return estimate, sum(rung.work for rung in rungs)
 
 
-def _stages(method: Method, subject: Subject, decoder: TrainedDecoder | None, budget: Budget) -> list[Stage]:
+def stages(method: Method, subject: Subject, decoder: TrainedDecoder | None, budget: Budget) -> list[Stage]:
+    """The stages that a method runs, in this order. auto judges an image after each, other methods once."""
     lacking = {
         Stage.ENCODER: subject.generator.encode is None,
         Stage.DECODER: decoder is None,
@@ -146,17 +147,17 @@ def _stages(method: Method, subject: Subject, decoder: TrainedDecoder | None, bu
         raise ValueError("the deployment has no decoder: train and `latentfp adopt` one, or use multistart")
     if method is Method.ENCODER and lacking[Stage.ENCODER]:
         raise ValueError(f"a {subject.generator.name} has no encoder: use another method")
-    stages = [s for s in CLIMBED[method] if method is not Method.AUTO or s <= budget.until]
+    chosen = [s for s in CLIMBED[method] if method is not Method.AUTO or s <= budget.until]
     if not subject.complete:
-        return _without_descents(subject, stages)
+        return _without_descents(subject, chosen)
     if not all(lacking.values()) or method not in (Method.AUTO, Method.REFINE):
-        return [s for s in stages if not lacking.get(s)]
-    return sorted({Stage.MULTISTART, *(s for s in stages if s > Stage.REFINE)})
+        return [s for s in chosen if not lacking.get(s)]
+    return sorted({Stage.MULTISTART, *(s for s in chosen if s > Stage.REFINE)})
 
 
-def _without_descents(subject: Subject, stages: list[Stage]) -> list[Stage]:
+def _without_descents(subject: Subject, chosen: list[Stage]) -> list[Stage]:
     """Where the basis holds the leading axes only, the rest of an image's content cannot be searched."""
-    if Stage.ENCODER not in stages or subject.generator.encode is None:
+    if Stage.ENCODER not in chosen or subject.generator.encode is None:
         held, d = subject.whitened.rows.shape
         raise ValueError(f"the basis holds {held} of {d} axes: only an encoder can read codes from it")
     return [Stage.ENCODER]

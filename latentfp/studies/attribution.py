@@ -21,8 +21,8 @@ from jaxtyping import Float
 
 from latentfp.attribution.estimate import Answer, Stage
 from latentfp.attribution.ranking import among
-from latentfp.attribution.verdict import judge
-from latentfp.deployment.inquiry import sufficient
+from latentfp.attribution.verdict import Registered, judge
+from latentfp.deployment.inquiry import stage_by_stage, sufficient
 from latentfp.deployment.methods import Budget, Method
 from latentfp.fingerprint.codes import CodeBook, draw_codes
 from latentfp.pixels import to_float
@@ -119,7 +119,8 @@ def run(
 
 def measure(scene: Scene, plan: Plan, shown: Shown, method: str) -> Numbers:
     """Wrong bits of each image, verdicts and costs of a method other than the search."""
-    budget, decided = Budget(), sufficient(among(shown.book, repeats=shown.repeats), alpha=plan.alpha)
+    budget, users = Budget(), _registered(scene, shown, method)
+    decided = sufficient(users, alpha=plan.alpha)
     few = method == Method.MULTISTART
     images = shown.images[: plan.multistart_images] if few else shown.images
     if method not in (Method.ENCODER, Method.DECODER):
@@ -137,7 +138,7 @@ def measure(scene: Scene, plan: Plan, shown: Shown, method: str) -> Numbers:
     first_call, _ = call(warm, len(shown.images), "other images")
     timed = [call(images, 0, f"call {i + 1} of 2") for i in range(2)]
     return {
-        **_answered(plan, shown, timed[-1][1]),
+        **_answered(plan, shown, users, timed[-1][1]),
         "seconds": min(seconds for seconds, _ in timed),
         "first_call_seconds": first_call,
         "peak_memory_mib": peak_memory(),
@@ -164,7 +165,8 @@ def search(scene: Scene, plan: Plan, shown: Shown, journal: Journal, facts: dict
             lambda: answers(scene, Method.REFERENCE, image, first=i, label=label, budget=budget)
         )
         costs = {"seconds": seconds, "first_call_seconds": warm[0], "peak_memory_mib": peak_memory()}
-        return {**_answered(plan, shown, found, first=i), **costs}
+        users = _registered(scene, shown, Method.REFERENCE)
+        return {**_answered(plan, shown, users, found, first=i), **costs}
 
     rows = [
         journal.kept({**facts, "part": "reference", "image": i}, lambda i=i: one(i))
@@ -211,10 +213,15 @@ def _show(scene: Scene, plan: Plan) -> Shown:
     return Shown(codes[: plan.users], manifest.repeats, images[: plan.images], images[plan.images :])
 
 
-def _answered(plan: Plan, shown: Shown, found: Answer, *, first: int = 0) -> Numbers:
+def _registered(scene: Scene, shown: Shown, method: str) -> Registered:
+    users = among(shown.book, repeats=shown.repeats)
+    return stage_by_stage(users, Method(method), scene.subject, scene.decoder, Budget())
+
+
+def _answered(plan: Plan, shown: Shown, users: Registered, found: Answer, *, first: int = 0) -> Numbers:
     stages = np.asarray(found.stage)
     makers = range(first, first + len(stages))
-    verdicts = judge(found.estimate, among(shown.book, repeats=shown.repeats), alpha=plan.alpha)
+    verdicts = judge(found.estimate, users, alpha=plan.alpha)
     named = [
         "none" if it.user is None else "right" if it.user == maker else "wrong"
         for it, maker in zip(verdicts, makers, strict=True)

@@ -1,9 +1,10 @@
 """False accusations, measured: negatives of every kind against deployments with other secrets.
 
 An image is read once; its soft bits are then judged by `deployments` registries of N users, each with codes
-of its own. A promise holds if, of n images that nobody made, not more than n alpha are attributed, up to what
-chance allows. Over secrets it holds by construction (attribution/evidence.py); for one secret it is what is
-measured here, because readings of like images hang together:
+of its own, after every stage that is climbed. A promise holds if, of n images that nobody made, not more than
+n alpha are attributed, up to what chance allows. Over secrets it holds by construction
+(attribution/evidence.py); for one secret it is what is measured here, because readings of like images hang
+together:
 
 * the rate of every kind, N and alpha over all deployments, and its exact interval, images counted once;
 * the worst deployment's rate;
@@ -16,24 +17,25 @@ measured here, because readings of like images hang together:
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int8
+from jaxtyping import Float, Int8, UInt8
 from scipy.special import chdtri
 
-from latentfp.attribution.evidence import Soft, chance, soften
+from latentfp.attribution.evidence import Soft, chance
 from latentfp.attribution.search import best
 from latentfp.attribution.verdict import family_wise
-from latentfp.deployment.methods import Budget, Method
-from latentfp.pixels import to_float
+from latentfp.deployment.inquiry import explained
+from latentfp.deployment.methods import Method
 from latentfp.runtime.progress import track
 from latentfp.studies.intervals import binomial_interval
 from latentfp.studies.negatives import draw
-from latentfp.studies.scene import Scene, answers, identity, open_scene
+from latentfp.studies.readings import Readings, join, kept, read
+from latentfp.studies.scene import Scene, identity, open_scene
 
-PART = 500  # images between two writings
 TAIL = 0.01  # p-value beyond which the tail is fitted
 PAIRS = 20_000
 ORDER = 8  # bytes of a code are whole words
@@ -54,59 +56,67 @@ class Plan(NamedTuple):
 def run(*, deployment: str, plan: Mapping[str, Any], seed: int, workdir: Path) -> dict[str, Any]:
     """Measure, and write false_accusations.json. Readings are kept, so a killed run goes on."""
     scene, chosen = open_scene(deployment, seed=seed), Plan(**plan)
-    folder = workdir / "readings"
-    folder.mkdir(parents=True, exist_ok=True)
-    soft = {kind: _readings(scene, kind, n, chosen.method, folder) for kind, n in chosen.images.items()}
-    result = {**identity(scene), **plan, "images": dict(chosen.images), **measure(soft, chosen, seed=seed)}
+    readings = {
+        kind: kept(workdir / "readings", kind, n, partial(_read, scene, Method(chosen.method), kind))
+        for kind, n in chosen.images.items()
+    }
+    result = {
+        **identity(scene),
+        **plan,
+        "images": dict(chosen.images),
+        **measure(readings, chosen, seed=seed),
+    }
     (workdir / "false_accusations.json").write_text(json.dumps(result, indent=1) + "\n")
     return result
 
 
-def measure(soft: Mapping[str, Soft], plan: Plan, *, seed: int) -> dict[str, Any]:
+def measure(readings: Mapping[str, Readings], plan: Plan, *, seed: int) -> dict[str, Any]:
     """Rates, effective bits and tails of readings of every kind."""
-    everything = np.concatenate(list(soft.values()))
-    kinds = np.repeat(np.arange(len(soft)), [len(rows) for rows in soft.values()])
+    together = join(readings.values())
+    kinds = np.repeat(np.arange(len(readings)), [len(it.soft) for it in readings.values()])
     sizes = zip(plan.users, plan.deployments, strict=True)
     rows = []
     for users, deployments in sizes:
         seeds = track([(seed, users, i) for i in range(deployments)], f"{users} users")
-        p = np.stack([p_values(everything, np.random.default_rng(one), users=users) for one in seeds])
-        for i, kind in enumerate([*soft, "all"]):
+        p = np.stack([p_values(together.soft, np.random.default_rng(one), users=users) for one in seeds])
+        for i, kind in enumerate([*readings, "all"]):
             chosen = p if kind == "all" else p[:, kinds == i]
             rows.append({"kind": kind, "users": users, **_rates(chosen, plan.alphas), "tail": _tail(chosen)})
-    facts = {kind: _dependence(rows, seed=seed) for kind, rows in {**soft, "all": everything}.items()}
+    facts = {kind: _dependence(it.final, seed=seed) for kind, it in {**readings, "all": together}.items()}
     return {"rates": rows, "readings": facts}
 
 
-def p_values(soft: Soft, random: np.random.Generator, *, users: int) -> Float[np.ndarray, " n"]:
-    """Family-wise p-values of the best of `users` random codes, for every reading.
+def p_values(
+    soft: Int8[np.ndarray, "n s k"], random: np.random.Generator, *, users: int
+) -> Float[np.ndarray, " n"]:
+    """Family-wise p-values of the best of `users` random codes at any of `s` stages, for every image.
 
-    1 stands for all of readings whose best score is at most √Σ q², which one code in 20 reaches or more.
+    1 stands for all whose best score is at most √Σ q², which one code in 20 reaches or more.
     Source: Oleszkiewicz 1996 (Statistics & Probability Letters 31), for sums of random signs.
     """
-    width = -(-soft.shape[1] // 64) * ORDER
-    book = random.integers(256, size=(users, width), dtype=np.uint8)
+    n, stages, bits = soft.shape
+    book = random.integers(256, size=(users, -(-bits // 64) * ORDER), dtype=np.uint8)
+    rows, columns = np.nonzero(soft.any(axis=2))
+    alone = np.ones((n, stages))
+    alone[rows, columns] = _chances(soft[rows, columns], book)
+    return family_wise(stages * alone.min(axis=1), users=users)
+
+
+def _chances(soft: Soft, book: UInt8[np.ndarray, "users bytes"]) -> Float[np.ndarray, " n"]:
+    """Of one code to be as good as the best of the book, 1 where that is common."""
     scores = best(soft, book, top=1).values[:, 0]
     high = np.flatnonzero(
         scores.astype(float) ** 2 * np.sign(scores) > np.square(soft.astype(float)).sum(axis=1)
     )
     alone = np.ones(len(soft))
     alone[high] = chance(soft[high], scores[high])
-    return family_wise(alone, users=users)
+    return alone
 
 
-def _readings(scene: Scene, kind: str, n: int, method: str, folder: Path) -> Int8[np.ndarray, "n k"]:
-    parts = []
-    for first in track(range(0, n, PART), kind):
-        path, count = folder / f"{kind}-{first}.npy", min(PART, n - first)
-        if not path.exists():
-            images = to_float(draw(kind, scene, count, seed=scene.seed, first=first))
-            found = answers(scene, Method(method), images, label=kind, budget=Budget(), first=first)
-            fresh = path.with_suffix(".new.npy")
-            np.save(fresh, soften(np.asarray(found.estimate.logits), repeats=scene.opened.manifest.repeats))
-            fresh.replace(path)
-        parts.append(np.load(path)[:count])
-    return np.concatenate(parts)
+def _read(scene: Scene, method: Method, kind: str, first: int, n: int) -> Readings:
+    """Nobody is registered while images are read, so none is named before the last stage."""
+    images = draw(kind, scene, n, seed=scene.seed, first=first)
+    return read(scene, method, images, label=kind, decided=explained, first=first)
 
 
 def _rates(p: PValues, alphas: Sequence[float]) -> dict[str, Any]:

@@ -58,9 +58,9 @@ def marked_with_fresh_noise(subject: Subject, codes: Bool[np.ndarray, "n k"], *,
     return np.concatenate(parts)
 
 
-def through_files(images: Rows, attack: Attack, *, seed: int) -> Rows:
-    """The images after saving, reading, attacking, saving and reading again."""
-    keys = [rng.stream(rng.root(seed), "attack", i) for i in range(len(images))]
+def through_files(images: Rows, attack: Attack, *, seed: int, first: int = 0) -> Rows:
+    """Images number `first`, `first` + 1, … after saving, reading, attacking, saving and reading again."""
+    keys = [rng.stream(rng.root(seed), "attack", first + i) for i in range(len(images))]
     with tempfile.TemporaryDirectory() as folder:
         read = (_filed(Path(folder) / f"{i}.png", image) for i, image in enumerate(images))
         attacked = [attack.apply(key, image) for key, image in zip(keys, read, strict=True)]

@@ -14,8 +14,15 @@ from latentfp.augment import damage
 from latentfp.augment.damage import Damage
 from latentfp.deployment import decoders, inquiry
 from latentfp.deployment.deployment import load_generator, open_deployment
-from latentfp.deployment.inquiry import Request, choose_budget, find_decoder, known_damage, sufficient
-from latentfp.deployment.methods import Budget, Method
+from latentfp.deployment.inquiry import (
+    Request,
+    choose_budget,
+    find_decoder,
+    known_damage,
+    stage_by_stage,
+    sufficient,
+)
+from latentfp.deployment.methods import Budget, Method, subject_of
 from latentfp.generators import linear
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -95,6 +102,18 @@ def found(*, code, stage=Stage.REFINE, loss=1.0, status=Status.OK, harm=damage.N
 def test_an_answer_suffices_if_it_names_a_user_or_explains_the_image(changed, suffices):
     decided = sufficient(among(BOOK), alpha=1e-6)
     assert decided(found(**{"code": NOBODY, **changed})).tolist() == [suffices]
+
+
+def test_whoever_is_judged_at_several_stages_pays_for_each(tmp_path):
+    """auto runs the encoder, a descent and the search from several starts; other methods judge once."""
+    loaded = load_generator(opened := open_deployment(write_deployment(tmp_path)))
+    manifest = opened.manifest
+    subject = subject_of(loaded, opened.space, sigma=manifest.sigma, coding=manifest.coding)
+    users = among(BOOK, surplus=2.0)
+    surplus = [
+        stage_by_stage(users, m, subject, None, Budget()).surplus for m in (Method.AUTO, Method.REFINE)
+    ]
+    assert surplus == [6.0, 2.0]
 
 
 def test_repeated_bits_count_once():

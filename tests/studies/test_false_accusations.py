@@ -5,6 +5,7 @@ import pytest
 
 from latentfp.studies import false_accusations
 from latentfp.studies.false_accusations import Plan, measure, p_values
+from latentfp.studies.readings import Readings
 
 N, BITS = 2000, 64
 
@@ -29,9 +30,14 @@ def same(n=N):
     return np.repeat(fair(1, 1), n, axis=0)
 
 
+def once(soft):
+    """Readings of one stage."""
+    return Readings(soft[:, None], np.ones((len(soft), 1), np.float32))
+
+
 @pytest.fixture(scope="module")
 def measured():
-    return measure({"fair": fair(), "same": same()}, plan(), seed=0)
+    return measure({"fair": once(fair()), "same": once(same())}, plan(), seed=0)
 
 
 def row(measured, kind, users):
@@ -63,7 +69,9 @@ def test_effective_bits_are_those_that_are_independent(measured):
     np.testing.assert_allclose(facts["fair"]["effective_bits"], BITS, rtol=0.05)
     assert facts["same"]["effective_bits"] == 0
     paired = np.repeat(fair(2)[:, ::2], 2, axis=1)
-    halved = measure({"paired": paired}, plan(users=(1,), deployments=(1,)), seed=0)["readings"]["paired"]
+    halved = measure({"paired": once(paired)}, plan(users=(1,), deployments=(1,)), seed=0)["readings"][
+        "paired"
+    ]
     np.testing.assert_allclose(halved["effective_bits"], BITS / 2, rtol=0.05)
     assert facts["fair"]["supported_rate"] == 3 / N
 
@@ -78,7 +86,7 @@ def test_the_tail_of_independent_readings_is_exponential(measured):
 
 def test_p_values_are_exact_or_one():
     soft = fair(3, 300)
-    p = p_values(soft, np.random.default_rng(5), users=1)
+    p = p_values(soft[:, None], np.random.default_rng(5), users=1)
     code = np.unpackbits(np.random.default_rng(5).integers(256, size=(1, 8), dtype=np.uint8), axis=1)
     scores = soft.astype(int) @ (2 * code[0].astype(int) - 1)
     exact = false_accusations.chance(soft, scores)
@@ -86,3 +94,11 @@ def test_p_values_are_exact_or_one():
     np.testing.assert_allclose(p[shown], exact[shown], rtol=1e-9)
     assert exact[~shown].min() > 0.05
     assert shown.sum() > 20
+
+
+def test_the_best_of_several_stages_pays_for_each():
+    soft = np.stack([fair(6, 500), fair(7, 500), np.zeros((500, BITS), np.int8)], axis=1)
+    together = p_values(soft, np.random.default_rng(5), users=1)
+    alone = [p_values(soft[:, [s]], np.random.default_rng(5), users=1) for s in range(3)]
+    np.testing.assert_allclose(together, np.minimum(1, 3 * np.min(alone, axis=0)))
+    assert (np.argmin(alone, axis=0) == 1).any()

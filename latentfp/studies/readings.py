@@ -1,0 +1,99 @@
+"""What a method reads of images at every stage, kept in parts, so that a killed study goes on.
+
+The default method judges an image after each stage that it climbs, so a study of verdicts needs the readings
+of all of them, not of the last alone.
+"""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Int8, UInt8
+
+from latentfp.attribution.estimate import Answer
+from latentfp.attribution.evidence import soften
+from latentfp.attribution.ladder import Decided
+from latentfp.deployment.methods import Budget, Method, stages
+from latentfp.pixels import to_float
+from latentfp.runtime.progress import track
+from latentfp.studies.scene import Scene, answers
+
+PART = 500  # images between two writings
+
+
+class Readings(NamedTuple):
+    """Soft bits of `n` images at `s` stages; where an image did not climb so far 0, and a misfit of NaN."""
+
+    soft: Int8[np.ndarray, "n s k"]
+    misfits: Float[np.ndarray, "n s"]
+
+    @property
+    def last(self) -> Int[np.ndarray, " n"]:
+        """The last stage of every image."""
+        return np.maximum(0, (~np.isnan(self.misfits)).sum(axis=1) - 1)
+
+    @property
+    def final(self) -> Int8[np.ndarray, "n k"]:
+        """The soft bits of every image's last stage."""
+        return self.soft[np.arange(len(self.soft)), self.last]
+
+
+def read(
+    scene: Scene,
+    method: Method,
+    images: UInt8[np.ndarray, "n h w 3"],
+    *,
+    label: str,
+    decided: Decided,
+    first: int = 0,
+) -> Readings:
+    """The readings of images number `first`, `first` + 1, … `decided`: which answers of auto suffice."""
+    budget, repeats, n = Budget(), scene.opened.manifest.repeats, len(images)
+    climbed: list[Readings] = []
+    rows = np.arange(n)
+
+    def keep(answer: Answer, rows: Int[np.ndarray, " some"]) -> None:
+        soft = soften(np.asarray(answer.estimate.logits), repeats=repeats)
+        part = Readings(np.zeros((n, 1, soft.shape[1]), np.int8), np.full((n, 1), np.nan, np.float32))
+        part.soft[rows, 0], part.misfits[rows, 0] = soft, np.asarray(answer.estimate.loss)
+        climbed.append(part)
+
+    def watch(answer: Answer) -> Bool[np.ndarray, " some"]:
+        nonlocal rows
+        keep(answer, rows)
+        enough = decided(answer)
+        rows = rows[~enough]
+        return enough
+
+    found = answers(scene, method, to_float(images), label=label, budget=budget, first=first, decided=watch)
+    if method is not Method.AUTO:
+        keep(found, rows)
+        return climbed[0]
+    unclimbed = len(stages(method, scene.subject, scene.decoder, budget)) - len(climbed)
+    climbed += [Readings(np.zeros_like(climbed[0].soft), np.full((n, 1), np.nan, np.float32))] * unclimbed
+    return Readings(*(np.concatenate(arrays, axis=1) for arrays in zip(*climbed, strict=True)))
+
+
+def kept(folder: Path, name: str, n: int, make: Callable[[int, int], Readings]) -> Readings:
+    """`n` readings from the files of `folder`; `make`(number of the first, how many) makes missing parts."""
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = []
+    for first in track(range(0, n, PART), name):
+        path, count = folder / f"{name}-{first}.npz", min(PART, n - first)
+        if not path.exists() or len(_load(path).soft) < count:
+            fresh = path.with_suffix(".new.npz")
+            np.savez(fresh, **make(first, count)._asdict())
+            fresh.replace(path)
+        parts.append(Readings(*(array[:count] for array in _load(path))))
+    return join(parts)
+
+
+def join(parts: Iterable[Readings]) -> Readings:
+    """One after the other."""
+    return Readings(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+
+def _load(path: Path) -> Readings:
+    with np.load(path) as arrays:
+        return Readings(**arrays)
