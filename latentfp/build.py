@@ -5,6 +5,7 @@ used, and a misspelt, missing or unused field is refused before any device is to
 imported when needed.
 """
 
+import importlib
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -112,20 +113,7 @@ def search(*, config: Fields, workdir: Path, seed: int, study: Fields) -> Callab
 
 def measurement(*, config: Fields, workdir: Path, seed: int, study: Fields) -> Callable[[], object]:
     """The measurement that `config["run"]` names."""
-    from latentfp.studies import (
-        false_accusations,
-        fidelity,
-        identification,
-        large,
-        sampling,
-        speed,
-        white_box,
-    )
-
-    modules = {"fidelity": fidelity, "large": large, "sampling": sampling, "speed": speed}
-    modules |= {"white_box": white_box, "false_accusations": false_accusations}
-    modules |= {"identification": identification}
-    measure = modules[config["run"]].run
+    measure = importlib.import_module(f"latentfp.studies.{config['run']}").run
     check_fields(measure, study, section="config.study", given={"seed", "workdir"})
     return partial(measure, **study, seed=seed, workdir=workdir)
 

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from latentfp.cli import investigator, provider
+from latentfp.cli import investigator, provider, reports
 from latentfp.cli import users as registered
 from latentfp.runtime.environment import prepare
 
@@ -30,6 +30,12 @@ audit = typer.Typer(no_args_is_help=True, help="The log of what was done to the 
 app.add_typer(audit, name="audit")
 audit.command("verify")(registered.audit_verify)
 audit.command("list")(registered.audit_list)
+report = typer.Typer(
+    no_args_is_help=True, help="Signed reports of cases, made by `latentfp attribute --report`."
+)
+app.add_typer(report, name="report")
+report.command("key")(reports.key)
+report.command("verify")(reports.verify)
 app.command("import")(provider.import_)
 for command in (
     *(provider.fit, provider.adopt, provider.generate),

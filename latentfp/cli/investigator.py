@@ -1,6 +1,8 @@
 """What an investigator does: attribute image files."""
 
+import hashlib
 import json
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +12,7 @@ import typer
 from latentfp.cli.options import DeploymentOption
 
 if TYPE_CHECKING:
+    from latentfp.deployment.inquiry import Request
     from latentfp.deployment.investigate import Finding
 
 METHODS = (
@@ -73,6 +76,12 @@ def attribute(
     alpha: Annotated[float, typer.Option(help="Largest p-value that names a user.")] = 1e-6,
     resize: Annotated[bool, typer.Option(help="Resample files of another size.")] = False,
     seed: Annotated[int, typer.Option(help="Of the starts.")] = 0,
+    report: Annotated[
+        Path | None, typer.Option(help="Also write a page for people here, and its signed record as .json.")
+    ] = None,
+    signer: Annotated[
+        Path | None, typer.Option("--key", help="The key that signs the report: see `latentfp report key`.")
+    ] = None,
 ) -> None:
     """Name the user whose copy made each image, or none; inconclusive where too little of a code is left.
 
@@ -84,6 +93,7 @@ def attribute(
     brightness, contrast, noise (of the range [-1, 1]), quality (JPEG).
 
     Example: latentfp attribute --deployment deployment --json images/*.png
+    Example: latentfp attribute --deployment deployment --report case.html --key signing.pem image.png
     """
     from latentfp.attribution.estimate import Stage
     from latentfp.deployment import inquiry, methods
@@ -100,10 +110,14 @@ def attribute(
         alpha=alpha,
         seed=seed,
     )
-    complete = True
+    write = None if report is None and signer is None else reporter(report, signer)
+    complete, kept = True, []
     for finding in inquiry.attribute(deployment, images, request, resize=resize):
         complete &= finding.verdict != "unreadable"
         typer.echo(json.dumps(finding.to_json()) if as_json else describe(finding))
+        kept += [finding] if write else []
+    if write:
+        typer.echo(f"report: {write(deployment, kept, request, resize)}", err=True)
     raise typer.Exit(0 if complete else 1)
 
 
@@ -152,6 +166,27 @@ def plan(
         raise ValueError("; ".join(map(str, found)))
     for it in found:
         typer.echo(it if isinstance(it, str) else planning.describe(it))
+
+
+def reporter(page: Path | None, signer: Path | None) -> Callable[..., Path]:
+    """What writes the report of a case, once everything that it needs has been found. ValueError if not."""
+    from latentfp.deployment import case, deployment, logbook, signature
+    from latentfp.report.case import record_of, write_case
+
+    if page is None or signer is None:
+        raise ValueError(
+            "--report PAGE and --key FILE need each other; `latentfp report key FILE` makes a key"
+        )
+    private, record = signature.read_private(signer), record_of(page)
+
+    def write(folder: Path, findings: "list[Finding]", request: "Request", resize: bool) -> Path:
+        made = case.make_case(folder, findings, request, resize=resize)
+        write_case(page, made, private)
+        digest = hashlib.sha256(record.read_bytes()).hexdigest()
+        logbook.note(deployment.open_registry(folder), "report", {"record": digest})
+        return page
+
+    return write
 
 
 def strengths(given: list[str]) -> dict[str, float]:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from latentfp.attribution.estimate import Answer, Estimator, Stage, Status
+from latentfp.attribution.estimate import Answer, Estimator, Stage, Status, select
 from latentfp.attribution.observation import VISIBLE
 from latentfp.attribution.verdict import ALPHA, Registered, Verdict, judge
 from latentfp.augment import damage
@@ -30,7 +30,7 @@ class Candidate(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """The answer for one file; `logits` are the code's (positive: 1), None where nothing was estimated.
+    """What is said of one file; `answer` is its estimate alone, None where nothing was estimated.
 
     `verdict`: "user", "none", "inconclusive" or "unreadable". `matched_bits` and `p_value` are those of the
     best user, named or not, the first of `ranked`; `shortfall`: the chance that the image's own code would
@@ -55,11 +55,11 @@ class Finding(NamedTuple):
     seconds: float
     damage: dict[str, float] | None = None
     ranked: tuple[Candidate, ...] = ()
-    logits: Float[np.ndarray, " k"] | None = None
+    answer: Answer | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The fields of `latentfp attribute --json`."""
-        plain = {name: value for name, value in self._asdict().items() if name != "logits"}
+        plain = {name: value for name, value in self._asdict().items() if name != "answer"}
         return {**plain, "ranked": [candidate._asdict() for candidate in self.ranked]}
 
 
@@ -114,7 +114,7 @@ def _findings(
     found: Answer, registered: Registered, name_of: Callable[[int], str], *, alpha: float
 ) -> list[Finding]:
     verdicts = judge(found.estimate, registered, alpha=alpha)
-    harms, logits = np.asarray(found.damage), np.asarray(found.estimate.logits)
+    harms = np.asarray(found.damage)
     return [
         Finding(
             file="",
@@ -132,7 +132,7 @@ def _findings(
             seconds=0.0,
             damage=_visible(harms[i]),
             ranked=_named(verdict, name_of),
-            logits=logits[i],
+            answer=select(found, np.array([i])),
         )
         for i, verdict in enumerate(verdicts)
     ]

@@ -1,27 +1,30 @@
-"""What was found of which file, entered in the audit log before anyone is told."""
+"""What was found of which file and what was reported, entered in the audit log."""
 
 import hashlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
+from typing import Any
 
 from latentfp.deployment.investigate import GROUP, Finding
 from latentfp.deployment.registry import Registry
 
 
 def logged(registry: Registry, action: str, findings: Iterable[Finding]) -> Iterator[Finding]:
-    """The same findings, entered in groups: of every image the file's SHA-256, the verdict and the user.
-
-    Where the deployment cannot be written, that is said on stderr, and nothing is entered.
-    """
+    """The same findings, entered in groups before anyone is told: SHA-256 of the file, verdict and user."""
     rest = iter(findings)
     while some := list(islice(rest, GROUP)):
         subject = {"images": [[_sha256(it.file), it.verdict, it.user] for it in some]}
-        try:
-            registry.record(action, subject)
-        except OSError as error:
-            sys.stderr.write(f"note: not in the audit log: {error}\n")
+        note(registry, action, subject)
         yield from some
+
+
+def note(registry: Registry, action: str, subject: Mapping[str, Any]) -> None:
+    """One entry. Where the deployment cannot be written, that is said on stderr, and nothing is entered."""
+    try:
+        registry.record(action, subject)
+    except OSError as error:
+        sys.stderr.write(f"note: not in the audit log: {error}\n")
 
 
 def _sha256(file: str) -> str | None:

@@ -8,6 +8,7 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
+from typing import Any
 
 from latentfp.report import findings, sections, wording
 from latentfp.report.pictures import Album
@@ -30,11 +31,11 @@ def write_page(folder: Path) -> Path:
 
 def render(report: Report, album: Album) -> str:
     """The page as text, with every image of `album` that the record names."""
-    template = Template(files("latentfp.report").joinpath("page.html").read_text(encoding="utf-8"))
     spectrum, psnrs = report.spectrum, sorted(file.psnr for file in report.files if file.psnr is not None)
     versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
     terms = (f"<div><dt>{label}</dt><dd>{value}</dd></div>" for label, value in wording.settings(report))
-    return template.substitute(
+    return filled(
+        "page.html",
         title=escape(report.title),
         created=escape(report.created),
         command=escape(report.command),
@@ -56,3 +57,10 @@ def render(report: Report, album: Album) -> str:
         users=report.settings.users,
         alpha=wording.power_of_ten(report.settings.alpha),
     )
+
+
+def filled(template: str, **parts: Any) -> str:
+    """A template of this folder with its parts and the style sheet."""
+    folder = files("latentfp.report")
+    style = folder.joinpath("style.css").read_text(encoding="utf-8")
+    return Template(folder.joinpath(template).read_text(encoding="utf-8")).substitute(style=style, **parts)

@@ -88,8 +88,7 @@ def run(
     scene = open_scene(deployment, seed=seed)
     workdir.mkdir(parents=True, exist_ok=True)
     journal = Journal(workdir / "parts.jsonl")
-    facts = {**identity(scene), **chosen._asdict()}
-    shown = _show(scene, chosen)
+    facts, shown = {**identity(scene), **chosen._asdict()}, _show(scene, chosen)
     parts = {
         method: journal.kept({**facts, "part": method}, lambda m=method: measure(scene, chosen, shown, m))
         for method in _methods(scene)
@@ -120,12 +119,11 @@ def run(
 def measure(scene: Scene, plan: Plan, shown: Shown, method: str) -> Numbers:
     """Wrong bits of each image, verdicts and costs of a method other than the search."""
     budget, users = Budget(), _registered(scene, shown, method)
-    decided = sufficient(users, alpha=plan.alpha)
+    decided, chosen = sufficient(users, alpha=plan.alpha), Method(method)
     few = method == Method.MULTISTART
     images = shown.images[: plan.multistart_images] if few else shown.images
     if method not in (Method.ENCODER, Method.DECODER):
         scene.subject.curvature()
-    chosen = Method(method)
 
     def call(some: Float[np.ndarray, "n h w 3"], first: int, label: str) -> tuple[float, Answer]:
         return _seconds(
@@ -151,6 +149,7 @@ def search(scene: Scene, plan: Plan, shown: Shown, journal: Journal, facts: dict
     budget = Budget(search=search_of(scene.subject.generator, starts=starts, steps=steps))
     brief = Budget(search=budget.search._replace(steps=WARM_STEPS))
     warm: list[float] = []
+    users = _registered(scene, shown, Method.REFERENCE)
 
     def one(i: int) -> Numbers:
         if not warm:
@@ -165,7 +164,6 @@ def search(scene: Scene, plan: Plan, shown: Shown, journal: Journal, facts: dict
             lambda: answers(scene, Method.REFERENCE, image, first=i, label=label, budget=budget)
         )
         costs = {"seconds": seconds, "first_call_seconds": warm[0], "peak_memory_mib": peak_memory()}
-        users = _registered(scene, shown, Method.REFERENCE)
         return {**_answered(plan, shown, users, found, first=i), **costs}
 
     rows = [
@@ -214,8 +212,8 @@ def _show(scene: Scene, plan: Plan) -> Shown:
 
 
 def _registered(scene: Scene, shown: Shown, method: str) -> Registered:
-    users = among(shown.book, repeats=shown.repeats)
-    return stage_by_stage(users, Method(method), scene.subject, scene.decoder, Budget())
+    climbing = (Method(method), scene.subject, scene.decoder, Budget())
+    return stage_by_stage(among(shown.book, repeats=shown.repeats), *climbing)
 
 
 def _answered(plan: Plan, shown: Shown, users: Registered, found: Answer, *, first: int = 0) -> Numbers:

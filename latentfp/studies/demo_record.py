@@ -91,7 +91,7 @@ def make(
 def describe(out: Path, sample: Sample, finding: Finding, codes: dict[str, np.ndarray]) -> dict[str, Any]:
     """One file."""
     known = codes.get(sample.user or "")
-    logits = finding.logits
+    logits = None if finding.answer is None else np.asarray(finding.answer.estimate.logits[0])
     wrong = None if known is None or logits is None else int(np.sum((logits > 0) != known))
     return {
         **sample._asdict(),

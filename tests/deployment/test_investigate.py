@@ -96,7 +96,7 @@ def test_groups_change_nothing_but_the_numbers_given_on(opened, evidence, monkey
     parts = list(investigate(paths, *searched(opened), encoder, size=(8, 8)))
     assert encoder.firsts == [0, 2, 6]  # the third group holds nothing that can be read
     for one, other in zip(whole, parts, strict=True):
-        assert one._replace(seconds=0, logits=None) == other._replace(seconds=0, logits=None)
+        assert one._replace(seconds=0, answer=None) == other._replace(seconds=0, answer=None)
 
 
 def test_a_finding_is_json(opened, evidence):

@@ -1,0 +1,215 @@
+"""The page of a case, and its signed record beside it.
+
+PAGE.html is for people: it needs nothing else and runs nothing. PAGE.json is the record (deployment/case.py)
+with the hash of the page, signed. `check_case` finds what was changed since.
+"""
+
+import json
+from collections.abc import Iterable
+from html import escape
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from latentfp.data.files import UnreadableImage, read_image
+from latentfp.deployment.case import Case
+from latentfp.deployment.manifest import sha256
+from latentfp.deployment.signature import BadSignature, sign, verify
+from latentfp.report.figures import strip
+from latentfp.report.page import filled
+from latentfp.report.pictures import difference, picture
+from latentfp.report.wording import count, power_of_ten
+from latentfp.types import Pixels
+
+LARGEST = 1 << 30  # bytes of a record
+FACTS = ("misfit", "chance that the file's own code reads so badly", "inferred damage", "SHA-256")
+RANKED = ("ranked user", "bits", "ln likelihood")
+VARIED = ("method", "seed", "verdict", "best user", "bits", "p", "misfit")
+SIGNS = {"user": ("right", "✓"), "none": ("missed", "○"), "inconclusive": ("missed", "?")}
+
+
+class Checked(NamedTuple):
+    """A record whose signature holds: by which key, and files that have changed, or are no longer there."""
+
+    public_key: str
+    files: int
+    changed: list[str]
+    missing: list[str]
+
+
+def write_case(page: Path, case: Case, key: Ed25519PrivateKey) -> Path:
+    """Write the page and, with the suffix .json, its record; returns the record's path.
+
+    ValueError for a page whose own suffix is .json.
+    """
+    record_path = record_of(page)
+    text = render(case, record_path.name).encode("utf-8", "backslashreplace")
+    whole = {**case.record, "page": {"name": page.name, "sha256": sha256(text)}}
+    record = json.dumps(sign(whole, key), indent=1)
+    page.parent.mkdir(parents=True, exist_ok=True)
+    for path, data in ((page, text), (record_path, record.encode() + b"\n")):
+        fresh = path.with_name(f".{path.name}.new")
+        fresh.write_bytes(data)
+        fresh.replace(path)
+    return record_path
+
+
+def record_of(page: Path) -> Path:
+    """Where the record of a page lies. ValueError for a page that would lie there itself."""
+    if page.suffix == ".json":
+        raise ValueError(f"{page} is where the record would lie: name the page, such as case.html")
+    return page.with_suffix(".json")
+
+
+def check_case(path: Path, *, public: str | None = None) -> Checked:
+    """Check a record, its page beside it, and the files that it names, where they are still there.
+
+    BadSignature where record or page are not what was signed, or with another key than `public`.
+    """
+    if path.stat().st_size > LARGEST:
+        raise BadSignature(f"{path} is no record of a case: it has more than {LARGEST} bytes")
+    try:
+        record = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        record = None
+    if not isinstance(record, dict):
+        raise BadSignature(f"{path} is no record of a case: expected the .json beside a case's page")
+    key = verify(record, public=public)
+    page = path.parent / Path(record["page"]["name"]).name
+    if not page.is_file():
+        raise BadSignature(f"the page {page} is not beside its record")
+    if sha256(page.read_bytes()) != record["page"]["sha256"]:
+        raise BadSignature(f"the page {page} is not the one that was signed")
+    named = [it for it in record["files"] if it["sha256"] is not None]
+    there = [it for it in named if Path(it["file"]).is_file()]
+    changed = [it["file"] for it in there if sha256(Path(it["file"]).read_bytes()) != it["sha256"]]
+    missing = [it["file"] for it in named if not Path(it["file"]).is_file()]
+    return Checked(key, len(record["files"]), changed, missing)
+
+
+def render(case: Case, record_name: str) -> str:
+    """The page as text."""
+    record, files = case.record, case.record["files"]
+    about, deployment = record["case"], record["deployment"]
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    terms = {
+        "generator": escape(deployment["generator"]["name"]),
+        "users searched": str(deployment["users"]),
+        "code": f"{deployment['bits']} bits, {escape(deployment['code_book']['kind'])}",
+        "method": escape(about["request"]["method"]),
+        "limit for a name": f"p ≤ {power_of_ten(about['request']['alpha'])}",
+        "seed": str(about["request"]["seed"]),
+    }
+    shown = zip(files, case.explanations, strict=True)
+    return filled(
+        "case.html",
+        title=escape(f"Case of {about['created']}"),
+        created=escape(about["created"]),
+        headline=_headline(files),
+        settings="".join(f"<div><dt>{term}</dt><dd>{value}</dd></div>" for term, value in terms.items()),
+        files="".join(_file(file, explanation) for file, explanation in shown),
+        origin="".join(_row(name, f"<code>{escape(value)}</code>") for name, value in _origin(record)),
+        record=escape(record_name),
+        users=str(deployment["users"]),
+        alpha=power_of_ten(about["request"]["alpha"]),
+        versions=escape(f"{versions}; {about['platform']}"),
+    )
+
+
+def _headline(files: list[dict[str, Any]]) -> str:
+    words = {"user": "attributed to a user", "none": "to none", "inconclusive": "inconclusive"}
+    counts = {word: sum(it["verdict"] == kind for it in files) for kind, word in words.items()}
+    unread = len(files) - sum(counts.values())
+    parts = [f"{number} {word}" for word, number in counts.items() if number]
+    return escape(
+        f"{count(len(files), 'file')}: {', '.join(parts + ([f'{unread} not readable'] * (unread > 0)))}"
+    )
+
+
+def _file(file: dict[str, Any], explanation: Pixels | None) -> str:
+    name = f"<h3>{escape(file['file'])}</h3>"
+    if file["verdict"] == "unreadable":
+        return f"{name}<p>{_badge('unreadable', '!', 'not readable')} {escape(file['status'])}</p>"
+    p = power_of_ten(file["p_value"])
+    evidence = f"p = {p}, {file['matched_bits']} of {file['bits']} bits, by {file['stage']}"
+    parts = [
+        f"{name}<p>{_badge(*SIGNS[file['verdict']], file['user'] or file['verdict'])} {evidence}</p>",
+        _pictures(file, explanation),
+        strip(file["posteriors"], None, label=f"P(bit = 1) of the bits of {file['file']}"),
+        _table(FACTS, [_facts(file)]),
+        _table(RANKED, map(_ranked, file["ranked"])),
+        _table(VARIED, map(_varied, file["sensitivity"])),
+    ]
+    return "".join(parts)
+
+
+def _badge(kind: str, mark: str, words: str) -> str:
+    return f"<span class='badge {kind}'><i aria-hidden='true'>{mark}</i>{escape(words)}</span>"
+
+
+def _facts(file: dict[str, Any]) -> list[str]:
+    damage = ", ".join(f"{name} {strength:g}" for name, strength in (file["damage"] or {}).items())
+    shortfall = "–" if file["shortfall"] is None else power_of_ten(file["shortfall"])
+    return [_misfit(file), shortfall, escape(damage) or "none", f"<code>{file['sha256']}</code>"]
+
+
+def _ranked(candidate: dict[str, Any]) -> list[str]:
+    likelihood = f"{candidate['log_likelihood']:.2f}"
+    return [escape(candidate["user"]), str(candidate["matched_bits"]), likelihood]
+
+
+def _varied(row: dict[str, Any]) -> list[str]:
+    p = "–" if row["p_value"] is None else power_of_ten(row["p_value"])
+    said = escape(row["user"] or row["verdict"])
+    return [
+        row["method"],
+        str(row["seed"]),
+        said,
+        escape(row["best"] or "–"),
+        str(row["matched_bits"]),
+        p,
+        _misfit(row),
+    ]
+
+
+def _misfit(row: dict[str, Any]) -> str:
+    return "–" if row["misfit"] is None else f"{row['misfit']:.3g}"
+
+
+def _pictures(file: dict[str, Any], explanation: Pixels | None) -> str:
+    """The file, its explanation and their difference; what cannot be shown is left out."""
+    try:
+        pixels = read_image(Path(file["file"]), size=None)
+    except (UnreadableImage, OSError):
+        return ""
+    panels = {"file": picture(pixels, alt=file["file"])}
+    if explanation is not None:
+        panels["explanation"] = picture(explanation, alt=f"explanation of {file['file']}")
+        if explanation.shape == pixels.shape:
+            residual = difference(pixels, explanation)
+            panels["residual × 10"] = picture(residual, alt=f"residual of {file['file']}, times ten")
+    shown = "".join(f"<div>{image}<small>{caption}</small></div>" for caption, image in panels.items())
+    return f"<div class='faces'><figure><div class='three'>{shown}</div></figure></div>"
+
+
+def _table(head: tuple[str, ...], rows: Iterable[list[str]]) -> str:
+    titles = "".join(f"<th scope='col'>{title}</th>" for title in head)
+    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<div class='wide'><table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></div>"
+
+
+def _row(name: str, value: str) -> str:
+    return f"<tr><th scope='row'>{escape(name)}</th><td>{value}</td></tr>"
+
+
+def _origin(record: dict[str, Any]) -> list[tuple[str, str]]:
+    it = record["deployment"]
+    parts = [(name, value) for name, value in it["parts"].items()]
+    hashes = {
+        "manifest.json": it["manifest"],
+        "generator": it["generator"]["sha256"],
+        "decoder": it["decoder"],
+    }
+    rows = [("deployment", it["id"]), *hashes.items(), *parts, ("registered codes", it["codes"])]
+    return [(name, value) for name, value in rows if value is not None]

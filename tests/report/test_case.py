@@ -1,0 +1,170 @@
+"""A case from files to a page and a signed record, and what its check finds."""
+
+import json
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from linear_space import write_deployment
+
+from latentfp import cli
+from latentfp.data.files import write_image
+from latentfp.deployment import signature
+from latentfp.deployment.deployment import open_deployment, open_registry
+from latentfp.report.case import check_case, record_of
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+
+def run(*arguments):
+    """The exit code of a command."""
+    found = cli.app([str(argument) for argument in arguments], standalone_mode=False)
+    return 0 if found is None else found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A deployment, images of alice's copy, of nobody's and of no image, a key, and their case."""
+    place = tmp_path_factory.mktemp("case")
+    deployment = write_deployment(place)
+    assert (
+        run(
+            "generate", "--deployment", deployment, "--user", "alice", "--count", 1, "--out", place / "images"
+        )
+        == 0
+    )
+    (made,) = (place / "images").iterdir()
+    made.rename(place / "images" / "a&b<i>.png")
+    noise = np.random.default_rng(0).integers(256, size=(8, 8, 3)).astype(np.uint8)
+    write_image(place / "images" / "noise.png", noise)
+    (place / "images" / "text.png").write_text("no image")
+    assert run("report", "key", place / "sign.pem") == 0
+    command = ("attribute", "--deployment", deployment, place / "images", "--method", "encoder")
+    assert run(*command, "--report", place / "case.html", "--key", place / "sign.pem") == 1
+    return place
+
+
+@pytest.fixture(scope="module")
+def record(folder):
+    return json.loads((folder / "case.json").read_text())
+
+
+@pytest.fixture
+def copy(folder, tmp_path):
+    """Page and record, to be changed."""
+    for name in ("case.html", "case.json"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    return tmp_path / "case.json"
+
+
+def test_the_record_holds_what_was_found(folder, record):
+    marked, noise, text = record["files"]
+    assert (marked["verdict"], marked["user"], marked["matched_bits"]) == ("user", "alice", 32)
+    assert noise["user"] is None
+    assert (text["verdict"], text["posteriors"], "sensitivity" in text) == ("unreadable", [], False)
+    code = open_registry(folder / "deployment").user("alice").code
+    assert ((np.array(marked["posteriors"]) > 0.5) == code).all()
+    assert {it["method"] for it in marked["sensitivity"]} == {"encoder", "multistart"}
+    assert len({it["seed"] for it in marked["sensitivity"]}) == 3
+    assert all(it["user"] == "alice" for it in marked["sensitivity"])
+    opened = open_deployment(folder / "deployment")
+    assert record["deployment"]["id"] == opened.manifest.id
+    assert record["deployment"]["users"] == 2
+
+
+def test_a_report_is_in_the_audit_log(folder):
+    *_, entry = open_registry(folder / "deployment").audit()
+    assert entry.action == "report"
+    assert len(json.loads(entry.subject)["record"]) == 64
+
+
+class Page(HTMLParser):
+    """Counts pictures, and notes tags that are not closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.images, self.open = 0, []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        del attrs
+        if tag == "img":
+            self.images += 1
+        elif tag not in ("meta",):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_shows_file_explanation_and_residual(folder):
+    text = (folder / "case.html").read_text()
+    page = Page(text)
+    assert page.open == []
+    assert page.images == 6  # of the two that are images
+    assert "a&amp;b&lt;i&gt;.png" in text
+    assert "a&b<i>" not in text
+    assert "1 attributed to a user" in text
+    assert "1 not readable" in text
+
+
+def test_an_untouched_case_is_intact(folder, capsys):
+    assert run("report", "verify", folder / "case.json", "--public-key", folder / "sign.pem.pub") == 0
+    assert "intact" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["case.html", "case.json"])
+def test_a_changed_case_fails(copy, name, capsys):
+    place = copy.parent / name
+    place.write_text(place.read_text().replace("alice", "bob"))
+    assert run("report", "verify", copy) == 1
+    assert "FAILED" in capsys.readouterr().err
+
+
+def test_a_page_of_another_name_is_not_followed_out_of_the_folder(folder, copy):
+    record = json.loads(copy.read_text())
+    record["page"]["name"] = "../case.html"
+    key = signature.read_private(folder / "sign.pem")
+    copy.write_text(json.dumps(signature.sign({k: v for k, v in record.items() if k != "signature"}, key)))
+    assert check_case(copy).files == 3  # the one beside it is looked at
+    (copy.parent / "case.html").unlink()
+    with pytest.raises(signature.BadSignature, match="not beside"):
+        check_case(copy)
+
+
+def test_another_key_fails(copy, tmp_path, capsys):
+    public = signature.create(tmp_path / "other.pem")
+    assert run("report", "verify", copy, "--public-key", public) == 1
+    assert "signed with the key" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '"text"', "[" * 100_000])
+def test_what_is_no_record_fails(tmp_path, text):
+    (tmp_path / "case.json").write_text(text)
+    assert run("report", "verify", tmp_path / "case.json") == 1
+
+
+def test_files_that_changed_or_went_are_told(folder, copy, capsys):
+    changed, gone = folder / "images" / "noise.png", folder / "images" / "text.png"
+    before = changed.read_bytes(), gone.read_bytes()
+    changed.write_bytes(b"other")
+    gone.unlink()
+    try:
+        assert run("report", "verify", copy) == 1
+    finally:
+        changed.write_bytes(before[0])
+        gone.write_bytes(before[1])
+    said = capsys.readouterr()
+    assert f"{changed} is not the file" in said.err
+    assert f"not there to be compared: {gone}" in said.out
+
+
+@pytest.mark.parametrize("given", [("--report", "case.html"), ("--key", "sign.pem")])
+def test_page_and_key_need_each_other(folder, given):
+    with pytest.raises(ValueError, match="need each other"):
+        run("attribute", "--deployment", folder / "deployment", folder / "images", *given)
+
+
+def test_a_page_is_no_record(tmp_path):
+    with pytest.raises(ValueError, match="where the record would lie"):
+        record_of(tmp_path / "case.json")
