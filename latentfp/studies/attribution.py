@@ -120,8 +120,7 @@ def measure(scene: Scene, plan: Plan, shown: Shown, method: str) -> Numbers:
     """Wrong bits of each image, verdicts and costs of a method other than the search."""
     budget, users = Budget(), _registered(scene, shown, method)
     decided, chosen = sufficient(users, alpha=plan.alpha), Method(method)
-    few = method == Method.MULTISTART
-    images = shown.images[: plan.multistart_images] if few else shown.images
+    images = shown.images[: plan.multistart_images if method == Method.MULTISTART else None]
     if method not in (Method.ENCODER, Method.DECODER):
         scene.subject.curvature()
 
