@@ -118,6 +118,14 @@ def measurement(*, config: Fields, workdir: Path, seed: int, study: Fields) -> C
     return partial(measure, **study, seed=seed, workdir=workdir)
 
 
+def false_accusations(*, config: Fields, workdir: Path, seed: int, study: Fields) -> Callable[[], object]:
+    """The study of false accusations, with its tables and plot."""
+    from latentfp.report.false_accusations import write_false_accusations
+
+    measure = measurement(config=config, workdir=workdir, seed=seed, study=study)
+    return lambda: write_false_accusations(workdir, measure())
+
+
 def make_objective(*, name: str | None = None, **fields: Any) -> "Objective":
     """The training objective of this name."""
     return call(choose(OBJECTIVES, name, field="objective.name")(), fields, section="config.objective")
@@ -234,6 +242,6 @@ RUNS: dict[str, Callable[..., Callable[[], object]]] = {
     "speed": measurement,
     "train": train,
     "white_box": measurement,
-    "false_accusations": measurement,
+    "false_accusations": false_accusations,
     "identification": measurement,
 }

@@ -132,3 +132,39 @@ def write_reliability(path: Path, panels: Mapping[str, Sequence[Bins]]) -> None:
         grid[0].set_ylabel("share of right bits")
         figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower right", ncols=2, frameon=False)
         figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
+
+
+class Rate(NamedTuple):
+    """An observed rate with its interval [lo, hi] against what was promised; `whole`: of everything."""
+
+    promised: float
+    observed: float
+    interval: Sequence[float]
+    whole: bool
+
+
+def write_rates(path: Path, panels: Mapping[str, Sequence[Rate]]) -> None:
+    """Write observed against promised rates side by side, logarithmic; rates of 0 lie on the lower edge."""
+    with matplotlib.rc_context({**STYLE, "axes.grid.axis": "both"}):
+        figure = Figure(figsize=(3.3 * len(panels), 3.5), layout="constrained")
+        grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+        promised = [rate.promised for rates in panels.values() for rate in rates]
+        low, high = min(promised) / 5, max(promised) * 5
+        for axes, (title, rates) in zip(grid, panels.items(), strict=True):
+            axes.plot([low, high], [low, high], color=SOFT, linewidth=1, linestyle="--")
+            for whole, colour, name in ((False, SOFT, "one kind"), (True, ACCENT, "all kinds")):
+                _rates(axes, [rate for rate in rates if rate.whole == whole], colour, name, low=low)
+            axes.set(title=title, xscale="log", yscale="log", xlabel="promised rate")
+            axes.set(xlim=(low, high), ylim=(low, high))
+        grid[0].set_ylabel("observed rate")
+        figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower right", ncols=2, frameon=False)
+        figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
+
+
+def _rates(axes: Axes, rates: Sequence[Rate], colour: str, name: str, *, low: float) -> None:
+    heights = np.array([max(rate.observed, low) for rate in rates])
+    ends = np.array([np.maximum(rate.interval, low) for rate in rates]).T
+    spread = 10 ** np.linspace(-0.12, 0.12, len(rates)) if not rates[0].whole else 1
+    places = np.array([rate.promised for rate in rates]) * spread
+    style = {"linestyle": "none", "marker": "o", "markersize": 3, "linewidth": 0.9, "color": colour}
+    axes.errorbar(places, heights, np.abs(ends - heights), label=name, **style)

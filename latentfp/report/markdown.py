@@ -31,3 +31,8 @@ def plain(value: str) -> str:
 def made_with(command: str) -> str:
     """The command, as a block."""
     return f"Made with\n\n    {' '.join(command.split())}"
+
+
+def thousands(value: int) -> str:
+    """An integer with a space between thousands."""
+    return f"{value:,}".replace(",", " ")

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from latentfp.report.markdown import made_with, number, plain, table
+from latentfp.report.markdown import made_with, number, plain, table, thousands
 
 COMMAND = "python -m latentfp.main --config=configs/bench/search.py --workdir=DIR"
 SEARCHES = {
@@ -18,7 +18,7 @@ RATIOS = ("faiss / nearest", "faiss / best")
 def write_search(folder: Path, result: dict[str, Any]) -> Path:
     """Write search.md, the result of studies.search_speed.run."""
     task, memory, rows = result["task"], result["memory"], result["sizes"]
-    columns = {"codes": [f"{int(n):,}".replace(",", " ") for n in rows]}
+    columns = {"codes": [thousands(int(n)) for n in rows]}
     for title, name in SEARCHES.items():
         columns[title] = [number(row["seconds"][name], ".3g") for row in rows.values()]
     for name in RATIOS:

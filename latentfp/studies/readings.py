@@ -19,7 +19,7 @@ from latentfp.pixels import to_float
 from latentfp.runtime.progress import track
 from latentfp.studies.scene import Scene, answers
 
-PART = 500  # images between two writings
+PART = 100  # images between two writings
 
 
 class Readings(NamedTuple):
