@@ -164,7 +164,7 @@ def write_rates(path: Path, panels: Mapping[str, Sequence[Rate]]) -> None:
 def _rates(axes: Axes, rates: Sequence[Rate], colour: str, name: str, *, low: float) -> None:
     heights = np.array([max(rate.observed, low) for rate in rates])
     ends = np.array([np.maximum(rate.interval, low) for rate in rates]).T
-    spread = 10 ** np.linspace(-0.12, 0.12, len(rates)) if not rates[0].whole else 1
+    spread = 10 ** np.linspace(-0.25, 0.25, len(rates)) if not rates[0].whole else 1
     places = np.array([rate.promised for rate in rates]) * spread
     style = {"linestyle": "none", "marker": "o", "markersize": 3, "linewidth": 0.9, "color": colour}
     axes.errorbar(places, heights, np.abs(ends - heights), label=name, **style)

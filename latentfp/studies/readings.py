@@ -23,10 +23,14 @@ PART = 100  # images between two writings
 
 
 class Readings(NamedTuple):
-    """Soft bits of `n` images at `s` stages; where an image did not climb so far 0, and a misfit of NaN."""
+    """Of `n` images at `s` stages; where an image did not climb so far, soft bits of 0, and NaN.
+
+    `contents`: mean square of the content, in its own standard deviations.
+    """
 
     soft: Int8[np.ndarray, "n s k"]
     misfits: Float[np.ndarray, "n s"]
+    contents: Float[np.ndarray, "n s"]
 
     @property
     def last(self) -> Int[np.ndarray, " n"]:
@@ -37,6 +41,12 @@ class Readings(NamedTuple):
     def final(self) -> Int8[np.ndarray, "n k"]:
         """The soft bits of every image's last stage."""
         return self.soft[np.arange(len(self.soft)), self.last]
+
+
+def unclimbed(n: int, bits: int) -> Readings:
+    """Of `n` images at one stage that none of them has climbed to."""
+    unknown = np.full((n, 1), np.nan, np.float32)
+    return Readings(np.zeros((n, 1, bits), np.int8), unknown, unknown.copy())
 
 
 def read(
@@ -55,8 +65,10 @@ def read(
 
     def keep(answer: Answer, rows: Int[np.ndarray, " some"]) -> None:
         soft = soften(np.asarray(answer.estimate.logits), repeats=repeats)
-        part = Readings(np.zeros((n, 1, soft.shape[1]), np.int8), np.full((n, 1), np.nan, np.float32))
+        content = np.asarray(answer.estimate.content / scene.subject.space.content_stds[None])
+        part = unclimbed(n, soft.shape[1])
         part.soft[rows, 0], part.misfits[rows, 0] = soft, np.asarray(answer.estimate.loss)
+        part.contents[rows, 0] = np.square(content).mean(axis=1)
         climbed.append(part)
 
     def watch(answer: Answer) -> Bool[np.ndarray, " some"]:
@@ -70,8 +82,8 @@ def read(
     if method is not Method.AUTO:
         keep(found, rows)
         return climbed[0]
-    unclimbed = len(stages(method, scene.subject, scene.decoder, budget)) - len(climbed)
-    climbed += [Readings(np.zeros_like(climbed[0].soft), np.full((n, 1), np.nan, np.float32))] * unclimbed
+    above = len(stages(method, scene.subject, scene.decoder, budget)) - len(climbed)
+    climbed += [unclimbed(n, climbed[0].soft.shape[2])] * above
     return Readings(*(np.concatenate(arrays, axis=1) for arrays in zip(*climbed, strict=True)))
 
 

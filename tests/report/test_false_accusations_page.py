@@ -13,7 +13,7 @@ USERS, ALPHAS = (1, 1000), (0.1, 1e-3)
 @pytest.fixture(scope="module")
 def result():
     soft = np.random.default_rng(0).integers(-24, 25, (400, 1, 64)).astype(np.int8)
-    readings = {"flat": Readings(soft, np.ones((400, 1), np.float32))}
+    readings = {"flat": Readings(soft, *np.ones((2, 400, 1), np.float32))}
     plan = Plan({"flat": 400}, USERS, (4, 2), ALPHAS, "decoder")
     return {**plan._asdict(), **measure(readings, plan, seed=0)}
 

@@ -32,7 +32,7 @@ def same(n=N):
 
 def once(soft):
     """Readings of one stage."""
-    return Readings(soft[:, None], np.ones((len(soft), 1), np.float32))
+    return Readings(soft[:, None], *np.ones((2, len(soft), 1), np.float32))
 
 
 @pytest.fixture(scope="module")

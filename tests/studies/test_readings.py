@@ -53,7 +53,7 @@ def test_stages_that_nobody_climbs_are_there(scene, images):
 
 def numbered(first, n):
     soft = np.arange(first, first + n, dtype=np.int8).reshape(n, 1, 1) + np.int8(1)
-    return Readings(soft, np.full((n, 1), first, np.float32))
+    return Readings(soft, *np.full((2, n, 1), first, np.float32))
 
 
 def test_parts_are_made_once_and_shortened_or_made_again(monkeypatch, tmp_path):
