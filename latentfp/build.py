@@ -111,7 +111,7 @@ def search(*, config: Fields, workdir: Path, seed: int, study: Fields) -> Callab
     return run
 
 
-def measurement(*, config: Fields, workdir: Path, seed: int, study: Fields) -> Callable[[], object]:
+def measurement(*, config: Fields, workdir: Path, seed: int, study: Fields) -> Callable[[], dict[str, Any]]:
     """The measurement that `config["run"]` names."""
     measure = importlib.import_module(f"latentfp.studies.{config['run']}").run
     check_fields(measure, study, section="config.study", given={"seed", "workdir"})

@@ -17,13 +17,14 @@ from latentfp.deployment.deployment import open_deployment
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 FIELDS = [
-    *("file", "verdict", "user", "matched_bits", "bits", "p_value", "shortfall", "misfit", "status"),
+    *("file", "verdict", "user", "matched_bits", "bits", "p_value", "shortfall", "misfit"),
+    *("membership", "status"),
     *("stage", "passes", "looks", "seconds", "damage", "ranked"),
 ]
 COMMANDS = [
     *("fit", "import", "users add", "users list", "users revoke", "users reinstate"),
     *("users save", "users export", "audit verify", "audit list"),
-    *("adopt", "generate", "attribute", "verify", "plan", "demo"),
+    *("adopt", "calibrate", "generate", "attribute", "verify", "plan", "demo"),
 ]
 HELP = """
 import sys, time

@@ -38,7 +38,7 @@ report.command("key")(reports.key)
 report.command("verify")(reports.verify)
 app.command("import")(provider.import_)
 for command in (
-    *(provider.fit, provider.adopt, provider.generate),
+    *(provider.fit, provider.adopt, provider.calibrate, provider.generate),
     *(investigator.attribute, investigator.verify, investigator.plan, provider.demo),
 ):
     app.command()(command)

@@ -13,15 +13,15 @@ from jaxtyping import Bool, Float
 from latentfp import rng
 from latentfp.attribution.decoder import TrainedDecoder
 from latentfp.attribution.ends import Subject
-from latentfp.attribution.estimate import Answer, Stage, Status
+from latentfp.attribution.estimate import Answer, Stage
 from latentfp.attribution.ladder import Decided
+from latentfp.attribution.membership import Null, explained
 from latentfp.attribution.objective import Distance
-from latentfp.attribution.observation import is_damaged
-from latentfp.attribution.refine import SOLVED
 from latentfp.attribution.verdict import Kind, Registered, check_alpha, judge
 from latentfp.augment import damage
 from latentfp.data.files import find_images
 from latentfp.deployment import decoders
+from latentfp.deployment.calibration import null_of
 from latentfp.deployment.codebook import registered
 from latentfp.deployment.deployment import Deployment, load_generator, open_deployment
 from latentfp.deployment.investigate import Finding, investigate
@@ -101,14 +101,6 @@ def sufficient(registered: Registered, *, alpha: float) -> Decided:
     return decided
 
 
-def explained(answer: Answer) -> Bool[np.ndarray, " n"]:
-    """Whether a descent explains an image as an undamaged one of the generator to within rounding."""
-    solved = np.asarray(answer.estimate.loss) < SOLVED
-    descended = np.asarray(answer.stage) > Stage.DECODER
-    failed = np.asarray(answer.estimate.status) != Status.OK
-    return solved & descended & ~np.asarray(is_damaged(answer.damage)) & ~failed
-
-
 def stage_by_stage(
     registered: Registered, method: Method, subject: Subject, decoder: TrainedDecoder | None, budget: Budget
 ) -> Registered:
@@ -167,7 +159,22 @@ def inquire(
     with progress("attributing", work * len(paths)) as advance:
         counter.append(advance)
         size = loaded.generator.image_shape[:2]
-        yield from investigate(paths, among, name_of, estimate, size=size, alpha=request.alpha, resize=resize)
+        yield from investigate(
+            paths,
+            among,
+            name_of,
+            estimate,
+            size=size,
+            alpha=request.alpha,
+            null=usual_null(opened, request),
+            resize=resize,
+        )
+
+
+def usual_null(opened: Deployment, request: Request) -> Null | None:
+    """The null of the deployment's own images, where images climb as far as those did."""
+    usual = Request(until=request.until, alpha=request.alpha, seed=request.seed)
+    return null_of(opened) if request == usual and request.until is Stage.MULTISTART else None
 
 
 def searched(opened: Deployment) -> tuple[Registered, Callable[[int], str]]:

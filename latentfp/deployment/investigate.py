@@ -12,8 +12,9 @@ import numpy as np
 from jaxtyping import Float
 
 from latentfp.attribution.estimate import Answer, Estimator, Stage, Status, select
+from latentfp.attribution.membership import Null
 from latentfp.attribution.observation import VISIBLE
-from latentfp.attribution.verdict import ALPHA, Registered, Verdict, judge
+from latentfp.attribution.verdict import ALPHA, CLEARED, Registered, Verdict, judge
 from latentfp.augment import damage
 from latentfp.data.files import Size, StrPath, UnreadableImage, read_images
 from latentfp.pixels import to_float
@@ -34,7 +35,9 @@ class Finding(NamedTuple):
 
     `verdict`: "user", "none", "inconclusive" or "unreadable". `matched_bits` and `p_value` are those of the
     best user, named or not, the first of `ranked`; `shortfall`: the chance that the image's own code would
-    reach no more than that user's score. `misfit`: what of the image its best explanation leaves, √mean z².
+    reach no more than that user's score. `misfit`: what of the image its best explanation leaves, √mean z²;
+    `membership`: the p-value that one of the generator's images leaves so much (membership.py), None where
+    that was not calibrated or the image was named before.
     `status`: "ok", "nonfinite", or why the file was not read. `stage`: the one that decided. `passes` of the
     generator and `looks` of the decoder are what the file cost, `seconds` its share of its group's time.
     `damage`: the strengths that were inferred and are visible, by the names of augment.damage.Damage.
@@ -48,6 +51,7 @@ class Finding(NamedTuple):
     p_value: float | None
     shortfall: float | None
     misfit: float | None
+    membership: float | None
     status: str
     stage: str | None
     passes: int
@@ -71,11 +75,12 @@ def investigate(
     *,
     size: Size,
     alpha: float = ALPHA,
+    null: Null | None = None,
     resize: bool = False,
 ) -> Iterator[Finding]:
     """A finding for each of `paths`, in their order. ValueError: no users, or an `alpha` out of reach.
 
-    `name_of`: the names of the users in the rows of the registry.
+    `name_of`: the names of the users in the rows of the registry. `null`: of the test for membership.
     `size` (height, width) is the generator's; other files are refused, or resampled with `resize`.
     """
     for first in range(0, len(paths), GROUP):
@@ -84,7 +89,7 @@ def investigate(
         began = time.perf_counter()
         estimates = estimate(np.stack(images), first) if images else None
         seconds = (time.perf_counter() - began) / max(1, len(images))
-        found = iter(_findings(estimates, registered, name_of, alpha=alpha) if estimates else [])
+        found = iter(_findings(estimates, registered, name_of, null, alpha=alpha) if estimates else [])
         for path, pixels in read:
             if isinstance(pixels, UnreadableImage):
                 yield _unreadable(path, str(pixels), bits=registered.bits)
@@ -102,6 +107,7 @@ def _unreadable(path: StrPath, reason: str, *, bits: int) -> Finding:
         p_value=None,
         shortfall=None,
         misfit=None,
+        membership=None,
         status=reason,
         stage=None,
         passes=0,
@@ -111,9 +117,15 @@ def _unreadable(path: StrPath, reason: str, *, bits: int) -> Finding:
 
 
 def _findings(
-    found: Answer, registered: Registered, name_of: Callable[[int], str], *, alpha: float
+    found: Answer,
+    registered: Registered,
+    name_of: Callable[[int], str],
+    null: Null | None,
+    *,
+    alpha: float,
 ) -> list[Finding]:
-    verdicts = judge(found.estimate, registered, alpha=alpha)
+    members = np.full(len(found.stage), np.nan) if null is None else null.p_values(found)
+    verdicts = judge(found.estimate, registered, alpha=alpha, foreign=members <= CLEARED)
     harms = np.asarray(found.damage)
     return [
         Finding(
@@ -125,6 +137,7 @@ def _findings(
             p_value=verdict.p_value,
             shortfall=verdict.shortfall,
             misfit=float(found.estimate.loss[i]),
+            membership=None if np.isnan(members[i]) else float(members[i]),
             status=Status(int(found.estimate.status[i])).name.lower(),
             stage=Stage(int(found.stage[i])).name.lower(),
             passes=int(found.passes[i]),

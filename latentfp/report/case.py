@@ -23,7 +23,13 @@ from latentfp.report.wording import count, power_of_ten
 from latentfp.types import Pixels
 
 LARGEST = 1 << 30  # bytes of a record
-FACTS = ("misfit", "chance that the file's own code reads so badly", "inferred damage", "SHA-256")
+FACTS = (
+    "misfit",
+    "chance that one of the generator's fits so badly",
+    "chance that the file's own code reads so badly",
+    "inferred damage",
+    "SHA-256",
+)
 RANKED = ("ranked user", "bits", "ln likelihood")
 VARIED = ("method", "seed", "verdict", "best user", "bits", "p", "misfit")
 SIGNS = {"user": ("right", "✓"), "none": ("missed", "○"), "inconclusive": ("missed", "?")}
@@ -151,7 +157,8 @@ def _badge(kind: str, mark: str, words: str) -> str:
 def _facts(file: dict[str, Any]) -> list[str]:
     damage = ", ".join(f"{name} {strength:g}" for name, strength in (file["damage"] or {}).items())
     shortfall = "–" if file["shortfall"] is None else power_of_ten(file["shortfall"])
-    return [_misfit(file), shortfall, escape(damage) or "none", f"<code>{file['sha256']}</code>"]
+    membership = "not tested" if file["membership"] is None else power_of_ten(file["membership"])
+    return [_misfit(file), membership, shortfall, escape(damage) or "none", f"<code>{file['sha256']}</code>"]
 
 
 def _ranked(candidate: dict[str, Any]) -> list[str]:

@@ -26,9 +26,9 @@ from jaxtyping import Float, Int8, UInt8
 from scipy.special import chdtri
 
 from latentfp.attribution.evidence import Soft, chance
+from latentfp.attribution.membership import explained
 from latentfp.attribution.search import best
 from latentfp.attribution.verdict import family_wise
-from latentfp.deployment.inquiry import explained
 from latentfp.deployment.methods import Method
 from latentfp.runtime.progress import track
 from latentfp.studies.intervals import binomial_interval

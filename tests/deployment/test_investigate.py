@@ -18,8 +18,8 @@ from latentfp.deployment.investigate import investigate
 from latentfp.deployment.issue import issue
 
 FIELDS = [
-    *("file", "verdict", "user", "matched_bits", "bits", "p_value", "shortfall", "misfit", "status"),
-    *("stage", "passes", "looks", "seconds", "damage", "ranked"),
+    *("file", "verdict", "user", "matched_bits", "bits", "p_value", "shortfall", "misfit"),
+    *("membership", "status", "stage", "passes", "looks", "seconds", "damage", "ranked"),
 ]
 
 

@@ -20,6 +20,7 @@ def finding(file, user=None):
         p_value=None,
         shortfall=None,
         misfit=None,
+        membership=None,
         status="ok",
         stage=None,
         passes=0,

@@ -1,0 +1,122 @@
+"""The null of the test whether an image is one of the generator's (attribution/membership.py), measured.
+
+`calibrate` makes images of the deployment, half of them with random codes, sends them through the attacks of
+Nie et al. 2023 in turn, and lets the default method explain them with nobody registered. Their misfits lie in
+the deployment's folder, and count for the decoder with which they were measured.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from latentfp import rng
+from latentfp.attribution.estimate import Stage
+from latentfp.attribution.membership import Misfits, Null, explained, misfits
+from latentfp.augment.suites import suite
+from latentfp.deployment import decoders
+from latentfp.deployment.deployment import Deployment, load_generator, open_deployment
+from latentfp.deployment.issue import draw_latents, mark_latents
+from latentfp.deployment.manifest import TamperedDeployment
+from latentfp.deployment.methods import Budget, Method, make_estimator, subject_of
+from latentfp.generators.pretrained import Pretrained
+from latentfp.pixels import to_float
+from latentfp.runtime.progress import progress, track
+from latentfp.types import Pixels
+
+FILE = "membership.json"
+SUITE = "nie2023"
+FEWEST = 20
+
+
+class Calibration(NamedTuple):
+    """Of how many images, with which seed, and their misfits. `decoder`: its SHA-256, or empty."""
+
+    deployment: str
+    decoder: str
+    seed: int
+    misfits: list[float]
+
+
+def calibrate(folder: str | Path, *, images: int, seed: int) -> Path:
+    """Measure the null, and write it in the folder. ValueError for fewer than 20 images."""
+    if images < FEWEST:
+        raise ValueError(f"got {images} images, expected at least {FEWEST}; 1000 support a limit of 0.001")
+    opened = open_deployment(folder)
+    loaded = load_generator(opened)
+    found = own_misfits(opened, loaded, images=images, seed=seed)
+    measured = Calibration(opened.manifest.id, _decoder(opened), seed, np.sort(found).tolist())
+    path = opened.path / FILE
+    fresh = path.with_suffix(".new")
+    with open(fresh, "w") as file:
+        json.dump(measured._asdict(), file, allow_nan=False)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+    return path
+
+
+def own_misfits(opened: Deployment, loaded: Pretrained, *, images: int, seed: int) -> Misfits:
+    """The finite misfits of images of the deployment. `images`: how many are made."""
+    counter: list[Callable[[int], object]] = []
+    manifest = opened.manifest
+    estimate, work = make_estimator(
+        subject_of(loaded, opened.space, sigma=manifest.sigma, coding=manifest.coding),
+        decoders.find(opened),
+        Method.AUTO,
+        key=rng.stream(rng.root(seed), "calibrate/search"),
+        budget=Budget(),
+        decided=explained,
+        progress=lambda n: counter[0](n),
+    )
+    shown = to_float(np.stack(own_images(opened, loaded, images=images, seed=seed)))
+    with progress("explaining own images", work * images) as advance:
+        counter.append(advance)
+        found = misfits(estimate(shown, 0))
+    return found[np.isfinite(found)]
+
+
+def own_images(opened: Deployment, loaded: Pretrained, *, images: int, seed: int) -> list[Pixels]:
+    """Even ones unmarked, odd ones with random codes; through the attacks in turn, two images each."""
+    manifest, root = opened.manifest, rng.root(seed)
+    message = manifest.bits // manifest.repeats
+    codes = np.random.default_rng(seed).integers(2, size=(images, message)).astype(bool)
+    issued = mark_latents(
+        loaded.generator,
+        loaded.params,
+        opened.space,
+        draw_latents(loaded.generator, loaded.params, rng.stream(root, "calibrate/images"), count=images),
+        codes.repeat(manifest.repeats, axis=1),
+        sigma=manifest.sigma,
+        coding=manifest.coding,
+    )
+    attacks, made = suite(SUITE), []
+    for i in track(range(images), "attacking own images"):
+        image = issued.marked[i] if i % 2 else issued.plain[i]
+        made.append(attacks[i // 2 % len(attacks)].apply(rng.stream(root, "calibrate/attack", i), image))
+    return made
+
+
+def null_of(opened: Deployment) -> Null | None:
+    """The null in the deployment's folder, if it was measured with the decoder that is there."""
+    path = opened.path / FILE
+    if not path.exists():
+        return None
+    try:
+        measured = Calibration(**json.loads(path.read_bytes()))
+        values = np.sort(np.asarray(measured.misfits, np.float64))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise TamperedDeployment(path, f"not what `latentfp calibrate` writes ({error})") from error
+    if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
+        raise TamperedDeployment(path, "found misfits that are not finite numbers")
+    if (measured.deployment, measured.decoder) != (opened.manifest.id, _decoder(opened)):
+        return None
+    return Null(values, Stage.MULTISTART)
+
+
+def _decoder(opened: Deployment) -> str:
+    trained: Any = decoders.find(opened)
+    return "" if trained is None else trained.sha256

@@ -1,0 +1,68 @@
+"""The test whether an image is one of the generator's: ranks among its own images."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from latentfp.attribution.estimate import Estimate, Stage, Status, answer
+from latentfp.attribution.membership import Null, explained, misfits
+from latentfp.attribution.observation import ROUNDING
+from latentfp.attribution.refine import SOLVED
+from latentfp.augment import damage
+from latentfp.augment.damage import Damage
+
+NULL = Null(np.array([1.0, 2.0, 2.0, 3.0]), Stage.MULTISTART)
+
+
+def found(losses, harm=Damage(), stage=Stage.MULTISTART, status=Status.OK):  # noqa: B008
+    n = len(losses)
+    estimate = Estimate(
+        code=jnp.zeros((n, 4), bool),
+        logits=jnp.zeros((n, 4)),
+        content=jnp.zeros((n, 2)),
+        loss=jnp.asarray(losses, jnp.float32),
+        status=jnp.full(n, int(status)),
+    )
+    return answer(estimate, stage, passes=0, damage=jnp.tile(damage.coordinates(harm), (n, 1)))
+
+
+def test_the_p_value_is_the_rank_from_above():
+    p = NULL.p_values(found([0.5, 1.0, 1.5, 2.0, 2.5, 9.0, np.nan, np.inf]))
+    np.testing.assert_allclose(p, np.array([5, 5, 4, 4, 2, 1, 1, 1]) / 5)
+
+
+def test_images_of_the_null_have_even_ranks():
+    """Of fresh draws no more than a share t has a p-value of at most t, up to five standard errors."""
+    random = np.random.default_rng(0)
+    rates = []
+    for _ in range(200):
+        null = Null(np.sort(random.exponential(size=199)), Stage.MULTISTART)
+        rates.append((null.p_values(found(random.exponential(size=50))) <= 0.05).mean())
+    error = np.std(rates) / len(rates) ** 0.5
+    assert abs(np.mean(rates) - 0.05) < 5 * error
+    assert error < 0.005
+
+
+@pytest.mark.parametrize("stage", [Stage.DECODER, Stage.REFINE])
+def test_images_that_stopped_earlier_are_not_tested(stage):
+    assert np.isnan(NULL.p_values(found([9.0], stage=stage))).all()
+
+
+def test_explained_images_are_tested_at_any_descent():
+    solved = found([SOLVED - 0.01], stage=Stage.REFINE)
+    assert explained(solved).all()
+    null = Null(np.array([0.1, SOLVED]), Stage.MULTISTART)
+    np.testing.assert_allclose(null.p_values(solved), [2 / 3])
+
+
+def test_noise_is_expected_where_it_was_inferred():
+    """A misfit of rounding alone is measured in rounding, one of noise in noise."""
+    noise = 0.1
+    scale = (1 + (noise / ROUNDING) ** 2) ** 0.5
+    np.testing.assert_allclose(misfits(found([3 * scale], Damage(noise=noise))), 3, rtol=1e-3)
+    np.testing.assert_allclose(misfits(found([3.0])), 3)
+
+
+def test_damaged_images_know_their_noise_already():
+    np.testing.assert_allclose(misfits(found([3.0], Damage(noise=0.1, blur=1.0))), 3)
+    np.testing.assert_allclose(misfits(found([3.0], Damage(noise=0.1, quality=50.0))), 3)
