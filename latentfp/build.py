@@ -244,4 +244,5 @@ RUNS: dict[str, Callable[..., Callable[[], object]]] = {
     "white_box": measurement,
     "false_accusations": false_accusations,
     "identification": measurement,
+    "decoding_speed": measurement,
 }
