@@ -60,7 +60,8 @@ class Registered(NamedTuple):
     """The users that are searched.
 
     `users`: how many; `bits` of their messages, each of which a code has `repeats` times in a row; `rank`
-    finds the best. `surplus`: by what chances are multiplied because codes are not even over all codes.
+    finds the best. `surplus`: by what chances are multiplied because codes are not even over all codes, or
+    images are judged more than once.
     """
 
     users: int

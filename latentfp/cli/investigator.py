@@ -86,8 +86,8 @@ def attribute(
     """Name the user whose copy made each image, or none; inconclusive where too little of a code is left.
 
     p_value: the chance that any of N random codes agrees with the image's soft bits as well as the best one,
-    1 - (1 - P)^N. Exit code: 0 when every file was read, 1 when some was not, 2 for wrong
-    usage.
+    1 - (1 - P)^N, where auto counts P once for every stage. Exit code: 0 when every file was read, 1 when
+    some was not, 2 for wrong usage.
 
     Damage: degrees (counter-clockwise), scale, down, right (of the window, in sides), blur (pixels),
     brightness, contrast, noise (of the range [-1, 1]), quality (JPEG).
@@ -134,7 +134,7 @@ def verify(
     """Prove that images are one user's: exit code 0 when all are proved, 1 when any is not.
 
     p_value: the chance that a random code agrees with the image as well as this user's. Nobody else is
-    searched, so there is nothing to correct for.
+    searched, so there is nothing to correct for but the stages of auto.
 
     Example: latentfp verify --deployment deployment --user alice images/*.png
     """
