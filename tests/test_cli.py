@@ -17,7 +17,7 @@ from latentfp.deployment.deployment import open_deployment
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 FIELDS = [
-    *("file", "verdict", "user", "matched_bits", "bits", "p_value", "shortfall", "misfit"),
+    *("file", "sha256", "verdict", "user", "matched_bits", "bits", "p_value", "shortfall", "misfit"),
     *("membership", "status"),
     *("stage", "passes", "looks", "seconds", "damage", "ranked"),
 ]

@@ -13,8 +13,9 @@ none          the image's own code would almost never reach as little as S, or t
 inconclusive  neither: too little of the code is left to accuse anyone, or to clear everyone
 
 alpha = 1e-6 by default: an accusation of the innocent weighs more than a missed image, and strictness costs
-little with 64 bits: where all bits are equally sure, up to 13 wrong ones are forgiven with 1 user registered,
-with a thousand 8, with a million 5; more where the wrong ones are the unsure ones.
+little with 64 bits: where all bits are equally sure and an image is judged once, up to 13 wrong ones are
+forgiven with 1 user registered, with a thousand 8, with a million 5; more where the wrong ones are the unsure
+ones, one fewer where an image is judged after each of several stages.
 Source: METHOD.md §5.
 """
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -178,6 +179,12 @@ def reporter(page: Path | None, signer: Path | None) -> Callable[..., Path]:
             "--report PAGE and --key FILE need each other; `latentfp report key FILE` makes a key"
         )
     private, record = signature.read_private(signer), record_of(page)
+    for path in (page, record):
+        if path.exists():
+            raise ValueError(f"{path} exists and a report overwrites nothing: choose another name")
+    page.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(page.parent, os.W_OK):
+        raise ValueError(f"{page.parent} cannot be written: choose another folder for the report")
 
     def write(folder: Path, findings: "list[Finding]", request: "Request", resize: bool) -> Path:
         made = case.make_case(folder, findings, request, resize=resize)

@@ -45,11 +45,11 @@ def verify(
         typer.echo(f"FAILED: {error}", err=True)
         raise typer.Exit(1) from None
     stated = "the key given" if known else "a key that it states itself, compare it with the provider's"
-    typer.echo(
-        f"{record}: intact, with its page; {found.files} files; signed by {found.public_key}, {stated}"
-    )
+    typer.echo(f"{record}: intact, with its page; signed by {found.public_key}, {stated}")
+    compared = found.files - len(found.missing)
+    typer.echo(f"{compared} of {found.files} files compared, {len(found.changed)} of them changed")
     for path in found.missing:
-        typer.echo(f"not there to be compared: {path}")
+        typer.echo(f"not there to be compared: {path!a}")
     for path in found.changed:
-        typer.echo(f"FAILED: {path} is not the file that was attributed", err=True)
+        typer.echo(f"FAILED: {path!a} is not the file that was attributed", err=True)
     raise typer.Exit(1 if found.changed else 0)

@@ -6,6 +6,7 @@ is said in colour.py. Everything else is refused in one line: file, reason, what
 are read. PNG checksums are verified; damage that leaves a file of another format decodable cannot be seen.
 """
 
+import hashlib
 import logging
 import os
 import secrets
@@ -73,6 +74,15 @@ def read_images(
         except UnreadableImage as error:
             result = error
         yield Path(path), result
+
+
+def file_hash(path: StrPath) -> str | None:
+    """The SHA-256 of a file, hexadecimal; None where it cannot be read."""
+    try:
+        with open(path, "rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 def find_images(paths: Iterable[StrPath]) -> list[Path]:

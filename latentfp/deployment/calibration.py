@@ -30,14 +30,16 @@ from latentfp.types import Pixels
 FILE = "membership.json"
 SUITE = "nie2023"
 FEWEST = 20
+GROUP = 128  # images that are explained at once
 
 
 class Calibration(NamedTuple):
-    """Of how many images, with which seed, and their misfits. `decoder`: its SHA-256, or empty."""
+    """What was measured with which decoder (its SHA-256, or empty), and how many estimates failed."""
 
     deployment: str
     decoder: str
     seed: int
+    failed: int
     misfits: list[float]
 
 
@@ -46,9 +48,11 @@ def calibrate(folder: str | Path, *, images: int, seed: int) -> Path:
     if images < FEWEST:
         raise ValueError(f"got {images} images, expected at least {FEWEST}; 1000 support a limit of 0.001")
     opened = open_deployment(folder)
-    loaded = load_generator(opened)
+    loaded, decoder = load_generator(opened), _decoder(opened)
     found = own_misfits(opened, loaded, images=images, seed=seed)
-    measured = Calibration(opened.manifest.id, _decoder(opened), seed, np.sort(found).tolist())
+    finite = np.sort(found[np.isfinite(found)])
+    failed = len(found) - len(finite)
+    measured = Calibration(opened.manifest.id, decoder, seed, failed, finite.tolist())
     path = opened.path / FILE
     fresh = path.with_suffix(".new")
     with open(fresh, "w") as file:
@@ -60,11 +64,16 @@ def calibrate(folder: str | Path, *, images: int, seed: int) -> Path:
 
 
 def own_misfits(opened: Deployment, loaded: Pretrained, *, images: int, seed: int) -> Misfits:
-    """The finite misfits of images of the deployment. `images`: how many are made."""
+    """The misfits of as many images of the deployment. ValueError where the basis holds leading axes only."""
     counter: list[Callable[[int], object]] = []
     manifest = opened.manifest
+    subject = subject_of(loaded, opened.space, sigma=manifest.sigma, coding=manifest.coding)
+    if not subject.complete:
+        raise ValueError(
+            f"{opened.path} holds leading axes only, so that images cannot be explained by descents"
+        )
     estimate, work = make_estimator(
-        subject_of(loaded, opened.space, sigma=manifest.sigma, coding=manifest.coding),
+        subject,
         decoders.find(opened),
         Method.AUTO,
         key=rng.stream(rng.root(seed), "calibrate/search"),
@@ -72,11 +81,12 @@ def own_misfits(opened: Deployment, loaded: Pretrained, *, images: int, seed: in
         decided=explained,
         progress=lambda n: counter[0](n),
     )
-    shown = to_float(np.stack(own_images(opened, loaded, images=images, seed=seed)))
+    made, found = own_images(opened, loaded, images=images, seed=seed), []
     with progress("explaining own images", work * images) as advance:
         counter.append(advance)
-        found = misfits(estimate(shown, 0))
-    return found[np.isfinite(found)]
+        for first in range(0, images, GROUP):
+            found.append(misfits(estimate(to_float(np.stack(made[first : first + GROUP])), first)))
+    return np.concatenate(found)
 
 
 def own_images(opened: Deployment, loaded: Pretrained, *, images: int, seed: int) -> list[Pixels]:
@@ -108,13 +118,14 @@ def null_of(opened: Deployment) -> Null | None:
     try:
         measured = Calibration(**json.loads(path.read_bytes()))
         values = np.sort(np.asarray(measured.misfits, np.float64))
+        failed = np.full(int(measured.failed), np.inf)
     except (ValueError, TypeError, RecursionError) as error:
         raise TamperedDeployment(path, f"not what `latentfp calibrate` writes ({error})") from error
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
         raise TamperedDeployment(path, "found misfits that are not finite numbers")
     if (measured.deployment, measured.decoder) != (opened.manifest.id, _decoder(opened)):
         return None
-    return Null(values, Stage.MULTISTART)
+    return Null(np.concatenate([values, failed]), Stage.MULTISTART)
 
 
 def _decoder(opened: Deployment) -> str:

@@ -7,7 +7,6 @@ files       of each the SHA-256, the finding, P(bit = 1) of every bit, and its s
 signature   signature.py
 """
 
-import hashlib
 import math
 import platform
 from collections.abc import Iterable, Sequence
@@ -22,10 +21,11 @@ from scipy.special import expit
 
 import latentfp
 from latentfp.attribution.decoder import Reading, rendered
+from latentfp.data.files import file_hash
 from latentfp.deployment import decoders
 from latentfp.deployment.codebook import SEARCHED
 from latentfp.deployment.deployment import MANIFEST, Deployment, load_generator, open_deployment
-from latentfp.deployment.inquiry import Request, find_decoder, inquire
+from latentfp.deployment.inquiry import Request, inquire
 from latentfp.deployment.investigate import Finding
 from latentfp.deployment.manifest import now, sha256
 from latentfp.deployment.methods import Method, subject_of
@@ -48,9 +48,15 @@ class Case(NamedTuple):
 def make_case(
     folder: str | Path, findings: Sequence[Finding], request: Request, *, resize: bool = False
 ) -> Case:
-    """The case of files that were attributed as `request` asks; other methods attribute them again."""
+    """The case of files that were attributed as `request` asks; other methods attribute them again.
+
+    ValueError where a file has changed since.
+    """
     opened = open_deployment(folder)
     loaded = load_generator(opened)
+    for it in findings:
+        if file_hash(it.file) != it.sha256:
+            raise ValueError(f"{it.file} has changed since it was attributed: attribute it again")
     other = _sensitivity(opened, loaded, findings, request, resize=resize)
     entries = [
         {**_file(it), "sensitivity": [row[i] for row in other]} if it.answer is not None else _file(it)
@@ -64,7 +70,7 @@ def make_case(
             "platform": f"{platform.platform()}, {jax.default_backend()}",
             "request": _request(request, resize=resize),
         },
-        "deployment": _deployment(opened, loaded, request),
+        "deployment": _deployment(opened, request),
         "files": entries,
     }
     return Case(record, _explanations(opened, loaded, findings))
@@ -87,8 +93,9 @@ def _request(request: Request, *, resize: bool) -> dict[str, Any]:
     return asked | {"damage": None if request.damage is None else dict(request.damage)}
 
 
-def _deployment(opened: Deployment, loaded: Pretrained, request: Request) -> dict[str, Any]:
-    manifest, trained = opened.manifest, find_decoder(opened, loaded, request)
+def _deployment(opened: Deployment, request: Request) -> dict[str, Any]:
+    manifest = opened.manifest
+    trained = decoders.find(opened) if request.decoder is None else decoders.load(request.decoder, opened)
     users = opened.registry.count()
     codes = opened.registry.packed().tobytes() if users <= SEARCHED else None
     return {
@@ -116,10 +123,8 @@ def _deployment(opened: Deployment, loaded: Pretrained, request: Request) -> dic
 
 def _file(finding: Finding) -> dict[str, Any]:
     posteriors = [] if finding.answer is None else expit(finding.answer.estimate.logits[0]).tolist()
-    content = Path(finding.file).read_bytes() if Path(finding.file).is_file() else None
     return {
         **{name: _number(value) for name, value in finding.to_json().items()},
-        "sha256": None if content is None else hashlib.sha256(content).hexdigest(),
         "posteriors": [round(p, 6) for p in posteriors],
     }
 
@@ -135,24 +140,26 @@ def _sensitivity(
     """For every variation of the request what it says of each file."""
     paths = [Path(it.file) for it in findings]
     rows = []
-    for method, seed in _variations(opened, loaded, request):
-        varied = Request(method=method, damage=request.damage, decoder=request.decoder, seed=seed)
-        found = inquire(opened, loaded, paths, varied._replace(alpha=request.alpha), resize=resize)
-        rows.append([_brief(method, seed, it) for it in found])
+    for varied in _variations(opened, loaded, request):
+        found = inquire(opened, loaded, paths, varied, resize=resize)
+        rows.append([_brief(varied.method, varied.seed, it) for it in found])
     return rows
 
 
-def _variations(opened: Deployment, loaded: Pretrained, request: Request) -> Iterable[tuple[Method, int]]:
-    """Every stage alone; what is random, with several seeds."""
+def _variations(opened: Deployment, loaded: Pretrained, request: Request) -> Iterable[Request]:
+    """The same request with other seeds, then every stage alone, the starts with several seeds."""
+    for i in range(1, SEEDS):
+        yield request._replace(seed=request.seed + i)
+    alone = request._replace(starts=None, steps=None, distance="multiscale", vgg=None)
     if loaded.generator.encode is not None:
-        yield Method.ENCODER, request.seed
+        yield alone._replace(method=Method.ENCODER)
     if opened.basis.stds.shape[0] < loaded.generator.latent_dim:
         return
     if decoders.find(opened) is not None or request.decoder is not None:
-        yield Method.DECODER, request.seed
-        yield Method.REFINE, request.seed
+        yield alone._replace(method=Method.DECODER)
+        yield alone._replace(method=Method.REFINE)
     for i in range(SEEDS):
-        yield Method.MULTISTART, request.seed + i
+        yield alone._replace(method=Method.MULTISTART, seed=request.seed + i)
 
 
 def _brief(method: Method, seed: int, finding: Finding) -> dict[str, Any]:

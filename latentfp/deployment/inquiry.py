@@ -166,7 +166,7 @@ def inquire(
             estimate,
             size=size,
             alpha=request.alpha,
-            null=usual_null(opened, request),
+            null=None if resize else usual_null(opened, request),
             resize=resize,
         )
 

@@ -16,7 +16,7 @@ from latentfp.attribution.membership import Null
 from latentfp.attribution.observation import VISIBLE
 from latentfp.attribution.verdict import ALPHA, CLEARED, Registered, Verdict, judge
 from latentfp.augment import damage
-from latentfp.data.files import Size, StrPath, UnreadableImage, read_images
+from latentfp.data.files import Size, StrPath, UnreadableImage, file_hash, read_images
 from latentfp.pixels import to_float
 
 GROUP = 128  # files between two answers
@@ -33,17 +33,19 @@ class Candidate(NamedTuple):
 class Finding(NamedTuple):
     """What is said of one file; `answer` is its estimate alone, None where nothing was estimated.
 
-    `verdict`: "user", "none", "inconclusive" or "unreadable". `matched_bits` and `p_value` are those of the
-    best user, named or not, the first of `ranked`; `shortfall`: the chance that the image's own code would
-    reach no more than that user's score. `misfit`: what of the image its best explanation leaves, √mean z²;
-    `membership`: the p-value that one of the generator's images leaves so much (membership.py), None where
-    that was not calibrated or the image was named before.
+    `sha256`: of the file, taken before it was read; None where it cannot be. `verdict`: "user", "none",
+    "inconclusive" or "unreadable". `matched_bits` and `p_value` are those of the best user, named or not, the
+    first of `ranked`; `shortfall`: the chance that the image's own code would reach no more than that user's
+    score. `misfit`: what of the image its best explanation leaves, √mean z²; `membership`: the p-value that
+    one of the generator's images leaves so much (membership.py), None where that was not calibrated or the
+    image was named before.
     `status`: "ok", "nonfinite", or why the file was not read. `stage`: the one that decided. `passes` of the
     generator and `looks` of the decoder are what the file cost, `seconds` its share of its group's time.
     `damage`: the strengths that were inferred and are visible, by the names of augment.damage.Damage.
     """
 
     file: str
+    sha256: str | None
     verdict: str
     user: str | None
     matched_bits: int | None
@@ -84,22 +86,24 @@ def investigate(
     `size` (height, width) is the generator's; other files are refused, or resampled with `resize`.
     """
     for first in range(0, len(paths), GROUP):
+        hashes = [file_hash(path) for path in paths[first : first + GROUP]]
         read = list(read_images(paths[first : first + GROUP], size=size, resize=resize))
         images = [to_float(pixels) for _, pixels in read if not isinstance(pixels, UnreadableImage)]
         began = time.perf_counter()
         estimates = estimate(np.stack(images), first) if images else None
         seconds = (time.perf_counter() - began) / max(1, len(images))
         found = iter(_findings(estimates, registered, name_of, null, alpha=alpha) if estimates else [])
-        for path, pixels in read:
+        for sha256, (path, pixels) in zip(hashes, read, strict=True):
             if isinstance(pixels, UnreadableImage):
-                yield _unreadable(path, str(pixels), bits=registered.bits)
+                yield _unreadable(path, str(pixels), bits=registered.bits)._replace(sha256=sha256)
             else:
-                yield next(found)._replace(file=str(path), seconds=seconds)
+                yield next(found)._replace(file=str(path), sha256=sha256, seconds=seconds)
 
 
 def _unreadable(path: StrPath, reason: str, *, bits: int) -> Finding:
     return Finding(
         file=str(path),
+        sha256=None,
         verdict="unreadable",
         user=None,
         matched_bits=None,
@@ -130,6 +134,7 @@ def _findings(
     return [
         Finding(
             file="",
+            sha256=None,
             verdict=verdict.kind.value,
             user=None if verdict.user is None else name_of(verdict.user),
             matched_bits=verdict.ranked[0].matched_bits if verdict.ranked else 0,

@@ -1,6 +1,5 @@
 """What was found of which file and what was reported, entered in the audit log."""
 
-import hashlib
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
@@ -14,7 +13,7 @@ def logged(registry: Registry, action: str, findings: Iterable[Finding]) -> Iter
     """The same findings, entered in groups before anyone is told: SHA-256 of the file, verdict and user."""
     rest = iter(findings)
     while some := list(islice(rest, GROUP)):
-        subject = {"images": [[_sha256(it.file), it.verdict, it.user] for it in some]}
+        subject = {"images": [[it.sha256, it.verdict, it.user] for it in some]}
         note(registry, action, subject)
         yield from some
 
@@ -25,11 +24,3 @@ def note(registry: Registry, action: str, subject: Mapping[str, Any]) -> None:
         registry.record(action, subject)
     except OSError as error:
         sys.stderr.write(f"note: not in the audit log: {error}\n")
-
-
-def _sha256(file: str) -> str | None:
-    try:
-        with open(file, "rb") as content:
-            return hashlib.file_digest(content, "sha256").hexdigest()
-    except OSError:
-        return None

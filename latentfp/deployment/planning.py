@@ -1,8 +1,9 @@
 """How many bits, which code and what distance a number of users needs, before anything is fitted.
 
 With k bits that are all equally sure, N users and a family-wise rate alpha, w wrong bits are forgiven, the
-most with 1 - (1 - P[Bin(k, 1/2) <= w])^N <= alpha. The error rate per bit that is tolerated is the largest p
-with P[Bin(k, p) <= w] >= `power`: then so many marked images are named. Soft bits forgive more than that.
+most with 1 - (1 - s P[Bin(k, 1/2) <= w])^N <= alpha, as an image is judged after each of s = LOOKS stages.
+The error rate per bit that is tolerated is the largest p with P[Bin(k, p) <= w] >= `power`: then so many
+marked images are named. Soft bits forgive more than that.
 
 Random codes get the largest distance below which not more than one of all users' codes is expected to lie;
 beyond `DRAWN` users their drawing takes too long, and the BCH code with the fewest messages that suffice
@@ -21,6 +22,7 @@ from latentfp.fingerprint import bch
 
 LENGTHS = (32, 64, 128, 256)
 DRAWN = 10**5
+LOOKS = 4  # of the default method, at most: encoder, decoder, descent, several starts
 
 
 class Plan(NamedTuple):
@@ -45,9 +47,9 @@ def plan(users: int, *, bits: int, alpha: float, power: float = 0.999) -> Plan:
             "and 2 bits, and rates between 0 and 1"
         )
     wrong = np.arange(bits + 1)
-    allowed = np.flatnonzero(family_wise(bdtr(wrong.astype(float), bits, 0.5), users=users) <= alpha)
+    allowed = np.flatnonzero(family_wise(LOOKS * bdtr(wrong.astype(float), bits, 0.5), users=users) <= alpha)
     if len(allowed) == 0:
-        least = float(family_wise(np.array([0.5**bits]), users=users)[0])
+        least = float(family_wise(np.array([LOOKS * 0.5**bits]), users=users)[0])
         raise ValueError(
             f"{bits} bits cannot serve {users} users at {alpha:g}: even without a wrong bit, a chance match "
             f"with one of them has the rate {least:.2g}; use more bits, fewer users or a larger alpha"

@@ -99,11 +99,11 @@ def verify(record: Record, *, public: str | None = None) -> str:
         )
     except InvalidSignature:
         raise BadSignature("the record is not what was signed") from None
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
         raise BadSignature(f"the record has no {ALGORITHM} signature") from None
-    if public not in (None, known):
-        raise BadSignature(f"the record was signed with the key {known}, not with {public}")
-    return known
+    if public is not None and bytes.fromhex(public) != bytes.fromhex(known):
+        raise BadSignature(f"the record was signed with another key, not with {public}")
+    return bytes.fromhex(known).hex()
 
 
 def _signed(record: Record) -> bytes:

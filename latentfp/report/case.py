@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from latentfp.data.files import UnreadableImage, read_image
+from latentfp.data.files import UnreadableImage, file_hash, read_image
 from latentfp.deployment.case import Case
 from latentfp.deployment.manifest import sha256
 from latentfp.deployment.signature import BadSignature, sign, verify
@@ -36,7 +36,7 @@ SIGNS = {"user": ("right", "✓"), "none": ("missed", "○"), "inconclusive": ("
 
 
 class Checked(NamedTuple):
-    """A record whose signature holds: by which key, and files that have changed, or are no longer there."""
+    """A record whose signature holds: by which key, how many files have a hash, and those changed or gone."""
 
     public_key: str
     files: int
@@ -73,25 +73,31 @@ def check_case(path: Path, *, public: str | None = None) -> Checked:
 
     BadSignature where record or page are not what was signed, or with another key than `public`.
     """
-    if path.stat().st_size > LARGEST:
-        raise BadSignature(f"{path} is no record of a case: it has more than {LARGEST} bytes")
     try:
-        record = json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
-        record = None
-    if not isinstance(record, dict):
-        raise BadSignature(f"{path} is no record of a case: expected the .json beside a case's page")
-    key = verify(record, public=public)
-    page = path.parent / Path(record["page"]["name"]).name
-    if not page.is_file():
-        raise BadSignature(f"the page {page} is not beside its record")
-    if sha256(page.read_bytes()) != record["page"]["sha256"]:
-        raise BadSignature(f"the page {page} is not the one that was signed")
-    named = [it for it in record["files"] if it["sha256"] is not None]
-    there = [it for it in named if Path(it["file"]).is_file()]
-    changed = [it["file"] for it in there if sha256(Path(it["file"]).read_bytes()) != it["sha256"]]
-    missing = [it["file"] for it in named if not Path(it["file"]).is_file()]
-    return Checked(key, len(record["files"]), changed, missing)
+        if path.stat().st_size > LARGEST:
+            raise ValueError("it is too large")
+        record = json.loads(path.read_bytes(), object_pairs_hook=_unique)
+        key = verify(record, public=public)
+        page, signed = path.parent / Path(record["page"]["name"]).name, record["page"]["sha256"]
+        named = {str(it["file"]): it["sha256"] for it in record["files"] if it["sha256"] is not None}
+    except BadSignature:
+        raise
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise BadSignature(f"{path} is no record of a case: {type(error).__name__}, {error}") from None
+    if file_hash(page) != signed:
+        raise BadSignature(f"the page {page} is missing or not the one that was signed")
+    found = {file: file_hash(file) if Path(file).is_file() else None for file in named}
+    missing = [file for file, known in found.items() if known is None]
+    changed = [file for file, known in found.items() if known not in (None, named[file])]
+    return Checked(key, len(named), changed, missing)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object in which no name comes twice: programs differ in which one they take."""
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        raise ValueError("a name occurs twice in one object")
+    return dict(pairs)
 
 
 def render(case: Case, record_name: str) -> str:
@@ -187,15 +193,15 @@ def _misfit(row: dict[str, Any]) -> str:
 def _pictures(file: dict[str, Any], explanation: Pixels | None) -> str:
     """The file, its explanation and their difference; what cannot be shown is left out."""
     try:
-        pixels = read_image(Path(file["file"]), size=None)
+        size = None if explanation is None else explanation.shape[:2]
+        pixels = read_image(Path(file["file"]), size=size, resize=True)
     except (UnreadableImage, OSError):
         return ""
     panels = {"file": picture(pixels, alt=file["file"])}
     if explanation is not None:
         panels["explanation"] = picture(explanation, alt=f"explanation of {file['file']}")
-        if explanation.shape == pixels.shape:
-            residual = difference(pixels, explanation)
-            panels["residual × 10"] = picture(residual, alt=f"residual of {file['file']}, times ten")
+        residual = difference(pixels, explanation)
+        panels["residual × 10"] = picture(residual, alt=f"residual of {file['file']}, times ten")
     shown = "".join(f"<div>{image}<small>{caption}</small></div>" for caption, image in panels.items())
     return f"<div class='faces'><figure><div class='three'>{shown}</div></figure></div>"
 

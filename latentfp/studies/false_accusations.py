@@ -33,7 +33,7 @@ from latentfp.deployment.methods import Method
 from latentfp.runtime.progress import track
 from latentfp.studies.intervals import binomial_interval
 from latentfp.studies.negatives import draw
-from latentfp.studies.readings import Readings, join, kept, read
+from latentfp.studies.readings import Readings, claim, join, kept, read
 from latentfp.studies.scene import Scene, identity, open_scene
 
 TAIL = 0.01  # p-value beyond which the tail is fitted
@@ -56,6 +56,7 @@ class Plan(NamedTuple):
 def run(*, deployment: str, plan: Mapping[str, Any], seed: int, workdir: Path) -> dict[str, Any]:
     """Measure, and write false_accusations.json. Readings are kept, so a killed run goes on."""
     scene, chosen = open_scene(deployment, seed=seed), Plan(**plan)
+    claim(workdir / "readings", {**identity(scene), "method": chosen.method})
     readings = {
         kind: kept(workdir / "readings", kind, n, partial(_read, scene, Method(chosen.method), kind))
         for kind, n in chosen.images.items()

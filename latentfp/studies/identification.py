@@ -24,7 +24,7 @@ from latentfp.fingerprint.codes import Packed, pack, unpack
 from latentfp.runtime.progress import track
 from latentfp.studies.intervals import binomial_interval
 from latentfp.studies.marked import attack_of, marked_images, through_files
-from latentfp.studies.readings import Readings, kept, read
+from latentfp.studies.readings import Readings, claim, kept, read
 from latentfp.studies.scene import Scene, identity, open_scene
 
 SUITE = "nie2023"
@@ -49,6 +49,7 @@ def run(
     climbing = (Method(method), scene.subject, scene.decoder, Budget())
     registered = among_packed(book, bits=scene.subject.bits // scene.opened.manifest.repeats)
     registered = stage_by_stage(registered, *climbing)
+    claim(workdir / "readings", {**identity(scene), "users": users, "alpha": alpha, "method": method})
     rows = []
     for attack, n in images.items():
         make = partial(_read, scene, Method(method), registered, book, attack, alpha)

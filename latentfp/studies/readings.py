@@ -4,9 +4,10 @@ The default method judges an image after each stage that it climbs, so a study o
 of all of them, not of the last alone.
 """
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int8, UInt8
@@ -85,6 +86,15 @@ def read(
     above = len(stages(method, scene.subject, scene.decoder, budget)) - len(climbed)
     climbed += [unclimbed(n, climbed[0].soft.shape[2])] * above
     return Readings(*(np.concatenate(arrays, axis=1) for arrays in zip(*climbed, strict=True)))
+
+
+def claim(folder: Path, setting: Mapping[str, Any]) -> None:
+    """Make `folder` that of readings of a setting. ValueError where it holds those of another."""
+    path, text = folder / "setting.json", json.dumps(setting, indent=1, sort_keys=True)
+    if path.exists() and path.read_text() != text:
+        raise ValueError(f"{folder} holds readings of another setting, see {path}: choose another workdir")
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
 
 
 def kept(folder: Path, name: str, n: int, make: Callable[[int, int], Readings]) -> Readings:

@@ -69,6 +69,14 @@ def test_the_null_is_that_of_the_deployment_and_its_decoder(folder, opened, tmp_
         shutil.rmtree(folder / decoders.FOLDER)
 
 
+def test_failed_estimates_count_as_the_worst(opened, changed):
+    fields = json.loads(changed.read_text())
+    changed.write_text(json.dumps({**fields, "failed": 2, "misfits": [1.0]}))
+    null = null_of(opened)
+    assert null is not None
+    assert null.misfits.tolist() == [1.0, np.inf, np.inf]
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"misfits": [1]}', '{"misfits": "x"}'])
 def test_damaged_nulls_are_refused(opened, changed, text):
     changed.write_text(text)

@@ -18,7 +18,7 @@ from latentfp.deployment.investigate import investigate
 from latentfp.deployment.issue import issue
 
 FIELDS = [
-    *("file", "verdict", "user", "matched_bits", "bits", "p_value", "shortfall", "misfit"),
+    *("file", "sha256", "verdict", "user", "matched_bits", "bits", "p_value", "shortfall", "misfit"),
     *("membership", "status", "stage", "passes", "looks", "seconds", "damage", "ranked"),
 ]
 

@@ -71,3 +71,10 @@ def test_parts_are_made_once_and_shortened_or_made_again(monkeypatch, tmp_path):
     assert len(made) == 3
     np.testing.assert_array_equal(kept(tmp_path, "kind", 8, make).soft.ravel(), np.arange(1, 9))
     assert made[3:] == [(6, 2)]
+
+
+def test_a_folder_belongs_to_one_setting(tmp_path):
+    readings.claim(tmp_path / "readings", {"seed": 0, "method": "auto"})
+    readings.claim(tmp_path / "readings", {"method": "auto", "seed": 0})
+    with pytest.raises(ValueError, match="another setting"):
+        readings.claim(tmp_path / "readings", {"seed": 1, "method": "auto"})
