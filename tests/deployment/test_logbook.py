@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from linear_space import write_deployment
 
+from latentfp.data.files import file_hash
 from latentfp.deployment.deployment import open_deployment
 from latentfp.deployment.investigate import Finding
 from latentfp.deployment.logbook import logged
@@ -13,6 +14,7 @@ from latentfp.deployment.logbook import logged
 def finding(file, user=None):
     return Finding(
         file=str(file),
+        sha256=file_hash(file),
         verdict="none" if user is None else "user",
         user=user,
         matched_bits=None,

@@ -8,9 +8,12 @@ import pytest
 from linear_space import write_deployment
 
 from latentfp import cli
-from latentfp.data.files import write_image
+from latentfp.data.files import file_hash, write_image
 from latentfp.deployment import signature
+from latentfp.deployment.case import make_case
 from latentfp.deployment.deployment import open_deployment, open_registry
+from latentfp.deployment.inquiry import Request, attribute
+from latentfp.deployment.methods import Method
 from latentfp.report.case import check_case, record_of
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -65,7 +68,7 @@ def test_the_record_holds_what_was_found(folder, record):
     code = open_registry(folder / "deployment").user("alice").code
     assert ((np.array(marked["posteriors"]) > 0.5) == code).all()
     assert {it["method"] for it in marked["sensitivity"]} == {"encoder", "multistart"}
-    assert len({it["seed"] for it in marked["sensitivity"]}) == 3
+    assert [it["seed"] for it in marked["sensitivity"]] == [1, 2, 0, 0, 1, 2]
     assert all(it["user"] == "alice" for it in marked["sensitivity"])
     opened = open_deployment(folder / "deployment")
     assert record["deployment"]["id"] == opened.manifest.id
@@ -138,7 +141,54 @@ def test_another_key_fails(copy, tmp_path, capsys):
     assert "another key" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '"text"', "[" * 100_000])
+def test_a_name_that_comes_twice_fails(copy):
+    """Whoever takes the first of them would read another verdict."""
+    text = copy.read_text()
+    twice = text.replace('"user": "alice"', '"user": "mallory", "user": "alice"', 1)
+    assert json.loads(twice) == json.loads(text)
+    copy.write_text(twice)
+    assert run("report", "verify", copy) == 1
+
+
+@pytest.mark.parametrize(
+    "record", [{"a": 1}, {"page": 3, "files": []}, {"page": {"name": "x", "sha256": ""}, "files": 3}]
+)
+def test_signed_nonsense_fails(folder, tmp_path, record, capsys):
+    signed = signature.sign(record, signature.read_private(folder / "sign.pem"))
+    (tmp_path / "case.json").write_text(json.dumps(signed))
+    assert run("report", "verify", tmp_path / "case.json") == 1
+    assert "is no record of a case" in capsys.readouterr().err
+
+
+def test_a_report_overwrites_nothing(folder):
+    command = (
+        "attribute",
+        "--deployment",
+        folder / "deployment",
+        folder / "images",
+        "--key",
+        folder / "sign.pem",
+    )
+    for name in ("sign.pem", "case.html", "case.htm"):
+        with pytest.raises(ValueError, match="overwrites nothing"):
+            run(*command, "--report", folder / name)
+    (folder / "text").write_text("")
+    with pytest.raises((ValueError, OSError)):
+        run(*command, "--report", folder / "text" / "case.html")
+
+
+def test_a_file_that_changed_meanwhile_is_not_reported(folder, tmp_path):
+    path = tmp_path / "noise.png"
+    path.write_bytes((folder / "images" / "noise.png").read_bytes())
+    request = Request(method=Method.ENCODER)
+    findings = list(attribute(folder / "deployment", [path], request))
+    assert findings[0].sha256 == file_hash(path)
+    path.write_bytes((folder / "images" / "a&b<i>.png").read_bytes())
+    with pytest.raises(ValueError, match="has changed since"):
+        make_case(folder / "deployment", findings, request)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '"text"', "[" * 100_000, '{"a":' * 990 + "1" + "}" * 990])
 def test_what_is_no_record_fails(tmp_path, text):
     (tmp_path / "case.json").write_text(text)
     assert run("report", "verify", tmp_path / "case.json") == 1
