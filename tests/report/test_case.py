@@ -205,8 +205,8 @@ def test_files_that_changed_or_went_are_told(folder, copy, capsys):
         changed.write_bytes(before[0])
         gone.write_bytes(before[1])
     said = capsys.readouterr()
-    assert f"{changed} is not the file" in said.err
-    assert f"not there to be compared: {gone}" in said.out
+    assert f"{str(changed)!a} is not the file" in said.err
+    assert f"not there to be compared: {str(gone)!a}" in said.out
 
 
 @pytest.mark.parametrize("given", [("--report", "case.html"), ("--key", "sign.pem")])
