@@ -210,4 +210,5 @@ def describe(finding: "Finding") -> str:
     if finding.verdict == "unreadable":
         return finding.status
     evidence = f"{finding.matched_bits} of {finding.bits} bits, p = {finding.p_value:.2g}"
-    return f"{finding.file}: {finding.user or finding.verdict} ({evidence}, by {finding.stage})"
+    member = "" if finding.membership is None else f", membership p = {finding.membership:.2g}"
+    return f"{finding.file}: {finding.user or finding.verdict} ({evidence}, by {finding.stage}{member})"
