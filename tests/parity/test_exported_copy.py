@@ -67,7 +67,8 @@ def read(deployment, folder, images):
         write_image(folder / f"{i:03d}.png", image)
     code = copies.active(open_deployment(deployment), "alice").code
     found = list(attribute(deployment, [folder], Request(method=Method.REFINE)))
-    whole = sum(bool(np.array_equal(np.asarray(one.logits) > 0, code)) for one in found)
+    read = [np.asarray(one.answer.estimate.code)[0] for one in found if one.answer is not None]
+    whole = sum(bool(np.array_equal(bits, code)) for bits in read)
     return whole, sum(one.user == "alice" for one in found)
 
 
