@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -129,5 +129,5 @@ def null_of(opened: Deployment) -> Null | None:
 
 
 def _decoder(opened: Deployment) -> str:
-    trained: Any = decoders.find(opened)
+    trained = decoders.find(opened)
     return "" if trained is None else trained.sha256

@@ -173,8 +173,8 @@ def inquire(
 
 def usual_null(opened: Deployment, request: Request) -> Null | None:
     """The null of the deployment's own images, where images climb as far as those did."""
-    usual = Request(until=request.until, alpha=request.alpha, seed=request.seed)
-    return null_of(opened) if request == usual and request.until is Stage.MULTISTART else None
+    usual = Request(alpha=request.alpha, seed=request.seed)
+    return null_of(opened) if request == usual else None
 
 
 def searched(opened: Deployment) -> tuple[Registered, Callable[[int], str]]:

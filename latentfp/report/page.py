@@ -59,8 +59,11 @@ def render(report: Report, album: Album) -> str:
     )
 
 
-def filled(template: str, **parts: Any) -> str:
-    """A template of this folder with its parts and the style sheet."""
-    folder = files("latentfp.report")
-    style = folder.joinpath("style.css").read_text(encoding="utf-8")
-    return Template(folder.joinpath(template).read_text(encoding="utf-8")).substitute(style=style, **parts)
+def filled(template: str, *, title: str, **parts: Any) -> str:
+    """A template of this folder with its parts, and the head that all pages share."""
+    head = Template(_read("head.html")).substitute(title=title, style=_read("style.css"))
+    return Template(_read(template)).substitute(head=head, title=title, **parts)
+
+
+def _read(name: str) -> str:
+    return files("latentfp.report").joinpath(name).read_text(encoding="utf-8")

@@ -99,7 +99,6 @@ def claim(folder: Path, setting: Mapping[str, Any]) -> None:
 
 def kept(folder: Path, name: str, n: int, make: Callable[[int, int], Readings]) -> Readings:
     """`n` readings from the files of `folder`; `make`(number of the first, how many) makes missing parts."""
-    folder.mkdir(parents=True, exist_ok=True)
     parts = []
     for first in track(range(0, n, PART), name):
         path, count = folder / f"{name}-{first}.npz", min(PART, n - first)
