@@ -245,4 +245,5 @@ RUNS: dict[str, Callable[..., Callable[[], object]]] = {
     "false_accusations": false_accusations,
     "identification": measurement,
     "decoding_speed": measurement,
+    "membership": measurement,
 }

@@ -1,0 +1,32 @@
+"""The study of membership on a calibrated linear generator."""
+
+import json
+
+import pytest
+from linear_space import write_deployment
+
+from latentfp.deployment.calibration import calibrate
+from latentfp.studies import membership
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+
+def test_noise_is_told_from_own_images(tmp_path):
+    folder = write_deployment(tmp_path, size=16)
+    plan = {
+        "deployment": str(folder),
+        "images": {"unmarked": 3, "noise": 3},
+        "limits": (0.05, 1.0),
+        "seed": 2,
+    }
+    with pytest.raises(ValueError, match="not calibrated"):
+        membership.run(**plan, workdir=tmp_path / "study")
+    calibrate(folder, images=24, seed=1)
+    result = membership.run(**plan, workdir=tmp_path / "study")
+    assert json.loads((tmp_path / "study/membership.json").read_text()) == result
+    assert result["own_images"] == 24
+    own, noise = result["kinds"]["unmarked"], result["kinds"]["noise"]
+    assert (own["files"], own["tested"], own["at_most"]["1"]) == (3, 3, 3)
+    assert own["at_most"]["0.05"] == 0
+    assert noise["at_most"]["0.05"] > 0
+    assert sum(noise["verdicts"].values()) == 3
