@@ -115,6 +115,8 @@ def test_files_are_compared_with_own_images(folder, tmp_path):
     assert found.user is None
     (other,) = attribute(folder, [tmp_path / "noise.png"], method=Method.ENCODER)
     assert other.membership is None  # these do not climb
+    (resampled,) = inquiry.attribute(folder, [tmp_path / "noise.png"], Request(), resize=True)
+    assert resampled.membership is None  # own images were not resampled
 
 
 def test_foreign_images_are_nobodys(folder, tmp_path, changed):

@@ -128,9 +128,11 @@ def test_what_suffices_is_asked_for_the_message_of_the_manifest(tmp_path, monkey
     opened = open_deployment(write_deployment(tmp_path))
     opened = opened._replace(codebook=opened.codebook._replace(repeats=2))
     asked = []
-    monkeypatch.setattr(inquiry, "sufficient", lambda users, alpha: asked.append((users[:3], alpha)))
+    monkeypatch.setattr(inquiry, "sufficient", lambda users, alpha: asked.append((users, alpha)))
     found = list(inquiry.inquire(opened, load_generator(opened), [], Request(alpha=0.01)))
-    assert (found, asked) == ([], [((2, 16, 2), 0.01)])
+    ((users, alpha),) = asked
+    assert (found, users[:3], alpha) == ([], (2, 16, 2), 0.01)
+    assert users.surplus == 3  # auto judges after the encoder, a descent and several starts
 
 
 class TestFindDecoder:
