@@ -9,8 +9,9 @@ import pytest
 from linear_space import write_deployment
 from small_decoder import write_decoder
 
+from latentfp.augment.suites import suite
 from latentfp.data.files import write_image
-from latentfp.deployment import decoders, inquiry
+from latentfp.deployment import calibration, decoders, inquiry
 from latentfp.deployment.calibration import FILE, calibrate, null_of, own_images
 from latentfp.deployment.deployment import load_generator, open_deployment
 from latentfp.deployment.inquiry import Request
@@ -43,18 +44,24 @@ def changed(folder):
     (folder / FILE).write_bytes(before)
 
 
-def test_own_images_are_marked_and_attacked_in_turn(opened):
+def test_odd_images_bear_codes(opened, monkeypatch):
+    monkeypatch.setattr(calibration, "suite", lambda name: suite(name)[:1])  # the attack that does nothing
+    loaded = load_generator(opened)
+    encode = loaded.generator.encode
+    assert encode is not None
+    made = np.stack(own_images(opened, loaded, images=6, seed=1))
+    latents = encode(loaded.params, jnp.asarray(to_float(made)))
+    levels = np.abs(np.stack([coordinates(opened.space, w) for w in latents]) / opened.manifest.sigma)
+    marked = np.abs(levels - 0.5).max(axis=1) < 0.2
+    assert marked.tolist() == [False, True] * 3
+
+
+def test_own_images_are_attacked_in_turn(opened):
     loaded = load_generator(opened)
     made = np.stack(own_images(opened, loaded, images=14, seed=1))
     assert made.shape == (14, 16, 16, 3)
     np.testing.assert_array_equal(made[:13], np.stack(own_images(opened, loaded, images=13, seed=1)))
     assert (made != np.stack(own_images(opened, loaded, images=14, seed=2))).any(axis=(1, 2, 3)).all()
-    encode = loaded.generator.encode
-    assert encode is not None
-    clean = encode(loaded.params, jnp.asarray(to_float(made[:2])))
-    levels = np.abs(np.stack([coordinates(opened.space, w) for w in clean]) / opened.manifest.sigma)
-    assert np.abs(levels[1] - 0.5).max() < 0.2  # number 1 bears a code, number 0 does not
-    assert np.abs(levels[0] - 0.5).max() > 0.4
 
 
 def test_the_null_is_that_of_the_deployment_and_its_decoder(folder, opened, tmp_path):
@@ -117,15 +124,3 @@ def test_files_are_compared_with_own_images(folder, tmp_path):
     assert other.membership is None  # these do not climb
     (resampled,) = inquiry.attribute(folder, [tmp_path / "noise.png"], Request(), resize=True)
     assert resampled.membership is None  # own images were not resampled
-
-
-def test_foreign_images_are_nobodys(folder, tmp_path, changed):
-    """With 1000 own images the limit of 0.001 can be reached."""
-    fields = json.loads(changed.read_text())
-    changed.write_text(json.dumps({**fields, "misfits": [1.0] * 1000}))
-    flat = np.full((16, 16, 3), 250, np.uint8)
-    flat[:8] = 5
-    write_image(tmp_path / "flat.png", flat)
-    (found,) = attribute(folder, [tmp_path / "flat.png"])
-    assert found.membership == pytest.approx(1 / 1001)
-    assert found.verdict == "none"

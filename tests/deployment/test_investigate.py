@@ -9,6 +9,7 @@ from linear_space import write_deployment
 
 from latentfp import rng
 from latentfp.attribution.estimate import Estimate, Stage, Status, answer
+from latentfp.attribution.membership import Null
 from latentfp.augment import damage
 from latentfp.data.files import write_image
 from latentfp.deployment import investigate as investigation
@@ -97,6 +98,35 @@ def test_groups_change_nothing_but_the_numbers_given_on(opened, evidence, monkey
     assert encoder.firsts == [0, 2, 6]  # the third group holds nothing that can be read
     for one, other in zip(whole, parts, strict=True):
         assert one._replace(seconds=0, answer=None) == other._replace(seconds=0, answer=None)
+
+
+@pytest.mark.parametrize(
+    ("null", "verdict", "membership"),
+    [
+        (None, "inconclusive", None),
+        (Null(np.full(1000, 8.0), Stage.MULTISTART), "none", 1 / 1001),
+        (Null(np.full(1000, 9.0), Stage.MULTISTART), "inconclusive", 1.0),
+        (Null(np.full(998, 8.0), Stage.MULTISTART), "inconclusive", 1 / 999),
+    ],
+)
+def test_foreign_images_are_nobodys(opened, evidence, null, verdict, membership):
+    """No bit is read of an image, and its misfit is 9."""
+
+    def vague(images, first):
+        del first
+        n = len(images)
+        nothing = Estimate(
+            jnp.zeros((n, 32), bool),
+            jnp.zeros((n, 32)),
+            jnp.zeros((n, 16)),
+            jnp.full(n, 9.0),
+            jnp.zeros(n, int),
+        )
+        return answer(nothing, Stage.MULTISTART, passes=1)
+
+    (found,) = investigate([evidence[3][0]], *searched(opened), vague, size=(8, 8), null=null)
+    assert found.verdict == verdict
+    assert found.membership == (None if membership is None else pytest.approx(membership))
 
 
 def test_a_finding_is_json(opened, evidence):
