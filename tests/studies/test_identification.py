@@ -8,7 +8,7 @@ import pytest
 
 from latentfp.attribution.ranking import among_packed
 from latentfp.fingerprint.codes import unpack
-from latentfp.studies import identification
+from latentfp.studies import identification, readings
 from latentfp.studies.identification import draw_book, judged, owners
 from latentfp.studies.readings import Readings
 
@@ -80,3 +80,17 @@ def test_a_study_from_a_deployment(deployment, tmp_path):
     assert sum(clean["stages"].values()) == 3
     assert blurred["images"] == 2
     assert json.loads((tmp_path / "identification.json").read_text())["rows"] == result["rows"]
+
+
+def test_a_file_is_the_same_in_every_part(deployment, tmp_path, monkeypatch):
+    """Contents, owner and attack of file number 2 do not depend on which part it is in."""
+    setting = {"deployment": str(deployment), "users": 50, "alpha": 1e-4, "method": "encoder", "seed": 1}
+    for part in (3, 2):
+        monkeypatch.setattr(readings, "PART", part)
+        identification.run(**setting, images={"noise": 3}, workdir=tmp_path / str(part))
+    soft = {
+        path: np.load(tmp_path / path)["soft"]
+        for path in ("3/readings/noise-0.npz", "2/readings/noise-2.npz")
+    }
+    whole, last = soft.values()
+    np.testing.assert_array_equal(last, whole[2:])

@@ -63,5 +63,8 @@ def test_clean_files_come_back_as_they_were(subject):
     np.testing.assert_array_equal(through_files(images, attack_of("nie2023", "none"), seed=0), images)
     blurred = through_files(images, attack_of("nie2023", "blur"), seed=0)
     assert (blurred != images).any()
+    noisy = through_files(images, attack_of("nie2023", "noise"), seed=0)
+    rest = through_files(images[1:], attack_of("nie2023", "noise"), seed=0, first=1)
+    np.testing.assert_array_equal(rest, noisy[1:])
     with pytest.raises(ValueError, match=f"acid.*expected one of {suite('nie2023')[0].name}"):
         attack_of("nie2023", "acid")
