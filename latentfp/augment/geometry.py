@@ -1,4 +1,4 @@
-"""Cropping, with the crop enlarged to the old size, and turning.
+"""Cropping, with the crop enlarged to the old size, turning and mirroring.
 
 A window of round(scale · h) × round(scale · w) whole pixels is cut out and resized to h × w by bilinear
 interpolation: pixel centres at half-integers, the window's own edge pixels repeated outside it. `scale` is
@@ -62,13 +62,24 @@ def warp(
     down, right = (jnp.arange(n) - (n - 1) / 2 for n in (h, w))
     y = (h - 1) / 2 + h * shift[0] + cos * down[:, None] + sin * right[None, :]
     x = (w - 1) / 2 + w * shift[1] - sin * down[:, None] + cos * right[None, :]
-    inside = (y > -0.5) & (y < h - 0.5) & (x > -0.5) & (x < w - 0.5)
-    return jnp.where(inside[..., None], _interpolated(image, y, x), -1.0)
+    return looked_up(image, y, x)
 
 
 def rotate(image: Image, *, degrees: float | Scalar) -> Image:
     """Turn counter-clockwise about the centre; the corners that nothing covers become black (-1)."""
     return warp(image, degrees=degrees)
+
+
+def flip(image: Image) -> Image:
+    """Left becomes right."""
+    return image[:, ::-1]
+
+
+def looked_up(image: Image, y: Float[Array, "i j"], x: Float[Array, "i j"]) -> Float[Array, "i j 3"]:
+    """What the image shows at rows `y` and columns `x`, whole at pixel centres; black (-1) beyond it."""
+    h, w, _ = image.shape
+    inside = (y > -0.5) & (y < h - 0.5) & (x > -0.5) & (x < w - 0.5)
+    return jnp.where(inside[..., None], _interpolated(image, y, x), -1.0)
 
 
 def _kept(n: int, scale: float | Scalar) -> Count:

@@ -1,4 +1,4 @@
-"""JPEG, three times: the real codec, a differentiable imitation of it, and that of the paper's public code.
+"""JPEG, twice: a differentiable imitation of libjpeg, and that of the paper's public code.
 
 RGB in 0 … 255 becomes Y, Cb, Cr (ITU-R BT.601, full range); at 4:2:0 Cb and Cr are averaged over 2×2 pixels;
 the cosine transform C of each 8×8 block is kept as round(C / T), where the table T (ITU-T T.81, Annex K) is
@@ -6,27 +6,25 @@ scaled by
 
     factor = 50 / quality   below quality 50,   2 - quality / 50   from there on
 
-`libjpeg` is the one that makes files. `jpeg` imitates it: whole-numbered tables, 8-bit rounding between the
-stages, triangle-filtered chroma, and libjpeg's way with ties, which integers often meet. `paper_jpeg` departs
-from the standard as the paper's code does: the luminance table is transposed, nothing but coefficients is
-rounded, the input is not limited, chroma pixels are repeated.
+`jpeg` imitates the codec that makes files (`codecs.libjpeg`): whole-numbered tables, 8-bit rounding between
+the stages, triangle-filtered chroma, and libjpeg's way with ties, which integers often meet. `paper_jpeg`
+departs from the standard as the paper's code does: the luminance table is transposed, nothing but
+coefficients is rounded, the input is not limited, chroma pixels are repeated.
 """
 
-import io
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Real
-from PIL import Image as PillowImage
 
-from latentfp.types import Image, Pixels, Scalar
+from latentfp.augment.codecs import Subsampling, checked_quality
+from latentfp.types import Image, Scalar
 
 Quality = float | int | Real[Array, ""]
-Subsampling = Literal["4:4:4", "4:2:0"]
 Rounding = Callable[[Array], Array]
 Planes = Float[Array, "h w c"]
 Table = Float[Any, "8 8"]
@@ -52,13 +50,6 @@ BASIS = np.einsum("ui,vj->uvij", _COSINES, _COSINES).astype(np.float32)
 TIE = 1 / 64  # decides ties, and is less than the sixteenths in which chroma is averaged and interpolated
 
 
-def libjpeg(pixels: Pixels, *, quality: int, subsampling: Subsampling = "4:2:0") -> Pixels:
-    """What a viewer shows of the JPEG file of these pixels. `quality` is 1 to 100. NumPy in and out."""
-    file = io.BytesIO()
-    PillowImage.fromarray(pixels).save(file, "JPEG", quality=_checked(quality), subsampling=subsampling)
-    return np.asarray(PillowImage.open(file))
-
-
 def straight_through(x: Array) -> Array:
     """round(x), halves to even, with the gradient of x."""
     return x + jax.lax.stop_gradient(jnp.round(x) - x)
@@ -76,7 +67,7 @@ def jpeg(
     subsampling: Subsampling = "4:2:0",
     rounding: Rounding = straight_through,
 ) -> Image:
-    """A differentiable imitation of `libjpeg`; the result is in [-1, 1], in whole grey levels.
+    """A differentiable imitation of libjpeg; the result is in [-1, 1], in whole grey levels.
 
     `quality` is 1 to 100 and may be traced. `rounding` acts on the cosine coefficients; 8-bit values are
     always rounded straight-through. Sides that are not whole blocks are extended by their last pixel, chroma
@@ -141,14 +132,8 @@ def file_table(table: Table, quality: Quality) -> Table:
     return jnp.clip(jnp.floor((table * percent + 50.5) / 100), 1, 255)
 
 
-def _checked(quality: Quality) -> Quality:
-    if isinstance(quality, float | int) and not 1 <= quality <= 100:
-        raise ValueError(f"JPEG quality {quality}: expected a number from 1 to 100")
-    return quality
-
-
 def _factor(quality: Quality) -> Scalar:
-    quality = jnp.float32(_checked(quality))
+    quality = jnp.float32(checked_quality(quality))
     return jnp.where(quality < 50, 50 / quality, 2 - quality / 50)
 
 

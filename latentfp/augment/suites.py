@@ -1,7 +1,7 @@
 """Named suites of attacks.
 
-`nie2023` holds the post-processes of Nie et al., ICML 2023, with real libjpeg (4:2:0) in place of the
-differentiable one, and the centre crop of Kim et al. 2021 at its strongest setting.
+`nie2023`, `stable_signature`, `waves` and `markdiffusion` hold what those publications attack with, see
+`published/`. `codecs` holds JPEG, WebP and JPEG 2000; `geometry` what moves pixels.
 
 `robustness` holds single attacks and mixtures, one setting a row, in this order:
 
@@ -14,20 +14,26 @@ differentiable one, and the centre crop of Kim et al. 2021 at its strongest sett
     brightness 0.5, 0.75, 1.5, 2                factor of intensities
     contrast 0.5, 0.75, 1.5, 2                  factor of differences from the mean grey
     combination                                 blur 0.5 → noise 0.05 of [0,1] → 8 bits → JPEG 50
-    Kim 2021, Stable Signature, WOUAF, WAVES photometric, geometric, degradation, all: see mixtures.py
+    Kim 2021, Stable Signature, WOUAF, WAVES photometric, geometric, degradation, all
 
-Nie et al. test blur 0.5, noise 0.05, JPEG 50 and the combination. No setting occurs twice.
+Nie et al. test blur 0.5, noise 0.05, JPEG 50 and the combination. No setting occurs twice in a suite.
 """
 
 from functools import partial
 
-from latentfp.augment.attacks import Apply, Attack, Step, coded, edited, in_order, keyless
-from latentfp.augment.blur import gaussian_blur
-from latentfp.augment.colour import brightness, contrast
-from latentfp.augment.geometry import crop_and_resize, rotate
-from latentfp.augment.jpeg import libjpeg
-from latentfp.augment.mixtures import MIXTURES
-from latentfp.augment.noise import gaussian_noise
+from latentfp.augment import codecs, steps
+from latentfp.augment.attacks import Attack, coded, edited, keyless
+from latentfp.augment.colour import hue
+from latentfp.augment.geometry import flip
+from latentfp.augment.noise import salt_and_pepper
+from latentfp.augment.perspective import random_perspective
+from latentfp.augment.published import nie2023, stable_signature, waves
+from latentfp.augment.published.kim2021 import KIM2021
+from latentfp.augment.published.markdiffusion import MARKDIFFUSION
+from latentfp.augment.published.nie2023 import NIE2023
+from latentfp.augment.published.stable_signature import STABLE_SIGNATURE
+from latentfp.augment.published.waves import WAVES
+from latentfp.augment.published.wouaf import wouaf
 
 FACTORS = (0.5, 0.75, 1.5, 2.0)  # of brightness and of contrast
 
@@ -39,57 +45,62 @@ def suite(name: str) -> tuple[Attack, ...]:
     return SUITES[name]
 
 
-def _blur(sigma: float) -> Step:
-    return keyless(partial(gaussian_blur, sigma=sigma, kernel_size=25))
+MIXTURES = (
+    Attack("combination", nie2023.COMBINATION),
+    KIM2021,
+    Attack("Stable Signature", stable_signature.COMBINATION),
+    Attack("WOUAF", wouaf()),
+    *(Attack(f"WAVES {name}", apply) for name, apply in waves.chains(0.5).items()),
+)
 
+ROBUSTNESS = (
+    Attack("none", steps.nothing()),
+    *(Attack(f"blur {sigma:g}", edited(steps.blur(sigma))) for sigma in (0.5, 1.0, 2.0, 3.0)),
+    *(Attack(f"noise {std:g} of [0,1]", edited(steps.noise(std))) for std in (0.05, 0.1, 0.2)),
+    *(Attack(f"JPEG {quality}", steps.jpeg(quality)) for quality in (80, 50, 30, 10)),
+    *(Attack(f"crop {scale:g}", edited(steps.crop(scale))) for scale in (0.8, 0.5)),
+    *(Attack(f"rotation {turn:g}", edited(steps.rotation(turn))) for turn in (-30.0, -10.0, 10.0, 30.0)),
+    *(
+        Attack(f"{name} {by:g}", edited(steps.factor(name, by)))
+        for name in ("brightness", "contrast")
+        for by in FACTORS
+    ),
+    *MIXTURES,
+)
 
-def _noise(std: float) -> Step:
-    """`std` of the range [0, 1]."""
-    return partial(gaussian_noise, std=2 * std)
+CODECS = (
+    Attack("none", steps.nothing()),
+    *(Attack(f"JPEG {quality}", steps.jpeg(quality)) for quality in (95, 75, 50)),
+    *(Attack(f"WebP {quality}", coded(partial(codecs.webp, quality=quality))) for quality in (90, 75, 50)),
+    *(
+        Attack(f"JPEG 2000 {ratio:g}:1", coded(partial(codecs.jpeg2000, ratio=ratio)))
+        for ratio in (4.0, 8.0, 16.0)
+    ),
+)
 
+GEOMETRY = (
+    Attack("none", steps.nothing()),
+    Attack("flip", edited(keyless(flip))),
+    *(Attack(f"resize {scale:g}", edited(steps.resize(scale))) for scale in (0.75, 0.5)),
+    *(
+        Attack(f"perspective {by:g}", edited(partial(random_perspective, distortion=by)))
+        for by in (0.1, 0.3, 0.5)
+    ),
+)
 
-def _jpeg(quality: int) -> Apply:
-    return coded(partial(libjpeg, quality=quality))
-
-
-def _crop(scale: float) -> Step:
-    return keyless(partial(crop_and_resize, scale=scale))
-
-
-def _rotation(degrees: float) -> Step:
-    return keyless(partial(rotate, degrees=degrees))
-
-
-def _brightness(factor: float) -> Step:
-    return keyless(partial(brightness, factor=factor))
-
-
-def _contrast(factor: float) -> Step:
-    return keyless(partial(contrast, factor=factor))
-
-
-_NONE = coded(lambda pixels: pixels)
-_COMBINATION = in_order(edited(_blur(0.5), _noise(0.05)), _jpeg(50))
+PIXELS = (
+    Attack("none", steps.nothing()),
+    *(Attack(f"hue {turn:g}", edited(keyless(partial(hue, turn=turn)))) for turn in (-0.1, 0.1, 0.25)),
+    *(Attack(f"salt and pepper {by:g}", edited(partial(salt_and_pepper, amount=by))) for by in (0.01, 0.05)),
+)
 
 SUITES: dict[str, tuple[Attack, ...]] = {
-    "nie2023": (
-        Attack("none", _NONE),
-        Attack("blur", edited(_blur(0.5))),
-        Attack("noise", edited(_noise(0.05))),
-        Attack("jpeg", _jpeg(50)),
-        Attack("combination", _COMBINATION),
-        Attack("crop", edited(_crop(0.8))),
-    ),
-    "robustness": (
-        Attack("none", _NONE),
-        *(Attack(f"blur {sigma:g}", edited(_blur(sigma))) for sigma in (0.5, 1.0, 2.0, 3.0)),
-        *(Attack(f"noise {std:g} of [0,1]", edited(_noise(std))) for std in (0.05, 0.1, 0.2)),
-        *(Attack(f"JPEG {quality}", _jpeg(quality)) for quality in (80, 50, 30, 10)),
-        *(Attack(f"crop {scale:g}", edited(_crop(scale))) for scale in (0.8, 0.5)),
-        *(Attack(f"rotation {turn:g}", edited(_rotation(turn))) for turn in (-30.0, -10.0, 10.0, 30.0)),
-        *(Attack(f"brightness {factor:g}", edited(_brightness(factor))) for factor in FACTORS),
-        *(Attack(f"contrast {factor:g}", edited(_contrast(factor))) for factor in FACTORS),
-        Attack("combination", _COMBINATION),
-        *MIXTURES,
-    ),
+    "nie2023": NIE2023,
+    "stable_signature": STABLE_SIGNATURE,
+    "waves": WAVES,
+    "markdiffusion": MARKDIFFUSION,
+    "robustness": ROBUSTNESS,
+    "codecs": CODECS,
+    "geometry": GEOMETRY,
+    "pixels": PIXELS,
 }

@@ -23,6 +23,8 @@ class Generator(NamedTuple):
     renoise(params, key, n): parameters with fresh noise maps for each of n images, where there are any.
     fold(params, axes [k, d], offset [d]): parameters with which w makes what w - axesᵀ axes w + offset made
         before, where an ordinary generator of this kind can do that.
+    regenerate(params, key, w, share): the latents with the noise of a `share` in (0, 1] of the diffusion, and
+        diffused back, where the prior is a diffusion (`share` is static).
     channels: into how many equal parts the latent falls, as for a latent map flattened channel first.
     """
 
@@ -34,4 +36,5 @@ class Generator(NamedTuple):
     encode: Callable[[Params, Images], Latents] | None = None
     renoise: Callable[[Params, Key, int], Params] | None = None
     fold: Callable[[Params, np.ndarray, np.ndarray], Params] | None = None
+    regenerate: Callable[[Params, Key, Latents, float], Latents] | None = None
     channels: int = 1

@@ -19,8 +19,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, UInt8, UInt32
 
 from latentfp.augment.blur import gaussian_blur
+from latentfp.augment.codecs import libjpeg
 from latentfp.augment.geometry import crop_and_resize
-from latentfp.augment.jpeg import libjpeg
 from latentfp.augment.noise import gaussian_noise
 from latentfp.pixels import to_float, to_pixels
 from latentfp.types import Image, Key, Pixels

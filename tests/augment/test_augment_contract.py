@@ -7,14 +7,22 @@ import pytest
 from gradients import assert_gradient
 
 from latentfp import rng
+from latentfp.augment.adversarial import ascend, away_from
 from latentfp.augment.blur import gaussian_blur
-from latentfp.augment.colour import brightness, contrast
+from latentfp.augment.colour import brightness, contrast, hue, saturation
 from latentfp.augment.damage import Damage, distort, inflict
 from latentfp.augment.erase import random_erase
 from latentfp.augment.geometry import crop_and_resize, random_crop_and_resize, rotate, warp
 from latentfp.augment.jpeg import jpeg, paper_jpeg
-from latentfp.augment.noise import gaussian_noise
+from latentfp.augment.noise import gaussian_noise, poisson, salt_and_pepper, speckle
+from latentfp.augment.overlay import overlay, strokes
+from latentfp.augment.perspective import perspective, random_perspective
+from latentfp.augment.resize import shrink_and_enlarge
+from latentfp.augment.sharpness import sharpness
 from latentfp.pixels import round_to_8bit
+
+RED = jnp.asarray([1.0, -1.0, -1.0])
+QUADRANGLE = ((0.05, 0.1), (0.9, 0.02), (1.0, 0.95), (0.1, 0.85))
 
 # name: (operation on (key, image, strength), strength)
 OPERATIONS = {
@@ -25,8 +33,20 @@ OPERATIONS = {
     "random crop": (lambda key, x, s: random_crop_and_resize(key, x, scale=s), 0.6),
     "warp": (lambda _, x, s: warp(x, degrees=7.0, scale=s, shift=(0.03, -0.02)), 0.8),
     "rotation": (lambda _, x, s: rotate(x, degrees=s), -11.0),
+    "resize": (lambda _, x, s: shrink_and_enlarge(x, scale=s), 0.6),
+    "perspective": (lambda _, x, s: perspective(x, corners=s * jnp.asarray(QUADRANGLE)), 0.9),
+    "random perspective": (lambda key, x, s: random_perspective(key, x, distortion=s), 0.4),
     "brightness": (lambda _, x, s: brightness(x, factor=s), 1.2),
     "contrast": (lambda _, x, s: contrast(x, factor=s), 1.2),
+    "saturation": (lambda _, x, s: saturation(x, factor=s), 1.3),
+    "hue": (lambda _, x, s: hue(x, turn=s), 0.2),
+    "sharpness": (lambda _, x, s: sharpness(x, factor=s), 0.4),
+    "overlay": (lambda _, x, s: overlay(x, colour=s * RED, opacity=jnp.full(x.shape[:2], 0.5)), 0.8),
+    "strokes": (lambda key, x, s: strokes(key, x, count=3, width=s, parts=4, reach=0.25), 3.0),
+    "speckle": (lambda key, x, s: speckle(key, x, std=s), 0.2),
+    "poisson": (lambda key, x, s: poisson(key, x, peak=s), 30.0),
+    "salt and pepper": (lambda key, x, s: salt_and_pepper(key, x, amount=s), 0.3),
+    "ascent": (lambda key, x, s: ascend(key, x, gain=away_from(jnp.sin, x), radius=s, steps=4), 0.1),
     "erasing": (lambda key, x, s: random_erase(key, x, area=s, aspect=0.5), 0.2),
     "distort": (lambda _, x, s: distort(x, Damage(3.0, 0.8, 0.02, -0.03, s, 0.9, 1.1)), 0.8),
     "inflict": (lambda key, x, s: inflict(key, x, Damage(scale=0.9, blur=0.5, noise=s, quality=60.0)), 0.1),
@@ -36,8 +56,9 @@ OPERATIONS = {
     "8 bits": (lambda _, x, s: round_to_8bit(s * x), 0.9),
 }
 COMPILED = {name: jax.jit(operation) for name, (operation, _) in OPERATIONS.items()}
-RANDOM = {"noise", "random crop", "erasing", "inflict"}
-SMOOTH = OPERATIONS.keys() - {"inflict", "jpeg", "jpeg 4:4:4", "paper_jpeg", "8 bits"}
+RANDOM = {"noise", "random crop", "erasing", "inflict", "random perspective", "strokes", "speckle", "poisson"}
+RANDOM |= {"salt and pepper", "ascent"}
+SMOOTH = OPERATIONS.keys() - {"inflict", "jpeg", "jpeg 4:4:4", "paper_jpeg", "8 bits", "poisson", "ascent"}
 # JPEG jumps where a coefficient crosses a half. Another order of sums may push one across, and then an 8×8
 # block (16×16 for chroma) differs: a few pixels may differ by any amount.
 JUMPS = {"inflict": 0.1, "jpeg": 0.1, "jpeg 4:4:4": 0.1, "paper_jpeg": 0.1}

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from latentfp.augment.blur import gaussian_blur
-from latentfp.augment.jpeg import cubic, libjpeg, paper_jpeg
+from latentfp.augment.codecs import libjpeg
+from latentfp.augment.jpeg import cubic, paper_jpeg
 from latentfp.augment.noise import gaussian_noise
 from latentfp.pixels import to_float, to_pixels
 

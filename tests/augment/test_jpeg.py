@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 from scipy.fft import dctn, idctn
 
+from latentfp.augment.codecs import libjpeg
 from latentfp.augment.jpeg import (
     CHROMINANCE,
     LUMINANCE,
     cubic,
     file_table,
     jpeg,
-    libjpeg,
     paper_jpeg,
     straight_through,
 )

@@ -9,14 +9,14 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from latentfp import rng
-from latentfp.augment import wouaf
 from latentfp.augment.blur import gaussian_blur
+from latentfp.augment.codecs import libjpeg
 from latentfp.augment.colour import brightness
 from latentfp.augment.erase import random_erase
 from latentfp.augment.geometry import crop_and_resize, random_crop_and_resize, rotate
-from latentfp.augment.jpeg import libjpeg
-from latentfp.augment.mixtures import MIXTURES
 from latentfp.augment.noise import gaussian_noise
+from latentfp.augment.published import wouaf
+from latentfp.augment.suites import MIXTURES
 from latentfp.pixels import to_float, to_pixels
 
 pytestmark = pytest.mark.usefixtures("quick_compile")

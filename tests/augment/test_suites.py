@@ -6,15 +6,21 @@ import pytest
 
 from latentfp import rng
 from latentfp.augment.blur import gaussian_blur
+from latentfp.augment.codecs import libjpeg
 from latentfp.augment.colour import brightness, contrast
 from latentfp.augment.geometry import crop_and_resize, rotate
-from latentfp.augment.jpeg import libjpeg
 from latentfp.augment.noise import gaussian_noise
 from latentfp.augment.suites import SUITES, suite
 from latentfp.pixels import to_float, to_pixels
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
-ATTACKS = {f"{name}/{attack.name}": attack for name, attacks in SUITES.items() for attack in attacks}
+# Adversarial ones are minutes of gradients when compiled in a hurry: see test_adversarial.py.
+ATTACKS = {
+    f"{name}/{attack.name}": attack
+    for name, attacks in SUITES.items()
+    for attack in attacks
+    if not attack.name.startswith("adversarial")
+}
 RANDOM = {"nie2023/noise", "nie2023/combination"} | {
     f"robustness/{name}"
     for name in (
@@ -29,6 +35,16 @@ RANDOM = {"nie2023/noise", "nie2023/combination"} | {
         "WAVES all",
     )
 }
+RANDOM |= {
+    f"waves/{name} at {strength}" for name in ("crop", "erasing", "noise") for strength in ("0.5", "1")
+}
+RANDOM |= {f"waves/{name}" for name in ("geometric", "degradation", "all")}
+RANDOM |= {f"waves/regenerated{times}" for times in ("", " twice", " 4 times")}
+RANDOM |= {
+    f"markdiffusion/{name}" for name in ("noise 25/255", "masks", "strokes", "adaptive noise", "purified 0.3")
+}
+RANDOM |= {f"geometry/perspective {distortion}" for distortion in (0.1, 0.3, 0.5)}
+RANDOM |= {f"pixels/salt and pepper {amount}" for amount in (0.01, 0.05)}
 NIE = {attack.name: attack.apply for attack in suite("nie2023")}
 ROBUSTNESS = {attack.name: attack.apply for attack in suite("robustness")}
 
@@ -114,6 +130,12 @@ def test_the_settings_of_robustness_are_those_of_their_names(key, pixels):
     np.testing.assert_array_equal(ROBUSTNESS["combination"](key, pixels), NIE["combination"](key, pixels))
 
 
-def test_no_setting_occurs_twice(key, pixels):
-    results = {apply(key, pixels).tobytes() for apply in ROBUSTNESS.values()}
-    assert len(results) == len(ROBUSTNESS)
+@pytest.mark.parametrize("name", SUITES)
+def test_no_setting_occurs_twice(name, key, pixels):
+    attacks = [attack for path, attack in ATTACKS.items() if path.startswith(f"{name}/")]
+    assert len({attack.apply(key, pixels).tobytes() for attack in attacks}) == len(attacks) > 5
+
+
+def test_there_are_more_than_forty_settings():
+    settings = {name.split("/")[1] for name in ATTACKS}
+    assert len(settings) > 90

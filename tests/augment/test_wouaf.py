@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import binom, kstest
 
 from latentfp import rng
-from latentfp.augment import wouaf
+from latentfp.augment.published import wouaf
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 DRAWS = 600

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from latentfp.augment.jpeg import libjpeg
+from latentfp.augment.codecs import libjpeg
 from latentfp.data import avatars, patterns, photographs
 from latentfp.fingerprint.basis import coordinates
 from latentfp.pixels import to_float

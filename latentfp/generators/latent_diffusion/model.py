@@ -7,6 +7,7 @@ Latents are flattened in the order channel, row, column, as in the public finger
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -19,7 +20,7 @@ from latentfp.generators.generator import Generator
 from latentfp.generators.latent_diffusion import first_stage, schedule
 from latentfp.generators.latent_diffusion.first_stage import FirstStage, LatentMaps
 from latentfp.generators.latent_diffusion.samplers import ddim
-from latentfp.generators.latent_diffusion.schedule import Table
+from latentfp.generators.latent_diffusion.schedule import Table, Visits, last_share
 from latentfp.generators.latent_diffusion.unet import UNet
 from latentfp.types import Images, Key, Latents, Params
 
@@ -121,13 +122,18 @@ def make(
     nets = networks(size=size, first_stage=first_stage, denoiser=denoiser)
     visits = _visits(signal_of(schedule, betas), spacing, steps, first, last)
 
+    def back(params: Params, visits: Visits, key: Key, z: LatentMaps) -> Latents:
+        epsilon = partial(denoise, nets.denoiser, params["denoiser"])
+        return flatten(ddim(epsilon, visits, rng.stream(key, "ddim"), z, eta=eta))
+
     def sample(params: Params, key: Key, n: int) -> Latents:
-        noise = jax.random.normal(rng.stream(key, "noise"), (n, *nets.shape))
+        return back(params, visits, key, jax.random.normal(rng.stream(key, "noise"), (n, *nets.shape)))
 
-        def epsilon(z: LatentMaps, times: Float[Array, " b"]) -> LatentMaps:
-            return denoise(nets.denoiser, params["denoiser"], z, times)
-
-        return flatten(ddim(epsilon, visits, rng.stream(key, "ddim"), noise, eta=eta))
+    def regenerate(params: Params, key: Key, w: Latents, share: float) -> Latents:
+        last = last_share(visits, share)
+        noise = jax.random.normal(rng.stream(key, "noise"), (w.shape[0], *nets.shape))
+        z = np.sqrt(last.signal[0]) * unflatten(w, nets.shape) + np.sqrt(1 - last.signal[0]) * noise
+        return back(params, last, key, z)
 
     def synthesize(params: Params, w: Latents) -> Images:
         return decode(nets.first_stage, params["first_stage"], unflatten(w, nets.shape) / scale)
@@ -138,11 +144,18 @@ def make(
 
     dimensions = int(np.prod(nets.shape))
     return Generator(
-        "latent_diffusion", dimensions, (size, size, 3), sample, synthesize, encode, channels=nets.shape[2]
+        "latent_diffusion",
+        dimensions,
+        (size, size, 3),
+        sample,
+        synthesize,
+        encode,
+        regenerate=regenerate,
+        channels=nets.shape[2],
     )
 
 
-def _visits(signal: Table, spacing: str, steps: int, first: int, last: float | None) -> schedule.Visits:
+def _visits(signal: Table, spacing: str, steps: int, first: int, last: float | None) -> Visits:
     if spacing == "latent_diffusion":
         return schedule.spaced(signal, steps, first=first)
     if spacing == "diffusers":

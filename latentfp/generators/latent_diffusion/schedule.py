@@ -60,6 +60,14 @@ def leading(signal: Table, steps: int, *, first: int = 0, last: float = 1.0) -> 
     return Visits(times[::-1], signal[times][::-1], after[::-1])
 
 
+def last_share(visits: Visits, share: float) -> Visits:
+    """The visits of times up to `share` of TIMES: the end of a sampling. ValueError where there are none."""
+    kept = visits.times <= share * TIMES
+    if not kept.any():
+        raise ValueError(f"share {share}: expected at least {visits.times.min() / TIMES}, and at most 1")
+    return Visits(*(column[kept] for column in visits))
+
+
 def _stride(signal: Table, steps: int) -> int:
     if not 1 <= steps <= len(signal):
         raise ValueError(f"got {steps} steps, expected 1 … {len(signal)}, the times of the schedule")

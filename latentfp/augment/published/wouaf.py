@@ -17,9 +17,9 @@ import jax.numpy as jnp
 from latentfp import rng
 from latentfp.augment.attacks import Apply, coded, edited, in_order
 from latentfp.augment.blur import gaussian_blur
+from latentfp.augment.codecs import libjpeg
 from latentfp.augment.erase import random_erase
 from latentfp.augment.geometry import rotate, warp
-from latentfp.augment.jpeg import libjpeg
 from latentfp.augment.noise import gaussian_noise
 from latentfp.types import Image, Key
 

@@ -1,0 +1,77 @@
+"""Things drawn over the image: a line of text, strokes of a brush.
+
+    y = (1 - a) x + a c,    a the opacity in [0, 1] and c the colour at every pixel
+
+Differentiable by the image. Text is rendered on the host by Pillow's own font; strokes are broken lines whose
+ends wander at random, one colour each.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from PIL import Image as PillowImage
+from PIL import ImageDraw, ImageFont
+
+from latentfp import rng
+from latentfp.types import Image, Key, Scalar
+
+Opacity = Float[Array, "h w"]
+
+
+def overlay(image: Image, *, colour: Float[Array, " 3"], opacity: Opacity) -> Image:
+    """`colour`, in [-1, 1], over the image; keeps the range of values."""
+    cover = opacity[..., None]
+    return (1 - cover) * image + cover * colour[None, None]
+
+
+def text_opacity(text: str, h: int, w: int, *, height: float, left: float, top: float) -> np.ndarray:
+    """The opacity [h, w] of `text`: `height` of its font, `left` and `top` are shares of the image."""
+    picture = PillowImage.new("L", (w, h))
+    font = ImageFont.load_default(size=max(1.0, height * h))
+    ImageDraw.Draw(picture).text((left * w, top * h), text, fill=255, font=font)
+    return np.asarray(picture, np.float32) / 255
+
+
+def strokes(key: Key, image: Image, *, count: int, width: float | Scalar, parts: int, reach: float) -> Image:
+    """`count` strokes of `width` pixels and 2 … `parts` parts.
+
+    A part moves right or left, and up or down, by up to `reach` of the shorter side; ends stay inside.
+    """
+    h, w, _ = image.shape
+
+    def one(index: Array, image: Image) -> Image:
+        drawn = rng.stream(key, "stroke", index)
+        start = jax.random.uniform(rng.stream(drawn, "start"), (2,))
+        moves = jax.random.uniform(rng.stream(drawn, "moves"), (parts, 2), minval=-1, maxval=1)
+        moving = jnp.arange(parts) < jax.random.randint(rng.stream(drawn, "parts"), (), 2, parts + 1)
+        size = jnp.asarray([h, w], jnp.float32)
+        ends = _walk(start * size, moves * moving[:, None] * reach * min(h, w), size)
+        colour = jax.random.uniform(rng.stream(drawn, "colour"), (3,), minval=-1, maxval=1)
+        near = _distance(ends, h, w) <= width / 2
+        return overlay(image, colour=colour, opacity=near.astype(image.dtype))
+
+    return jax.lax.fori_loop(0, count, one, image)
+
+
+def _walk(
+    start: Float[Array, " 2"], moves: Float[Array, "n 2"], size: Float[Array, " 2"]
+) -> Float[Array, "m 2"]:
+    """Start, and where each move ends inside the image."""
+
+    def move(place: Array, step: Array) -> tuple[Array, Array]:
+        place = jnp.clip(place + step, 0, size)
+        return place, place
+
+    return jnp.concatenate([start[None], jax.lax.scan(move, start, moves)[1]])
+
+
+def _distance(ends: Float[Array, "m 2"], h: int, w: int) -> Float[Array, "h w"]:
+    """Of every pixel's centre from the broken line through `ends`, in pixels."""
+    pixels = jnp.stack(jnp.meshgrid(jnp.arange(h) + 0.5, jnp.arange(w) + 0.5, indexing="ij"), axis=-1)
+    begin, along = ends[:-1], ends[1:] - ends[:-1]
+    offset = pixels[:, :, None] - begin[None, None]
+    length = jnp.maximum(jnp.square(along).sum(axis=-1), 1e-12)
+    share = jnp.clip((offset * along[None, None]).sum(axis=-1) / length[None, None], 0, 1)
+    nearest = offset - share[..., None] * along[None, None]
+    return jnp.sqrt(jnp.square(nearest).sum(axis=-1).min(axis=-1))

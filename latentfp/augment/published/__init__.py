@@ -1,0 +1,1 @@
+"""The attacks of one publication a file, at its own strengths."""
