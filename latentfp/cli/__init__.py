@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from latentfp.cli import investigator, provider, reports
+from latentfp.cli import design, investigator, provider, reports
 from latentfp.cli import users as registered
 from latentfp.runtime.environment import prepare
 
@@ -39,7 +39,7 @@ report.command("verify")(reports.verify)
 app.command("import")(provider.import_)
 for command in (
     *(provider.fit, provider.adopt, provider.calibrate, provider.generate),
-    *(investigator.attribute, investigator.verify, investigator.plan, provider.demo),
+    *(investigator.attribute, investigator.verify, investigator.plan, design.design, provider.demo),
 ):
     app.command()(command)
 

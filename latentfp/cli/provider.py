@@ -66,6 +66,9 @@ def fit(
             "commands find it by LATENTFP_SECRET."
         ),
     ] = None,
+    design: Annotated[
+        Path | None, typer.Option(help="A file of `latentfp design`: which axes, and how strongly.")
+    ] = None,
 ) -> None:
     """Fit a fingerprint space to a generator and start a registry of users.
 
@@ -89,6 +92,7 @@ def fit(
         codes=codes.value,
         message=message,
         secret=secret,
+        design=design,
     )
     it = made.manifest
     typer.echo(

@@ -12,10 +12,10 @@ from latentfp.deployment import decoders
 from latentfp.deployment import secret as secrets
 from latentfp.deployment.codebook import CodeFacts, CodeKind
 from latentfp.deployment.deployment import BASIS, Deployment, create, facts_of, read_basis
-from latentfp.deployment.design import complete
+from latentfp.deployment.design import Chosen, Design, complete, read_chosen
 from latentfp.deployment.secret import Secret
 from latentfp.fingerprint import bch
-from latentfp.fingerprint.basis import Basis, Layout, fit_basis, fit_channel_basis, fit_leading
+from latentfp.fingerprint.basis import Basis, Layout, fit_basis, fit_channel_basis, fit_leading, with_last
 from latentfp.fingerprint.codes import check_length
 from latentfp.fingerprint.embed import Coding
 from latentfp.generators import pretrained
@@ -80,6 +80,7 @@ def fit(
     codes: str = "random",
     message: int | None = None,
     secret: Path | None = None,
+    design: Path | None = None,
 ) -> Deployment:
     """Write a deployment for the generator of this name or folder.
 
@@ -91,7 +92,8 @@ def fit(
     `axes`: how many leading axes are computed; None: all, or those up to the code where the latent has more
     than 4096 numbers, for their covariance would not fit. `codes`: "random", or "bch" for an algebraic code
     of 2^`message` users (bch.py), which needs a secret. `secret`: the file of a secret that turns the
-    code's axes, outside of `out`; made where there is none.
+    code's axes, outside of `out`; made where there is none. `design`: a file of `latentfp design`, which
+    says `sigma`, `bits` and which axes the code gets; they become the last ones of the basis.
 
     A shipped generator may come with its basis of the usual samples, bit for bit the same on every machine,
     and with a decoder, which the deployment gets if it belongs to it.
@@ -99,18 +101,22 @@ def fit(
     if os.path.lexists(out):
         raise ValueError(f"{out} exists and a deployment overwrites nothing: choose another folder")
     loaded, chosen = pretrained.load(generator), Layout(layout)
-    design = complete(loaded, sigma=sigma, shift=shift, bits=bits)
+    if design is not None and (sigma, shift, bits, axes, chosen) != (None, None, None, None, Layout.JOINT):
+        raise ValueError("a design says sigma, shift, bits and axes of the joint layout: leave them out")
+    picked = None if design is None else read_chosen(design, generator=loaded.name)
+    place = complete(loaded, sigma=sigma, shift=shift, bits=bits) if picked is None else _last(loaded, picked)
     book, distance = _code_book(  # before hours of sampling
-        CodeKind(codes), design.bits, repeats, message=message, distance=min_distance, secret=secret
+        CodeKind(codes), place.bits, repeats, message=message, distance=min_distance, secret=secret
     )
     large = loaded.generator.latent_dim > MOST_DIMENSIONS and chosen is Layout.JOINT
-    least = design.bits + max(design.shift, 1)  # one axis of content is there in any case
+    least = place.bits + max(place.shift, 1)  # one axis of content is there in any case
     kept = least if large and axes is None else axes
+    basis = basis_of(loaded, Sampling(samples, seed, chosen, kept))
     made = create(
         out,
         generator=facts_of(loaded),
-        basis=basis_of(loaded, Sampling(samples, seed, chosen, kept)),
-        **design._asdict(),
+        basis=basis if picked is None else with_last(basis, picked.axes),
+        **place._asdict(),
         coding=Coding(coding),
         min_distance=distance,
         repeats=repeats,
@@ -122,6 +128,12 @@ def fit(
     if decoder is not None and decoders.belongs(decoder, made):
         decoders.adopt(made, decoder)
     return made
+
+
+def _last(loaded: Pretrained, picked: Chosen) -> Design:
+    """A code on the last axes, where `with_last` puts those that were picked."""
+    bits = len(picked.axes)
+    return Design(picked.sigma, loaded.generator.latent_dim - bits, bits)
 
 
 def _code_book(

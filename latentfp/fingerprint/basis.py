@@ -11,6 +11,7 @@ Source: METHOD.md §2; Nie et al. 2023, section 3.
 """
 
 import enum
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -33,8 +34,8 @@ class Layout(enum.Enum):
 class Basis(NamedTuple):
     """Mean, orthonormal principal axes (rows) and standard deviations of a prior.
 
-    The variance falls with the row, in a basis of channels within each channel. A basis may hold only the
-    leading q of the d axes.
+    The variance falls with the row, in a basis of channels within each channel; but axes that were chosen for
+    a code come last (`with_last`). A basis may hold only the leading q of the d axes.
     """
 
     mean: Float[Array, " d"]
@@ -126,6 +127,19 @@ def fit_channel_basis(w: Samples, *, channels: int) -> Basis:
         part, rows = slice(channel * size, (channel + 1) * size), slice(channel, None, channels)
         mean[part], axes[rows, part], stds[rows] = fit_basis(w[:, part])
     return Basis(jnp.asarray(mean), jnp.asarray(axes), jnp.asarray(stds))
+
+
+def with_last(basis: Basis, axes: Sequence[int]) -> Basis:
+    """The same axes in another order: those numbered `axes` come last, so that a code may have them.
+
+    ValueError unless they are different ones of the basis.
+    """
+    q = basis.axes.shape[0]
+    last = np.asarray(axes, int)
+    if len(set(axes)) != len(axes) or not all(0 <= axis < q for axis in axes):
+        raise ValueError(f"axes {sorted(axes)} are not different ones of 0 … {q - 1}")
+    order = np.concatenate([np.delete(np.arange(q), last), last])
+    return Basis(basis.mean, basis.axes[order], basis.stds[order])
 
 
 def split(basis: Basis, *, shift: int, bits: int) -> Space:
