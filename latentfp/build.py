@@ -53,77 +53,33 @@ def train(
     return partial(loop.train, trained, batches, workdir=workdir, seed=seed, mesh=devices, **durations)
 
 
-def accuracy(*, config: Fields, workdir: Path, seed: int, study: Fields) -> Callable[[], object]:
-    """The accuracy study, with its table and plots."""
-    del config
-    from latentfp.report.study import write_study
-    from latentfp.studies import accuracy
+def measurement(
+    *, config: Fields, workdir: Path, seed: int, study: Fields
+) -> Callable[[], dict[str, Any] | None]:
+    """The measurement that `config["run"]` names; None where parts of it are still to be measured."""
+    module = importlib.import_module(f"latentfp.studies.{config['run']}")
+    check_fields(module.run, study, section="config.study", given={"seed", "workdir"})
+    if "plan" in study:
+        check_fields(module.Plan, study["plan"], section="config.study.plan", given=set())
+    return partial(module.run, **study, seed=seed, workdir=workdir)
 
-    check_fields(accuracy.run, study, section="config.study", given={"seed", "workdir"})
-    return lambda: write_study(workdir, accuracy.run(**study, seed=seed, workdir=workdir))
 
-
-def robustness(*, config: Fields, workdir: Path, seed: int, study: Fields) -> Callable[[], object]:
-    """The robustness study, with its tables and plots once all parts are measured."""
-    del config
-    from latentfp.report.robustness import write_robustness
-    from latentfp.studies import robustness
-
-    check_fields(robustness.run, study, section="config.study", given={"seed", "workdir"})
+def reported(
+    *, config: Fields, workdir: Path, seed: int, study: Fields, page: str
+) -> Callable[[], Path | None]:
+    """A measurement with its tables and plots, and its page on stdout. `page`: module:function of report/."""
+    measure = measurement(config=config, workdir=workdir, seed=seed, study=study)
 
     def run() -> Path | None:
-        result = robustness.run(**study, seed=seed, workdir=workdir)
-        return None if result is None else write_robustness(workdir, result)
-
-    return run
-
-
-def attribution(*, config: Fields, workdir: Path, seed: int, study: Fields) -> Callable[[], object]:
-    """The bench of all ways of attribution, with its table on stdout."""
-    del config
-    from latentfp.report.attribution import write_attribution
-    from latentfp.studies import attribution
-
-    check_fields(attribution.run, study, section="config.study", given={"seed", "workdir"})
-    check_fields(attribution.Plan, study["plan"], section="config.study.plan", given=set())
-
-    def run() -> Path:
-        path = write_attribution(workdir, attribution.run(**study, seed=seed, workdir=workdir))
+        result = measure()
+        if result is None:
+            return None
+        module, function = page.split(":")
+        path = getattr(importlib.import_module(f"latentfp.report.{module}"), function)(workdir, result)
         sys.stdout.write(path.read_text())
         return path
 
     return run
-
-
-def search(*, config: Fields, workdir: Path, seed: int, study: Fields) -> Callable[[], object]:
-    """The bench of the search among codes, with its table on stdout."""
-    del config
-    from latentfp.report.search import write_search
-    from latentfp.studies import search_speed
-
-    check_fields(search_speed.run, study, section="config.study", given={"seed", "workdir"})
-
-    def run() -> Path:
-        path = write_search(workdir, search_speed.run(**study, seed=seed, workdir=workdir))
-        sys.stdout.write(path.read_text())
-        return path
-
-    return run
-
-
-def measurement(*, config: Fields, workdir: Path, seed: int, study: Fields) -> Callable[[], dict[str, Any]]:
-    """The measurement that `config["run"]` names."""
-    measure = importlib.import_module(f"latentfp.studies.{config['run']}").run
-    check_fields(measure, study, section="config.study", given={"seed", "workdir"})
-    return partial(measure, **study, seed=seed, workdir=workdir)
-
-
-def false_accusations(*, config: Fields, workdir: Path, seed: int, study: Fields) -> Callable[[], object]:
-    """The study of false accusations, with its tables and plot."""
-    from latentfp.report.false_accusations import write_false_accusations
-
-    measure = measurement(config=config, workdir=workdir, seed=seed, study=study)
-    return lambda: write_false_accusations(workdir, measure())
 
 
 def make_objective(*, name: str | None = None, **fields: Any) -> "Objective":
@@ -231,19 +187,20 @@ OBJECTIVES: dict[str, Callable[[], Callable[..., "Objective"]]] = {
     "first_stage": lambda: first_stage_objective,
     "stylegan2_gan": _stylegan2_gan,
 }
+PAGES = {
+    "accuracy": "study:write_study",
+    "attribution": "attribution:write_attribution",
+    "design": "design:write_design",
+    "false_accusations": "false_accusations:write_false_accusations",
+    "robustness": "robustness:write_robustness",
+    "search_speed": "search:write_search",
+}
+MEASUREMENTS = (
+    *("decoding_speed", "fidelity", "identification", "large", "membership", "sampling", "speed"),
+    "white_box",
+)
 RUNS: dict[str, Callable[..., Callable[[], object]]] = {
-    "accuracy": accuracy,
-    "attribution": attribution,
-    "fidelity": measurement,
-    "large": measurement,
-    "robustness": robustness,
-    "sampling": measurement,
-    "search": search,
-    "speed": measurement,
     "train": train,
-    "white_box": measurement,
-    "false_accusations": false_accusations,
-    "identification": measurement,
-    "decoding_speed": measurement,
-    "membership": measurement,
+    **dict.fromkeys(MEASUREMENTS, measurement),
+    **{name: partial(reported, page=page) for name, page in PAGES.items()},
 }

@@ -188,14 +188,13 @@ def at_target(survey: Survey, axes: tuple[int, ...], *, target: float) -> Propos
     deviations = {name: sensitivity.code_deviations(h, survey.stds, axes) for name, h in survey.known.items()}
     worst = least_right(deviations)
     low, high = 0.0, 2 * max(float(it.max()) for it in deviations.values())
-    while worst(high) < target:
+    while worst(high) < target and visible(survey, Marking(axes, high)) <= STRONGEST:
         low, high = high, 2 * high
-        if visible(survey, Marking(axes, low)) > STRONGEST:
-            return None
     for _ in range(40):
         middle = (low + high) / 2
         low, high = (low, middle) if worst(middle) >= target else (middle, high)
-    return predict(survey, Marking(axes, high))
+    found = Marking(axes, high)
+    return predict(survey, found) if visible(survey, found) <= STRONGEST else None
 
 
 def least_right(deviations: Mapping[str, Float[np.ndarray, "n k"]]) -> Callable[[float], float]:

@@ -134,6 +134,21 @@ def write_reliability(path: Path, panels: Mapping[str, Sequence[Bins]]) -> None:
         figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
 
 
+def write_scatter(path: Path, points: Mapping[str, Sequence[tuple[float, float]]], *, x: str, y: str) -> None:
+    """Write measured against predicted shares, one colour a series, with the line on which they are equal."""
+    with matplotlib.rc_context({**STYLE, "axes.grid.axis": "both"}):
+        figure = Figure(figsize=(4.6, 4.2), layout="constrained")
+        axes = figure.subplots()
+        axes.plot([0.45, 1], [0.45, 1], color=SOFT, linewidth=1, linestyle="--")
+        for i, (name, pairs) in enumerate(points.items()):
+            colour, marker = MARKERS[i % len(MARKERS)]
+            predicted, measured = zip(*pairs, strict=True)
+            axes.scatter(predicted, measured, s=22, c=colour, marker=marker, label=name, linewidths=0.8)
+        axes.set(xlabel=x, ylabel=y)
+        axes.legend(frameon=False)
+        figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
+
+
 class Rate(NamedTuple):
     """An observed rate with its interval [lo, hi] against what was promised; `whole`: of everything."""
 

@@ -1,0 +1,33 @@
+"""Accuracy and quality predicted from Jacobians, against measured; the chosen design against the paper's.
+
+Run: python -m latentfp.main --config=configs/studies/design.py:avatars --workdir=DIR
+     python -m latentfp.main --config=configs/studies/design.py:avatars-ldm --workdir=DIR
+160 cells of 10 files and two designs of 50, about 25 minutes on 2 CPU cores.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+PLACES = {
+    "avatars": {"sigma": (0.5, 1.0, 2.0, 4.0), "shift": (0, 128, 256, 384, 448), "bits": (32, 64)},
+    "avatars-ldm": {"sigma": (0.25, 0.5, 1.0, 2.0), "shift": (0, 64, 128, 160, 192), "bits": (32, 64)},
+}
+BASELINES = {"avatars": (1.0, 448), "avatars-ldm": (1.0, 192)}  # the paper's, and the shipped design
+
+
+def get_config(generator: str = "avatars") -> ConfigDict:
+    """`generator`: one of PLACES."""
+    config = base.get_config()
+    config.run = "design"
+    sigma, shift = BASELINES[generator]
+    attacks = ("none", "noise", "jpeg", "combination")
+    config.study = ConfigDict(
+        {
+            "generator": generator,
+            "grid": {**PLACES[generator], "attack": attacks, "images": 10},
+            "compared": {"sigma": sigma, "shift": shift, "bits": 64, "margin": 0.02, "images": 50},
+            "samples": 8,
+        }
+    )
+    return config

@@ -1,0 +1,49 @@
+"""The design study on a linear generator: predictions in order, measured once, written down."""
+
+import pytest
+from linear_space import write_generator
+
+from latentfp.report.design import write_design
+from latentfp.studies import accuracy, design
+
+GRID = {"sigma": (0.05, 0.2, 0.8), "shift": (0, 16), "bits": (8,), "attack": ("none", "noise"), "images": 4}
+COMPARED = {"sigma": 0.3, "shift": 8, "bits": 8, "margin": 0.02, "images": 4}
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("design")
+    generator = write_generator(folder / "generator", latent_dim=24, size=8)
+    given = {"generator": str(generator), "grid": GRID, "compared": COMPARED, "samples": 2, "seed": 1}
+    return given, folder / "study", design.run(**given, workdir=folder / "study")
+
+
+def test_cells_are_put_in_the_right_order(measured):
+    """A linear generator is all first order: the study's own claim holds where it must."""
+    rows, ranks = measured[2]["rows"], measured[2]["rank_correlation"]
+    assert len(rows) == 12
+    assert ranks["accuracy"] > 0.8
+    assert ranks["psnr"] > 0.9
+    for row in rows:
+        # The mean of four images' PSNR, not that of their mean square; the latents' own coordinates vary.
+        assert abs(row["predicted"]["psnr"] - row["measured"]["psnr"]) < 2
+
+
+def test_the_chosen_design_passes_the_baseline(measured):
+    baseline, chosen = measured[2]["compared"]
+    assert min(chosen["accuracy"].values()) > min(baseline["accuracy"].values()) + 0.019
+    assert set(chosen["measured"]) == {"none", "noise"}
+
+
+def test_nothing_is_measured_twice(measured, monkeypatch):
+    given, workdir, result = measured
+    monkeypatch.setattr(accuracy, "measure", None)
+    assert design.run(**given, workdir=workdir) == result
+
+
+def test_the_page(measured, tmp_path):
+    text = write_design(tmp_path, measured[2]).read_text()
+    assert "12 cells, 4 files each" in text
+    assert text.count("| noise |") == 6 + 1
+    assert "Axes of the chosen design: " in text
+    assert (tmp_path / "design.svg").stat().st_size > 2000
