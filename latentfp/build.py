@@ -195,12 +195,9 @@ PAGES = {
     "robustness": "robustness:write_robustness",
     "search_speed": "search:write_search",
 }
-MEASUREMENTS = (
-    *("decoding_speed", "fidelity", "identification", "large", "membership", "sampling", "speed"),
-    "white_box",
-)
+MEASUREMENTS = "collusion decoding_speed fidelity identification large membership sampling speed white_box"
 RUNS: dict[str, Callable[..., Callable[[], object]]] = {
     "train": train,
-    **dict.fromkeys(MEASUREMENTS, measurement),
+    **dict.fromkeys(MEASUREMENTS.split(), measurement),
     **{name: partial(reported, page=page) for name, page in PAGES.items()},
 }

@@ -199,6 +199,7 @@ def answered(subject: Subject, stage: Stage, ends: Ends) -> Answer:
         content=jnp.asarray(content),
         loss=jnp.asarray(ends.misfit),
         status=jnp.asarray(np.where(finite, Status.OK, Status.NONFINITE)),
+        levels=jnp.asarray(np.where(finite[:, None], ends.theta[:, -subject.bits :], 0)),
     )
     return answer(estimate, stage, passes=jnp.asarray(ends.passes), damage=jnp.asarray(ends.harms))
 

@@ -39,6 +39,7 @@ class Estimate(NamedTuple):
     content: Float[Array, "b r"]  # alpha, in the latent's units
     loss: Float[Array, " b"]  # the objective that was minimised
     status: Int[Array, " b"]  # a Status
+    levels: Float[Array, "b k"]  # where each bit's coordinate lies, -1 and 1 its two levels
 
 
 class Answer(NamedTuple):

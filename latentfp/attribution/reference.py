@@ -180,9 +180,9 @@ def result(point: Point, loss: Losses) -> Search:
     )
     best = jnp.argmin(jnp.where(finite, loss, jnp.inf), axis=1)
     row = jnp.arange(best.shape[0])
-    logits = point.kappa[row, best]
+    logits, alpha = point.kappa[row, best], point.alpha[row, best]
     status = jnp.where(finite.any(axis=1), Status.OK, Status.NONFINITE)
-    estimate = Estimate(logits > 0, logits, point.alpha[row, best], loss[row, best], status)
+    estimate = Estimate(logits > 0, logits, alpha, loss[row, best], status, jnp.tanh(logits / 2))
     return Search(estimate, best, loss, point.kappa > 0)
 
 

@@ -91,7 +91,7 @@ def _reading(
     damage: Float[Array, "b m"] | None = None,
 ) -> Answer:
     status = jnp.where(jnp.isfinite(misfit), Status.OK, Status.NONFINITE)
-    estimate = Estimate(logits > 0, logits, content, misfit, status)
+    estimate = Estimate(logits > 0, logits, content, misfit, status, jnp.tanh(logits / 2))
     return answer(estimate, stage, passes=passes, looks=looks, damage=damage)
 
 

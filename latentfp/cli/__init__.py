@@ -39,7 +39,8 @@ report.command("verify")(reports.verify)
 app.command("import")(provider.import_)
 for command in (
     *(provider.fit, provider.adopt, provider.calibrate, provider.generate),
-    *(investigator.attribute, investigator.verify, investigator.plan, design.design, provider.demo),
+    *(investigator.attribute, investigator.verify, investigator.trace, investigator.plan),
+    *(design.design, provider.demo),
 ):
     app.command()(command)
 

@@ -57,6 +57,7 @@ def reading_below(n):
         content=jnp.asarray(content, jnp.float32),
         loss=jnp.full(n, 9.0),
         status=jnp.zeros(n, int),
+        levels=jnp.asarray(logits, jnp.float32),
     )
     harm = jnp.asarray(random.normal(size=(n, damage.SIZE)), jnp.float32)
     return answer(estimate, Stage.DECODER, passes=2, looks=3, damage=harm)

@@ -22,7 +22,7 @@ def estimate_of(values):
     n = len(values)
     logits = jnp.broadcast_to(jnp.asarray(values, jnp.float32)[:, None], (n, BITS))
     content = jnp.zeros((n, CONTENT))
-    return Estimate(logits > 0, logits, content, jnp.ones(n), jnp.full(n, int(Status.OK)))
+    return Estimate(logits > 0, logits, content, jnp.ones(n), jnp.full(n, int(Status.OK)), logits)
 
 
 class Ladder:

@@ -22,6 +22,7 @@ def found(losses, harm=Damage(), stage=Stage.MULTISTART, status=Status.OK):  # n
         content=jnp.zeros((n, 2)),
         loss=jnp.asarray(losses, jnp.float32),
         status=jnp.full(n, int(status)),
+        levels=jnp.zeros((n, 4)),
     )
     return answer(estimate, stage, passes=0, damage=jnp.tile(damage.coordinates(harm), (n, 1)))
 

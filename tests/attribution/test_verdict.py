@@ -29,6 +29,7 @@ def estimate_of(codes, status=None, *, logit=SURE):
         jnp.zeros((n, 2)),
         jnp.zeros(n),
         jnp.asarray(statuses),
+        jnp.zeros(np.shape(codes)),
     )
 
 

@@ -77,7 +77,7 @@ class TestKnownDamage:
 def found(*, code, stage=Stage.REFINE, loss=1.0, status=Status.OK, harm=damage.NONE):
     logits = jnp.where(jnp.asarray(code), 3.0, -3.0)
     estimate = Estimate(
-        jnp.asarray(code), logits, jnp.zeros((1, 4)), jnp.full(1, loss), jnp.full(1, int(status))
+        jnp.asarray(code), logits, jnp.zeros((1, 4)), jnp.full(1, loss), jnp.full(1, int(status)), logits
     )
     return answer(estimate, stage, passes=1, damage=damage.coordinates(harm)[None])
 

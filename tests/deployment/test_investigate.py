@@ -78,7 +78,9 @@ class Encoder:
         marks = (w - self.space.mean[None]) @ self.space.code_axes.T
         n = len(images)
         contents = jnp.zeros((n, self.space.content_stds.shape[0]))
-        estimate = Estimate(marks > 0, 9 * marks, contents, jnp.zeros(n), jnp.full(n, int(self.status)))
+        estimate = Estimate(
+            marks > 0, 9 * marks, contents, jnp.zeros(n), jnp.full(n, int(self.status)), marks
+        )
         harm = damage.coordinates(damage.Damage(quality=50.0, blur=0.1))
         harms = jnp.tile(harm, (n, 1))
         return answer(estimate, Stage.REFINE, passes=7 + (marks[:, 0] > 0), looks=3, damage=harms)
@@ -121,6 +123,7 @@ def test_foreign_images_are_nobodys(opened, evidence, null, verdict, membership)
             jnp.zeros((n, 16)),
             jnp.full(n, 9.0),
             jnp.zeros(n, int),
+            jnp.zeros((n, 32)),
         )
         return answer(nothing, Stage.MULTISTART, passes=1)
 

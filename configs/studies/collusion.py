@@ -1,0 +1,31 @@
+"""Two to eight users collude: who is traced, and whether anyone innocent is accused.
+
+Run: latentfp fit --out runs/avatars
+     python -m latentfp.main --config=configs/studies/collusion.py --workdir=DIR
+1050 files, about 8 minutes on 2 CPU cores.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config() -> ConfigDict:
+    """Coalitions among a thousand users; every reading is judged among 50 registries."""
+    config = base.get_config()
+    config.run = "collusion"
+    config.study = ConfigDict(
+        {
+            "deployment": "runs/avatars",
+            "plan": {
+                "colluders": (2, 3, 4, 5, 6, 7, 8),
+                "collusions": ("mean", "mixed", "latents"),
+                "coalitions": 10,
+                "files": 5,
+                "users": 1000,
+                "registries": 50,
+                "alphas": (1e-2, 1e-6),
+            },
+        }
+    )
+    return config
