@@ -189,6 +189,7 @@ OBJECTIVES: dict[str, Callable[[], Callable[..., "Objective"]]] = {
 }
 PAGES = {
     "accuracy": "study:write_study",
+    "attack_speed": "attacks:write_attacks",
     "attribution": "attribution:write_attribution",
     "design": "design:write_design",
     "false_accusations": "false_accusations:write_false_accusations",
