@@ -13,8 +13,8 @@ def write_attacks(folder: Path, result: dict[str, Any]) -> Path:
     rows, side = result["rows"], result["size"]
     page = [
         f"# Attacks on files of {side}x{side} pixels",
-        f"{len(rows)} settings, {result['images']} crops of photographs each, one after the other. *First call* "
-        "includes compilation; *change* is the mean change of a value, in grey levels.",
+        f"{len(rows)} settings, {result['images']} crops of photographs each, one after the other. The "
+        "*first call* compiles. *Change* is the mean change of a value, in grey levels.",
         table(
             {
                 "suite": [row["suite"] for row in rows],

@@ -23,7 +23,7 @@ def test_every_attack_is_timed_and_written_down(tmp_path):
 def test_a_number_of_its_own_for_each_image():
     seen = []
 
-    def apply(key, pixels):
+    def apply(_, pixels):
         seen.append(pixels.copy())
         return pixels
 
