@@ -191,6 +191,7 @@ PAGES = {
     "accuracy": "study:write_study",
     "attack_speed": "attacks:write_attacks",
     "attribution": "attribution:write_attribution",
+    "capacity": "capacity:write_capacity",
     "design": "design:write_design",
     "false_accusations": "false_accusations:write_false_accusations",
     "robustness": "robustness:write_robustness",

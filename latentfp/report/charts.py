@@ -134,6 +134,27 @@ def write_reliability(path: Path, panels: Mapping[str, Sequence[Bins]]) -> None:
         figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
 
 
+class Curve(NamedTuple):
+    """Shares in [0, 1] over positive numbers."""
+
+    places: Sequence[float]
+    shares: Sequence[float]
+
+
+def write_curves(path: Path, curves: Mapping[str, Curve], *, x: str, y: str) -> None:
+    """Write shares as lines over a logarithmic axis, one colour and mark a curve."""
+    colours = (INK, ACCENT, "#c2571a", "#3b7d4f", SOFT)
+    with matplotlib.rc_context({**STYLE, "axes.grid.axis": "both"}):
+        figure = Figure(figsize=(6.2, 3.6), layout="constrained")
+        axes = figure.subplots()
+        for i, (name, curve) in enumerate(curves.items()):
+            style = {"color": colours[i % len(colours)], "marker": "osD^v"[i % 5], "markersize": 3.5}
+            axes.plot(curve.places, curve.shares, label=name, linewidth=1.2, **style)
+        axes.set(xscale="log", xlabel=x, ylabel=y, ylim=(-0.03, 1.03))
+        axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+        figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
+
+
 def write_scatter(path: Path, points: Mapping[str, Sequence[tuple[float, float]]], *, x: str, y: str) -> None:
     """Write measured against predicted shares, one colour a series, with the line on which they are equal."""
     with matplotlib.rc_context({**STYLE, "axes.grid.axis": "both"}):

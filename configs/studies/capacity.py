@@ -1,0 +1,31 @@
+"""Identification against the number of users, clean and under every attack of four published suites.
+
+Run: latentfp fit --out runs/avatars
+     python -m latentfp.main --config=configs/studies/capacity.py:avatars --workdir=DIR
+     latentfp fit --generator avatars-ldm --out runs/avatars-ldm
+     python -m latentfp.main --config=configs/studies/capacity.py:avatars-ldm --workdir=DIR
+64 attacks; with the 20 files each of the committed results about 8 minutes on 2 CPU cores
+(--config.study.plan.images=20), with 100 five times as long.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config(generator: str = "avatars") -> ConfigDict:
+    """From one user to a billion, at a family-wise rate of 1e-6."""
+    config = base.get_config()
+    config.run = "capacity"
+    config.study = ConfigDict(
+        {
+            "deployment": f"runs/{generator}",
+            "plan": {
+                "suites": ("nie2023", "stable_signature", "waves", "markdiffusion"),
+                "images": 100,
+                "users": tuple(10**i for i in range(10)),
+                "alpha": 1e-6,
+            },
+        }
+    )
+    return config

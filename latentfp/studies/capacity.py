@@ -1,0 +1,90 @@
+"""How many users a deployment can tell apart, clean and under every attack of the named suites.
+
+Every file is made with a fair random code of its own, saved, attacked, saved and read by a decoder and a
+descent. Its own user would be named among N where 1 - (1 - P)^N ≤ alpha, P the exact chance that a random
+code scores as well (attribution/evidence.py): so one reading gives the share of named files for every N at
+once, without a registry. That another of the N scores better has a chance below alpha then. Readings are kept,
+so a killed study goes on and no cell is read twice.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from latentfp.attribution.evidence import Soft, chance
+from latentfp.attribution.membership import explained
+from latentfp.attribution.verdict import family_wise
+from latentfp.augment.suites import suite
+from latentfp.deployment.methods import Method
+from latentfp.studies.intervals import binomial_interval
+from latentfp.studies.marked import attack_of, marked_images, through_files
+from latentfp.studies.readings import Readings, claim, kept, read
+from latentfp.studies.scene import Scene, identity, open_scene
+
+
+class Plan(NamedTuple):
+    """`images` of every attack of the `suites`, the sizes of registries, and the family-wise rate."""
+
+    suites: Sequence[str]
+    images: int
+    users: Sequence[int]
+    alpha: float
+
+
+def run(*, deployment: str, plan: Mapping[str, Any], seed: int, workdir: Path) -> dict[str, Any]:
+    """Measure what `workdir` does not hold yet. The result is what report/capacity.py shows."""
+    scene, chosen = open_scene(deployment, seed=seed), Plan(**plan)
+    claim(workdir / "readings", identity(scene))
+    rows = []
+    for name in chosen.suites:
+        for number, attack in enumerate(suite(name)):
+            make = partial(_read, scene, name, attack.name)
+            readings = kept(workdir / "readings", f"{name}-{number}", chosen.images, make)
+            codes = codes_of(scene, chosen.images)
+            rows.append({"suite": name, "attack": attack.name, **rates(readings.final, codes, chosen)})
+    facts = {"generator": scene.opened.manifest.generator.name, "bits": scene.subject.bits}
+    result = {**identity(scene), **facts, **plan, "rows": rows}
+    (workdir / "capacity.json").write_text(json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def codes_of(scene: Scene, n: int, *, first: int = 0) -> Bool[np.ndarray, "n k"]:
+    """Fair random codes of files number `first`, … ; file i has the same one for every n."""
+    repeats = scene.opened.manifest.repeats
+    drawn = [
+        np.random.default_rng([scene.seed, i]).integers(2, size=scene.subject.bits // repeats)
+        for i in range(first, first + n)
+    ]
+    return np.stack(drawn).astype(bool)
+
+
+def rates(soft: Soft, codes: Bool[np.ndarray, "n k"], plan: Plan) -> dict[str, Any]:
+    """Share of right bits, and of files whose user would be named among each number of users."""
+    scores = (soft.astype(int) * (2 * codes.astype(int) - 1)).sum(axis=1)
+    alone: Float[np.ndarray, " n"] = chance(soft, scores)
+    named = {users: int((family_wise(alone, users=users) <= plan.alpha).sum()) for users in plan.users}
+    return {
+        "images": len(soft),
+        "bit_accuracy": float(((soft > 0) == codes).mean()),
+        "named": [
+            {
+                "users": users,
+                "files": files,
+                "share": files / len(soft),
+                "interval": list(binomial_interval(files, len(soft))),
+            }
+            for users, files in named.items()
+        ],
+    }
+
+
+def _read(scene: Scene, suite_name: str, attack: str, first: int, n: int) -> Readings:
+    codes = codes_of(scene, n, first=first).repeat(scene.opened.manifest.repeats, axis=1)
+    made = marked_images(scene.subject, codes, seed=scene.seed, first=first)
+    files = through_files(made, attack_of(suite_name, attack), seed=scene.seed, first=first)
+    return read(scene, Method.REFINE, files, label=f"{suite_name} {attack}", decided=explained, first=first)

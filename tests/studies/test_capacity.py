@@ -1,0 +1,61 @@
+"""Capacity on readings whose truth is known, and the study on a linear generator."""
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from linear_space import write_deployment
+
+from latentfp.augment.suites import suite
+from latentfp.report.capacity import write_capacity
+from latentfp.studies import capacity, readings
+from latentfp.studies.capacity import Plan, rates
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+USERS = (1, 1000, 10**6, 10**9)
+
+
+def test_named_are_as_many_as_the_binomial_tails_say():
+    """64 equally sure bits forgive 13 wrong ones of 1 user, 8 of 10^3, 5 of 10^6, 2 of 10^9."""
+    codes = np.random.default_rng(0).integers(2, size=(16, 64)).astype(bool)
+    read = codes.copy()
+    for i, row in enumerate(read):
+        row[:i] ^= True  # file i has i wrong bits
+    found = rates((24 * (2 * read.astype(int) - 1)).astype(np.int8), codes, Plan((), 16, USERS, 1e-6))
+    assert [cell["files"] for cell in found["named"]] == [14, 9, 6, 3]
+    assert found["named"][1]["share"] == 9 / 16
+    assert found["bit_accuracy"] == pytest.approx(1 - 7.5 / 64)
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("capacity")
+    plan = {"suites": ("codecs",), "images": 3, "users": USERS, "alpha": 1e-2}
+    given = {"deployment": str(write_deployment(folder)), "plan": plan, "seed": 1}
+    return given, folder / "study", capacity.run(**given, workdir=folder / "study")
+
+
+def test_every_attack_is_a_row_and_clean_files_are_named(measured):
+    rows = measured[2]["rows"]
+    assert [row["attack"] for row in rows] == [attack.name for attack in suite("codecs")]
+    assert rows[0]["bit_accuracy"] == 1
+    assert rows[0]["named"][1]["files"] == 3
+    for row in rows:
+        files = [cell["files"] for cell in row["named"]]
+        assert files == sorted(files, reverse=True), "more users are never easier"
+
+
+def test_nothing_is_read_twice(measured, monkeypatch):
+    given, workdir, result = measured
+    monkeypatch.setattr(readings, "answers", None)
+    assert capacity.run(**given, workdir=workdir) == result
+
+
+def test_the_page_and_the_tidy_table(measured, tmp_path):
+    text = write_capacity(tmp_path, measured[2]).read_text()
+    assert "## codecs" in text
+    assert "| JPEG 95 |" in text
+    table = pq.read_table(tmp_path / "capacity.parquet").to_pylist()
+    assert len(table) == len(suite("codecs")) * len(USERS)
+    assert table[0]["attack"] == "none"
+    assert table[0]["low"] <= table[0]["named"] / table[0]["images"] <= table[0]["high"]
+    assert (tmp_path / "capacity.svg").stat().st_size > 2000
