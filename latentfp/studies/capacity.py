@@ -3,8 +3,8 @@
 Every file is made with a fair random code of its own, saved, attacked, saved and read by a decoder and a
 descent. Its own user would be named among N where 1 - (1 - P)^N ≤ alpha, P the exact chance that a random
 code scores as well (attribution/evidence.py): so one reading gives the share of named files for every N at
-once, without a registry. That another of the N scores better has a chance below alpha then. Readings are kept,
-so a killed study goes on and no cell is read twice.
+once, without a registry. That another of the N scores better has a chance below alpha then. Readings are
+kept, so a killed study goes on and no cell is read twice.
 """
 
 import json
