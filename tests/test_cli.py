@@ -24,7 +24,7 @@ FIELDS = [
 COMMANDS = [
     *("fit", "import", "users add", "users list", "users revoke", "users reinstate"),
     *("users save", "users export", "audit verify", "audit list"),
-    *("adopt", "calibrate", "generate", "attribute", "verify", "trace", "plan", "design", "demo"),
+    *("adopt", "calibrate", "generate", "attribute", "verify", "trace", "plan", "bulk", "design", "demo"),
 ]
 HELP = """
 import sys, time

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from latentfp.cli import design, investigator, provider, reports
+from latentfp.cli import bulk, design, investigator, provider, reports
 from latentfp.cli import users as registered
 from latentfp.runtime.environment import prepare
 
@@ -40,7 +40,7 @@ app.command("import")(provider.import_)
 for command in (
     *(provider.fit, provider.adopt, provider.calibrate, provider.generate),
     *(investigator.attribute, investigator.verify, investigator.trace, investigator.plan),
-    *(design.design, provider.demo),
+    *(bulk.bulk, design.design, provider.demo),
 ):
     app.command()(command)
 

@@ -68,9 +68,9 @@ def make_case(
             "created": now(),
             "versions": _versions(),
             "platform": f"{platform.platform()}, {jax.default_backend()}",
-            "request": _request(request, resize=resize),
+            "request": request_facts(request, resize=resize),
         },
-        "deployment": _deployment(opened, request),
+        "deployment": deployment_facts(opened, request),
         "files": entries,
     }
     return Case(record, _explanations(opened, loaded, findings))
@@ -82,7 +82,8 @@ def _versions() -> dict[str, str]:
     return python | {name: package.__version__ for name, package in packages.items()}
 
 
-def _request(request: Request, *, resize: bool) -> dict[str, Any]:
+def request_facts(request: Request, *, resize: bool) -> dict[str, Any]:
+    """What was asked, as JSON."""
     asked = {
         **request._asdict(),
         "method": request.method.value,
@@ -93,7 +94,8 @@ def _request(request: Request, *, resize: bool) -> dict[str, Any]:
     return asked | {"damage": None if request.damage is None else dict(request.damage)}
 
 
-def _deployment(opened: Deployment, request: Request) -> dict[str, Any]:
+def deployment_facts(opened: Deployment, request: Request) -> dict[str, Any]:
+    """What answers depend on: identity, and hashes of manifest, generator, basis, decoder and codes."""
     manifest = opened.manifest
     trained = decoders.find(opened) if request.decoder is None else decoders.load(request.decoder, opened)
     users = opened.registry.count()

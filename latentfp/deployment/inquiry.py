@@ -136,6 +136,18 @@ def inquire(
     users: tuple[Registered, Callable[[int], str]] | None = None,
 ) -> Iterator[Finding]:
     """A finding for every file, with progress. `users`: who is searched, and their names; all by default."""
+    yield from inquirer(opened, loaded, request, resize=resize, users=users)(paths)
+
+
+def inquirer(
+    opened: Deployment,
+    loaded: Pretrained,
+    request: Request,
+    *,
+    resize: bool = False,
+    users: tuple[Registered, Callable[[int], str]] | None = None,
+) -> Callable[[Sequence[Path]], Iterator[Finding]]:
+    """What gives a finding for every file, as often as it is asked: as `inquire`, prepared once."""
     manifest, budget = opened.manifest, choose_budget(request, loaded.generator)
     among, name_of = searched(opened) if users is None else users
     if among.users == 0:
@@ -156,19 +168,23 @@ def inquire(
         decided=sufficient(among, alpha=request.alpha),
         progress=lambda n: counter[0](n),
     )
-    with progress("attributing", work * len(paths)) as advance:
-        counter.append(advance)
-        size = loaded.generator.image_shape[:2]
-        yield from investigate(
-            paths,
-            among,
-            name_of,
-            estimate,
-            size=size,
-            alpha=request.alpha,
-            null=None if resize else usual_null(opened, request),
-            resize=resize,
-        )
+    null = None if resize else usual_null(opened, request)
+
+    def ask(paths: Sequence[Path]) -> Iterator[Finding]:
+        with progress("attributing", work * len(paths)) as advance:
+            counter[:] = [advance]
+            yield from investigate(
+                paths,
+                among,
+                name_of,
+                estimate,
+                size=loaded.generator.image_shape[:2],
+                alpha=request.alpha,
+                null=null,
+                resize=resize,
+            )
+
+    return ask
 
 
 def usual_null(opened: Deployment, request: Request) -> Null | None:

@@ -1,0 +1,137 @@
+"""Attribution of very many files: by several processes, in parts that are kept.
+
+Part i holds the findings of files i · PART … (i + 1) · PART - 1 of a list, as `part-00000i.parquet`. A
+process makes the parts whose number is its own modulo the number of processes, skips those that are there,
+and a part appears whole or not at all. So a job may be killed at any time and go on with another number of
+processes, and the parts are the same: each follows from its files, the deployment and the request alone.
+
+Every part is one entry of the audit log, with the hash of its file.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from latentfp.data.files import file_hash, find_images
+from latentfp.deployment import logbook
+from latentfp.deployment.case import deployment_facts, request_facts
+from latentfp.deployment.deployment import Deployment, load_generator, open_deployment
+from latentfp.deployment.inquiry import Request, inquirer
+from latentfp.deployment.investigate import Finding
+from latentfp.runtime.processes import Share
+from latentfp.runtime.progress import track
+
+PART = 1000  # files
+SETTING = "bulk.json"
+COLUMNS = (
+    *("file", "sha256", "verdict", "user", "matched_bits", "bits", "p_value", "shortfall", "misfit"),
+    *("membership", "status", "stage", "passes", "looks"),
+)
+
+
+class Done(NamedTuple):
+    """What a process did: parts that it made, of all parts, and which of all are there now."""
+
+    made: int
+    parts: int
+    complete: int
+
+
+def listed(sources: Sequence[Path]) -> list[Path]:
+    """The files named in .txt files, a path a line, and the images below folders, in this order."""
+    found: list[Path] = []
+    for source in sources:
+        if source.suffix == ".txt":
+            found += [Path(line) for line in source.read_text().splitlines() if line]
+        else:
+            found += find_images([source])
+    return found
+
+
+def bulk(
+    folder: str | os.PathLike[str],
+    files: Sequence[Path],
+    out: Path,
+    request: Request,
+    share: Share,
+    *,
+    part: int = PART,
+    resize: bool = False,
+) -> Done:
+    """Make this process's missing parts in `out`.
+
+    ValueError where `out` holds parts of other files, of another request, or of a deployment that has changed
+    since, for instance by a new user; and as `inquire`.
+    """
+    opened = open_deployment(folder)
+    claim(out, _setting(opened, files, request, part=part, resize=resize))
+    numbers = range(share.index, -(-len(files) // part), share.count)
+    missing = [number for number in numbers if not _path(out, number).exists()]
+    ask = inquirer(opened, load_generator(opened), request, resize=resize) if missing else None
+    for number in track(missing, f"parts of process {share.index}"):
+        if ask is not None:
+            write(_path(out, number), ask(files[number * part : (number + 1) * part]))
+            digest = file_hash(_path(out, number))
+            logbook.note(opened.registry, "attribute", {"part": number, "sha256": digest})
+    parts = -(-len(files) // part)
+    return Done(len(missing), parts, sum(_path(out, number).exists() for number in range(parts)))
+
+
+def _path(out: Path, number: int) -> Path:
+    return out / f"part-{number:06d}.parquet"
+
+
+def _setting(
+    opened: Deployment, files: Sequence[Path], request: Request, *, part: int, resize: bool
+) -> dict[str, Any]:
+    """What the parts depend on; of the list, its hash."""
+    names = hashlib.sha256("\n".join(map(str, files)).encode()).hexdigest()
+    return {
+        "deployment": deployment_facts(opened, request),
+        "request": request_facts(request, resize=resize),
+        "files": len(files),
+        "names": names,
+        "part": part,
+    }
+
+
+def claim(out: Path, setting: dict[str, Any]) -> None:
+    """Make `out` the folder of a job, or see that it is this job's. ValueError if it is another's."""
+    out.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(setting, indent=1, sort_keys=True) + "\n"
+    path, fresh = out / SETTING, out / f".{SETTING}.{os.getpid()}"
+    fresh.write_text(text)
+    try:
+        os.link(fresh, path)  # fails where another process was first
+    except FileExistsError:
+        if path.read_text() != text:
+            raise ValueError(
+                f"{out} holds the parts of another job, see {path}: choose another folder"
+            ) from None
+    finally:
+        fresh.unlink()
+
+
+def write(path: Path, findings: Iterator[Finding]) -> None:
+    """One part as Parquet, whole or not at all."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    texts = {"file", "sha256", "verdict", "user", "status", "stage"}
+    counts = {"matched_bits", "bits", "passes", "looks"}
+    schema = pa.schema(
+        [
+            (name, pa.string() if name in texts else pa.int64() if name in counts else pa.float64())
+            for name in COLUMNS
+        ]
+    )
+    rows = [{name: getattr(finding, name) for name in COLUMNS} for finding in findings]
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        parquet.write_table(pa.Table.from_pylist(rows, schema=schema), fresh)
+        os.replace(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)
