@@ -101,8 +101,11 @@ def fit(
     if os.path.lexists(out):
         raise ValueError(f"{out} exists and a deployment overwrites nothing: choose another folder")
     loaded, chosen = pretrained.load(generator), Layout(layout)
-    if design is not None and (sigma, shift, bits, axes, chosen) != (None, None, None, None, Layout.JOINT):
-        raise ValueError("a design says sigma, shift, bits and axes of the joint layout: leave them out")
+    usual = (sigma, shift, bits) == (None, None, None) and Sampling(samples, seed, chosen, axes) == USUAL
+    if design is not None and not usual:
+        raise ValueError(
+            "a design says sigma and bits, and numbers the axes of the usual samples: leave them out"
+        )
     picked = None if design is None else read_chosen(design, generator=loaded.name)
     place = complete(loaded, sigma=sigma, shift=shift, bits=bits) if picked is None else _last(loaded, picked)
     book, distance = _code_book(  # before hours of sampling

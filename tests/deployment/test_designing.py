@@ -77,15 +77,16 @@ def test_the_file_of_a_design_makes_a_deployment(generator, survey, tmp_path):
     path = tmp_path / "design.json"
     designing.write(path, designing.choose(survey, target=0.9, lengths=[8]))
     axes = json.loads(path.read_text())["axes"]
-    made = fitting.fit(tmp_path / "made", generator=generator, samples=2000, design=path)
-    usual = fitting.fit(tmp_path / "usual", generator=generator, samples=2000, sigma=1.0, bits=8, shift=16)
+    made = fitting.fit(tmp_path / "made", generator=generator, design=path)
+    usual = fitting.fit(tmp_path / "usual", generator=generator, sigma=1.0, bits=8, shift=16)
     assert made.manifest.bits == 8
     assert made.manifest.sigma == pytest.approx(json.loads(path.read_text())["sigma"])
     np.testing.assert_array_equal(made.space.code_axes, usual.basis.axes[np.asarray(axes)])
     again = open_deployment(tmp_path / "made")
     np.testing.assert_array_equal(again.space.code_axes, made.space.code_axes)
-    with pytest.raises(ValueError, match="leave them out"):
-        fitting.fit(tmp_path / "both", generator=generator, design=path, sigma=1.0)
+    for said in ({"sigma": 1.0}, {"samples": 2000}, {"seed": 1}):
+        with pytest.raises(ValueError, match="leave them out"):
+            fitting.fit(tmp_path / "both", generator=generator, design=path, **said)
     with pytest.raises(ValueError, match="not for avatars"):
         fitting.fit(tmp_path / "other", generator="avatars", design=path)
     path.write_text("[1]")
