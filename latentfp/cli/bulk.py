@@ -29,6 +29,7 @@ def bulk(
     Each process makes its share of the parts and skips those that are there. SLURM, indexed Kubernetes jobs,
     Open MPI and launch/local.sh say in the environment which process this is.
 
+    Example: latentfp bulk --deployment deployment --out parts files.txt
     Example: launch/local.sh 4 latentfp bulk --deployment deployment --out parts images
     """
     from latentfp.deployment import bulk as job
