@@ -1,6 +1,7 @@
 """Designs for a linear generator: what they promise is what a search reads, and nothing cheaper does it."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,7 +85,8 @@ def test_the_file_of_a_design_makes_a_deployment(generator, survey, tmp_path):
     np.testing.assert_array_equal(made.space.code_axes, usual.basis.axes[np.asarray(axes)])
     again = open_deployment(tmp_path / "made")
     np.testing.assert_array_equal(again.space.code_axes, made.space.code_axes)
-    for said in ({"sigma": 1.0}, {"samples": 2000}, {"seed": 1}):
+    both: list[dict[str, Any]] = [{"sigma": 1.0}, {"samples": 2000}, {"seed": 1}]
+    for said in both:
         with pytest.raises(ValueError, match="leave them out"):
             fitting.fit(tmp_path / "both", generator=generator, design=path, **said)
     with pytest.raises(ValueError, match="not for avatars"):
