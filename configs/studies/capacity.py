@@ -4,8 +4,7 @@ Run: latentfp fit --out runs/avatars
      python -m latentfp.main --config=configs/studies/capacity.py:avatars --workdir=DIR
      latentfp fit --generator avatars-ldm --out runs/avatars-ldm
      python -m latentfp.main --config=configs/studies/capacity.py:avatars-ldm --workdir=DIR
-64 attacks; with the 20 files each of the committed results about 8 minutes on 2 CPU cores
-(--config.study.plan.images=20), with 100 five times as long.
+64 attacks of 100 files (--config.study.plan.images=20 for fewer). Not run on these deployments yet.
 """
 
 from ml_collections import ConfigDict

@@ -68,15 +68,14 @@ def bulk(
     """
     opened = open_deployment(folder)
     claim(out, _setting(opened, files, request, part=part, resize=resize))
-    numbers = range(share.index, -(-len(files) // part), share.count)
-    missing = [number for number in numbers if not _path(out, number).exists()]
-    ask = inquirer(opened, load_generator(opened), request, resize=resize) if missing else None
-    for number in track(missing, f"parts of process {share.index}"):
-        if ask is not None:
-            write(_path(out, number), ask(files[number * part : (number + 1) * part]))
-            digest = file_hash(_path(out, number))
-            logbook.note(opened.registry, "attribute", {"part": number, "sha256": digest})
     parts = -(-len(files) // part)
+    mine = range(share.index, parts, share.count)
+    missing = [number for number in mine if not _path(out, number).exists()]
+    ask = inquirer(opened, load_generator(opened), request, resize=resize)
+    for number in track(missing, f"parts of process {share.index}"):
+        write(_path(out, number), ask(files[number * part : (number + 1) * part]))
+        digest = file_hash(_path(out, number))
+        logbook.note(opened.registry, "attribute", {"part": number, "sha256": digest})
     return Done(len(missing), parts, sum(_path(out, number).exists() for number in range(parts)))
 
 

@@ -8,6 +8,7 @@ kept, so a killed study goes on and no cell is read twice.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -42,15 +43,19 @@ def run(*, deployment: str, plan: Mapping[str, Any], seed: int, workdir: Path) -
     claim(workdir / "readings", identity(scene))
     rows = []
     for name in chosen.suites:
-        for number, attack in enumerate(suite(name)):
+        for attack in suite(name):
             make = partial(_read, scene, name, attack.name)
-            readings = kept(workdir / "readings", f"{name}-{number}", chosen.images, make)
+            readings = kept(workdir / "readings", _file_name(name, attack.name), chosen.images, make)
             codes = codes_of(scene, chosen.images)
             rows.append({"suite": name, "attack": attack.name, **rates(readings.final, codes, chosen)})
     facts = {"generator": scene.opened.manifest.generator.name, "bits": scene.subject.bits}
     result = {**identity(scene), **facts, **plan, "rows": rows}
     (workdir / "capacity.json").write_text(json.dumps(result, indent=1) + "\n")
     return result
+
+
+def _file_name(*parts: str) -> str:
+    return re.sub(r"[^\w.-]+", "_", "-".join(parts))
 
 
 def codes_of(scene: Scene, n: int, *, first: int = 0) -> Bool[np.ndarray, "n k"]:
