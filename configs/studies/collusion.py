@@ -2,8 +2,8 @@
 
 Run: latentfp fit --out runs/avatars
      python -m latentfp.main --config=configs/studies/collusion.py --workdir=DIR
-750 files. docs/results/collusion.json is of '--config.study.plan.colluders=(2,3,4,8)', 600 files: 9 minutes on
-2 CPU cores with other work beside.
+750 files. docs/results/collusion.json is of '--config.study.plan.colluders=(2,3,4,8)', 600 files: 9 minutes
+on 2 CPU cores with other work beside.
 """
 
 from ml_collections import ConfigDict
