@@ -56,8 +56,13 @@ def compose(space: Space, alpha: Content, level: Levels, *, sigma: Strength) -> 
 
 def embed(space: Space, w0: Latent, code: Bits, *, sigma: Strength, coding: Coding) -> Latent:
     """The true sample `w0` with the code in place of its own coordinates along V."""
+    return embed_levels(space, w0, levels(code, coding), sigma=sigma)
+
+
+def embed_levels(space: Space, w0: Latent, level: Levels, *, sigma: Strength) -> Latent:
+    """The true sample `w0` with these levels, which may lie between those of bits, along V."""
     own = coordinates(space, w0) @ space.code_axes
-    return w0 - own + mark(space, levels(code, coding), sigma=sigma)
+    return w0 - own + mark(space, level, sigma=sigma)
 
 
 def sample_content(key: Key, space: Space) -> Content:

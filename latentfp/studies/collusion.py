@@ -28,7 +28,7 @@ from latentfp.augment.steps import nothing
 from latentfp.deployment.issue import draw_latents, mark_latents
 from latentfp.deployment.methods import Budget, Method
 from latentfp.fingerprint.codes import pack
-from latentfp.fingerprint.embed import mark
+from latentfp.fingerprint.embed import embed_levels
 from latentfp.pixels import to_float, to_pixels
 from latentfp.runtime.progress import track
 from latentfp.studies.intervals import binomial_interval
@@ -122,10 +122,8 @@ def _of_mean_code(
     """What the average of the colluders' copies makes of these contents."""
     subject = scene.subject
     level = jnp.asarray(codes.mean(axis=0), jnp.float32) - subject.coding.offset
-    axes = np.asarray(subject.space.code_axes)
-    own = (contents - np.asarray(subject.space.mean)) @ axes.T @ axes
-    w = contents - own + np.asarray(mark(subject.space, level, sigma=subject.sigma))
-    images = jax.jit(subject.generator.synthesize)(subject.params, jnp.asarray(w, jnp.float32))
+    embed = jax.vmap(lambda w0: embed_levels(subject.space, w0, level, sigma=subject.sigma))
+    images = jax.jit(subject.generator.synthesize)(subject.params, embed(jnp.asarray(contents)))
     return np.asarray(to_pixels(images))
 
 
