@@ -95,8 +95,9 @@ def fit(
         design=design,
     )
     it = made.manifest
+    where = f"axes {it.shift} to {it.shift + it.bits - 1}" if design is None else f"the axes of {design}"
     typer.echo(
-        f"{made.path}: {it.bits} bits on axes {it.shift} to {it.shift + it.bits - 1} of {generator}, "
+        f"{made.path}: {it.bits} bits on {where} of {generator}, "
         f"sigma {it.sigma:g}. Next: latentfp users add --deployment {made.path} NAME"
     )
 

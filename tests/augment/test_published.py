@@ -139,9 +139,15 @@ def test_adaptive_noise_looks_at_the_image():
     x = np.mgrid[:40, :40][1]
     waves = np.sin(x / 2.6)[..., None] * np.ones(3)
     draw = np.random.default_rng(0)
-    images = [0.4 * waves - 0.7, draw.uniform(-1, 1, (40, 40, 3)), 0.7 * waves + 0.2, 0.05 * waves]
+    images = [
+        0.4 * waves - 0.7,
+        draw.uniform(-1, 1, (40, 40, 3)),
+        draw.uniform(-0.6, 0.6, (40, 40, 3)),
+        0.7 * waves + 0.2,
+        0.05 * waves,
+    ]
     chosen = [int(markdiffusion._kind(jnp.asarray(image, jnp.float32))) for image in images]
-    assert chosen == [kind(image) for image in images] == [0, 1, 2, 3]
+    assert chosen == [kind(image) for image in images] == [0, 1, 1, 2, 3]
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,8 @@ def test_a_folder_is_one_jobs(made, tmp_path):
     with pytest.raises(ValueError, match="another job"):
         bulk(deployment, listed([images])[:-1], tmp_path, REQUEST, Share(), part=PART)
     with pytest.raises(ValueError, match="another job"):
+        bulk(deployment, listed([images])[::-1], tmp_path, REQUEST, Share(), part=PART)
+    with pytest.raises(ValueError, match="another job"):
         run(made, tmp_path, Share(), resize=True)
     assert len(parts(tmp_path)) == 1
 
