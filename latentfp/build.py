@@ -7,6 +7,7 @@ imported when needed.
 
 import importlib
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from jaxtyping import Int
 
 if TYPE_CHECKING:
     from latentfp.runtime.loop import Objective
@@ -38,17 +40,18 @@ def train(
 
     Without `data`, for an objective that makes its own examples, a batch is their numbers 0 … batch - 1.
     """
-    from latentfp.runtime import checkpoint, loop, mesh
+    from latentfp.runtime import checkpoint, loop, mesh, processes
 
     batch, durations = train.get("batch"), {name: value for name, value in train.items() if name != "batch"}
     if not isinstance(batch, int) or batch < 1:
         raise ValueError(f"config.train.batch is {batch}: give the number of images of a step, at least 1")
     given = {"objective", "batches", "workdir", "seed", "mesh"}
     check_fields(loop.train, durations, section="config.train", given=given)
+    processes.join(os.environ)
     trained = make_objective(**objective)
     devices = mesh.data_mesh()
-    mesh.check_divisible(devices, batch)
-    batches = make_batches(data, batch=batch, seed=seed) if data else lambda _: repeat(np.arange(batch))
+    rows = mesh.rows_here(devices, batch)
+    batches = make_batches(data, batch=batch, seed=seed, rows=rows) if data else lambda _: repeat(rows)
     checkpoint.record_config(workdir, config, may_change=MAY_CHANGE)
     return partial(loop.train, trained, batches, workdir=workdir, seed=seed, mesh=devices, **durations)
 
@@ -56,12 +59,21 @@ def train(
 def measurement(
     *, config: Fields, workdir: Path, seed: int, study: Fields
 ) -> Callable[[], dict[str, Any] | None]:
-    """The measurement that `config["run"]` names; None where parts of it are still to be measured."""
+    """The measurement that `config["run"]` names; None where other processes still measure parts of it."""
+    from latentfp.runtime import processes
+
     module = importlib.import_module(f"latentfp.studies.{config['run']}")
-    check_fields(module.run, study, section="config.study", given={"seed", "workdir"})
+    share, given = processes.share_of(os.environ), {"seed": seed, "workdir": workdir}
+    if "share" in inspect.signature(module.run).parameters:
+        given["share"] = share
+    elif share.count > 1:
+        raise ValueError(
+            f"{config['run']} runs in one process, not {share.count}: its parts cannot be shared"
+        )
+    check_fields(module.run, study, section="config.study", given=set(given))
     if "plan" in study:
         check_fields(module.Plan, study["plan"], section="config.study.plan", given=set())
-    return partial(module.run, **study, seed=seed, workdir=workdir)
+    return partial(module.run, **study, **given)
 
 
 def reported(
@@ -73,6 +85,7 @@ def reported(
     def run() -> Path | None:
         result = measure()
         if result is None:
+            sys.stderr.write(f"{workdir}: done here; the process that ends last writes the page\n")
             return None
         module, function = page.split(":")
         path = getattr(importlib.import_module(f"latentfp.report.{module}"), function)(workdir, result)
@@ -136,13 +149,15 @@ def diffusion_objective(
     return diffusion.objective(first_stage=first_stage, denoiser=denoiser, learning=learning, **sampling)
 
 
-def make_batches(data: Fields, *, batch: int, seed: int) -> Callable[[int], Iterator[np.ndarray]]:
-    """The stream of uint8 batches [b h w 3] as a function of the first step. `batch`: images a step."""
+def make_batches(
+    data: Fields, *, batch: int, seed: int, rows: Int[np.ndarray, " r"]
+) -> Callable[[int], Iterator[np.ndarray]]:
+    """The stream of uint8 images [r h w 3] as a function of the first step: `rows` of every batch."""
     from latentfp.data import pipeline
 
     folder = data.get("data_dir") or pipeline.default_data_dir()
     source = call(pipeline.open_source, {**data, "data_dir": folder}, section="config.data")
-    return lambda first_step: pipeline.batches(source, batch=batch, seed=seed, first_step=first_step)
+    return lambda first: pipeline.batches(source, batch=batch, seed=seed, first_step=first, rows=rows)
 
 
 def call(function: Callable[..., Result], fields: Fields, *, section: str, **given: Any) -> Result:
@@ -191,6 +206,7 @@ PAGES = {
     "accuracy": "study:write_study",
     "attack_speed": "attacks:write_attacks",
     "attribution": "attribution:write_attribution",
+    "bench": "bench:write_bench",
     "capacity": "capacity:write_capacity",
     "design": "design:write_design",
     "false_accusations": "false_accusations:write_false_accusations",

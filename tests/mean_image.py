@@ -1,7 +1,7 @@
 """The smallest training run: an image fitted to noisy batches.
 
-python tests/mean_image.py WORKDIR STEPS KILLED trains it, and kills itself (SIGKILL) when it asks for the
-data of step KILLED.
+python tests/mean_image.py WORKDIR STEPS SIGNAL STEP trains it, and sends itself the signal when it asks for
+the data of this step; of several processes (launch/local.sh) the last one does.
 """
 
 import os
@@ -16,7 +16,8 @@ import numpy as np
 import optax
 
 from latentfp.runtime.loop import Lazy, Objective, train
-from latentfp.runtime.mesh import data_mesh
+from latentfp.runtime.mesh import data_mesh, rows_here
+from latentfp.runtime.processes import join
 
 SIZE, BATCH = 4, 16
 
@@ -78,11 +79,13 @@ def batches(first_step: int, *, before: Callable[[int], None] = lambda _: None) 
         step += 1
 
 
-def run(workdir: Path, steps: int, *, source=batches, devices: int = 1, log_every: int = 5, **fields):
-    """Train on the first `devices` devices; `fields` are the objective's."""
+def run(workdir: Path, steps: int, *, source=batches, devices: int | None = 1, log_every: int = 5, **fields):
+    """Train on the first `devices` devices, or on all; `fields` are the objective's."""
+    mesh = data_mesh(devices)
+    rows = rows_here(mesh, BATCH)
     return train(
         objective(**fields),
-        source,
+        lambda first_step: (batch[rows] for batch in source(first_step)),
         workdir=workdir,
         steps=steps,
         seed=7,
@@ -90,7 +93,7 @@ def run(workdir: Path, steps: int, *, source=batches, devices: int = 1, log_ever
         preview_every=20,
         checkpoint_every=10,
         keep=2,
-        mesh=data_mesh(devices),
+        mesh=mesh,
     )
 
 
@@ -106,4 +109,7 @@ def at_step(chosen: int, sent: signal.Signals) -> Callable[[int], Iterator[np.nd
 
 if __name__ == "__main__":
     sys.modules["clu"] = None  # type: ignore[assignment]  # numbers to plain files: importing TensorFlow takes seconds
-    run(Path(sys.argv[1]), int(sys.argv[2]), source=at_step(int(sys.argv[3]), signal.SIGKILL))
+    share = join(os.environ)
+    sent = at_step(int(sys.argv[4]), signal.Signals[sys.argv[3]])
+    mine = sent if share.index == share.count - 1 else batches
+    run(Path(sys.argv[1]), int(sys.argv[2]), source=mine, devices=None)

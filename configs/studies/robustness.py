@@ -3,7 +3,7 @@
 Run: latentfp fit --generator GENERATOR --out runs/GENERATOR
      python -m latentfp.main --config=configs/studies/robustness.py:GENERATOR --workdir=runs/robustness
 GENERATOR: avatars (StyleGAN2) or avatars-ldm (latent diffusion).
-In two processes: the same with --config.study.part=0/2 and --config.study.part=1/2, then once more without.
+In two processes: launch/local.sh 2 before the same command.
 On 2 CPU cores avatars takes about two hours, 35 minutes of them for the search on one image of each row.
 """
 
@@ -33,7 +33,6 @@ def get_config(generator: str = "avatars") -> ConfigDict:
             "reference_images": 1,
             "reference_starts": 20,
             "reference_steps": 2000,
-            "part": "all",  # or 0/2 and 1/2 in two processes, then all
         }
     )
     return config

@@ -9,7 +9,6 @@ are read. PNG checksums are verified; damage that leaves a file of another forma
 import hashlib
 import logging
 import os
-import secrets
 import stat
 import threading
 import warnings
@@ -21,6 +20,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from latentfp.data.colour import UnknownRange, to_srgb
+from latentfp.runtime.files import replacing
 from latentfp.types import Pixels
 
 READABLE = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
@@ -105,13 +105,8 @@ def write_image(path: StrPath, pixels: Pixels, *, quality: int | None = None) ->
     """
     target = Path(path)
     options = _encoding(target.suffix.lower(), quality)
-    partial = target.with_name(f".{secrets.token_hex(8)}.part")
-    try:
-        with open(partial, "xb") as file:
-            Image.fromarray(np.asarray(pixels)).save(file, **options)
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(target) as fresh, open(fresh, "xb") as file:
+        Image.fromarray(np.asarray(pixels)).save(file, **options)
 
 
 def _encoding(suffix: str, quality: int | None) -> dict[str, Any]:

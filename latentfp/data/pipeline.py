@@ -119,12 +119,16 @@ def _permutation(n: int, seed: int, epoch: int) -> Int[np.ndarray, " n"]:
 
 
 def batches(
-    source: Source, *, batch: int, seed: int, first_step: int
-) -> Generator[UInt8[np.ndarray, "b size size 3"], None, None]:
-    """The batches of steps `first_step`, `first_step` + 1, and so on without end; a thread reads ahead."""
+    source: Source, *, batch: int, seed: int, first_step: int, rows: Int[np.ndarray, " r"] | None = None
+) -> Generator[UInt8[np.ndarray, "r size size 3"], None, None]:
+    """The batches of steps `first_step`, `first_step` + 1, and so on without end; a thread reads ahead.
 
-    def read(step: int) -> UInt8[np.ndarray, "b size size 3"]:
-        return source.images(indices(len(source), batch, seed=seed, step=step))
+    `rows`: which of the `batch` images of each step are read (None: all), where other processes read others.
+    """
+    chosen = np.arange(batch) if rows is None else rows
+
+    def read(step: int) -> UInt8[np.ndarray, "r size size 3"]:
+        return source.images(indices(len(source), batch, seed=seed, step=step)[chosen])
 
     with ThreadPoolExecutor(1, "batches") as thread:
         ahead = deque(thread.submit(read, first_step + i) for i in range(AHEAD))

@@ -21,6 +21,8 @@ from latentfp.deployment.case import deployment_facts, request_facts
 from latentfp.deployment.deployment import Deployment, load_generator, open_deployment
 from latentfp.deployment.inquiry import Request, inquirer
 from latentfp.deployment.investigate import Finding
+from latentfp.runtime.files import claim as claim_file
+from latentfp.runtime.files import replacing
 from latentfp.runtime.processes import Share
 from latentfp.runtime.progress import track
 
@@ -69,8 +71,7 @@ def bulk(
     opened = open_deployment(folder)
     claim(out, _setting(opened, files, request, part=part, resize=resize))
     parts = -(-len(files) // part)
-    mine = range(share.index, parts, share.count)
-    missing = [number for number in mine if not _path(out, number).exists()]
+    missing = [number for number in share.of(range(parts)) if not _path(out, number).exists()]
     ask = inquirer(opened, load_generator(opened), request, resize=resize)
     for number in track(missing, f"parts of process {share.index}"):
         write(_path(out, number), ask(files[number * part : (number + 1) * part]))
@@ -99,19 +100,9 @@ def _setting(
 
 def claim(out: Path, setting: dict[str, Any]) -> None:
     """Make `out` the folder of a job, or see that it is this job's. ValueError if it is another's."""
-    out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(setting, indent=1, sort_keys=True) + "\n"
-    path, fresh = out / SETTING, out / f".{SETTING}.{os.getpid()}"
-    fresh.write_text(text)
-    try:
-        os.link(fresh, path)  # fails where another process was first
-    except FileExistsError:
-        if path.read_text() != text:
-            raise ValueError(
-                f"{out} holds the parts of another job, see {path}: choose another folder"
-            ) from None
-    finally:
-        fresh.unlink()
+    path = out / SETTING
+    if not claim_file(path, json.dumps(setting, indent=1, sort_keys=True) + "\n"):
+        raise ValueError(f"{out} holds the parts of another job, see {path}: choose another folder")
 
 
 def write(path: Path, findings: Iterator[Finding]) -> None:
@@ -128,9 +119,5 @@ def write(path: Path, findings: Iterator[Finding]) -> None:
         ]
     )
     rows = [{name: getattr(finding, name) for name in COLUMNS} for finding in findings]
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replacing(path) as fresh:
         parquet.write_table(pa.Table.from_pylist(rows, schema=schema), fresh)
-        os.replace(fresh, path)
-    finally:
-        fresh.unlink(missing_ok=True)

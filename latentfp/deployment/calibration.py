@@ -24,6 +24,7 @@ from latentfp.deployment.manifest import TamperedDeployment
 from latentfp.deployment.methods import Budget, Method, make_estimator, subject_of
 from latentfp.generators.pretrained import Pretrained
 from latentfp.pixels import to_float
+from latentfp.runtime.files import replacing
 from latentfp.runtime.progress import progress, track
 from latentfp.types import Pixels
 
@@ -54,12 +55,10 @@ def calibrate(folder: str | Path, *, images: int, seed: int) -> Path:
     failed = len(found) - len(finite)
     measured = Calibration(opened.manifest.id, decoder, seed, failed, finite.tolist())
     path = opened.path / FILE
-    fresh = path.with_suffix(".new")
-    with open(fresh, "w") as file:
+    with replacing(path) as fresh, open(fresh, "w") as file:
         json.dump(measured._asdict(), file, allow_nan=False)
         file.flush()
         os.fsync(file.fileno())
-    fresh.replace(path)
     return path
 
 

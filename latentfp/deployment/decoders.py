@@ -27,6 +27,7 @@ from latentfp.deployment.deployment import BASIS, Deployment, load_generator, op
 from latentfp.deployment.manifest import sha256
 from latentfp.deployment.methods import subject_of
 from latentfp.generators import pretrained
+from latentfp.runtime.files import replacing
 from latentfp.runtime.loop import Objective
 from latentfp.training import decoder as training
 from latentfp.training.examples import Shares, Source
@@ -67,9 +68,8 @@ def save(
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in ((WEIGHTS, data), (DESCRIPTION, json.dumps(description, indent=2).encode() + b"\n")):
-        partial = folder / (name + ".new")
-        partial.write_bytes(content)
-        os.replace(partial, folder / name)
+        with replacing(folder / name) as fresh:
+            fresh.write_bytes(content)
 
 
 def load(folder: Path, deployment: Deployment) -> TrainedDecoder:

@@ -17,6 +17,7 @@ from safetensors.numpy import save_file
 from latentfp.checkpoints.torch_files import read_tensors
 from latentfp.fingerprint.basis import Space
 from latentfp.fingerprint.embed import Bits, Coding
+from latentfp.runtime.files import replacing
 
 APPLY = {"apply": "w - (w @ axes.T) @ axes + offset", "order": "channel, row, column"}  # for other programs
 
@@ -56,12 +57,8 @@ def apply(copy: Copy, latents: Float[np.ndarray, "n ..."]) -> Float[np.ndarray, 
 
 def save(path: Path, copy: Copy) -> None:
     """Write a copy as safetensors, float32, whole or not at all."""
-    temporary = path.with_name(path.name + ".new")
-    try:
-        save_file({name: x.astype(np.float32) for name, x in copy._asdict().items()}, temporary, APPLY)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as fresh:
+        save_file({name: x.astype(np.float32) for name, x in copy._asdict().items()}, fresh, APPLY)
 
 
 def load(path: Path) -> Copy:

@@ -28,6 +28,7 @@ from latentfp.generators.latent_diffusion import first_stage
 from latentfp.generators.latent_diffusion import model as latent_diffusion
 from latentfp.generators.latent_diffusion.first_stage import FirstStage
 from latentfp.generators.stylegan2 import model as stylegan2
+from latentfp.runtime.files import replacing
 from latentfp.types import Params, by_path
 
 SHIPPED = Path(__file__).parent / "weights"
@@ -120,17 +121,16 @@ def save(
     flat = by_path({name: params[name] for name in _shapes(KINDS[kind], fields, noise_seed)})
     dtype = np.float16 if half else np.float32
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / (WEIGHTS + ".new")
-    save_file({name: np.asarray(value, dtype) for name, value in flat.items()}, temporary)
+    with replacing(folder / WEIGHTS) as fresh:
+        save_file({name: np.asarray(value, dtype) for name, value in flat.items()}, fresh)
+        fresh.chmod(0o644)
     description = {
         "kind": kind,
         "fields": dict(fields),
         "noise_seed": noise_seed,
-        "sha256": _sha256(temporary),
+        "sha256": _sha256(folder / WEIGHTS),
         **({} if source is None else {"source": dict(source)}),
     }
-    temporary.chmod(0o644)
-    temporary.replace(folder / WEIGHTS)
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
 
 

@@ -20,6 +20,7 @@ from latentfp.report.figures import strip
 from latentfp.report.page import filled
 from latentfp.report.pictures import difference, picture
 from latentfp.report.wording import count, power_of_ten
+from latentfp.runtime.files import replacing
 from latentfp.types import Pixels
 
 LARGEST = 1 << 30  # bytes of a record
@@ -55,9 +56,8 @@ def write_case(page: Path, case: Case, key: Ed25519PrivateKey) -> Path:
     record = json.dumps(sign(whole, key), indent=1)
     page.parent.mkdir(parents=True, exist_ok=True)
     for path, data in ((page, text), (record_path, record.encode() + b"\n")):
-        fresh = path.with_name(f".{path.name}.new")
-        fresh.write_bytes(data)
-        fresh.replace(path)
+        with replacing(path) as fresh:
+            fresh.write_bytes(data)
     return record_path
 
 

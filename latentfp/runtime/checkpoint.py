@@ -7,7 +7,6 @@ one.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from fnmatch import fnmatch
 from pathlib import Path
@@ -17,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
+from latentfp.runtime.files import replacing
 from latentfp.types import PyTree
 
 CONFIG = "config.json"
@@ -120,9 +120,8 @@ def record_config(workdir: Path, config: Mapping[str, Any], *, may_change: tuple
                 "Set these fields back, or choose an empty folder"
             )
     workdir.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(new + "\n")
-    os.replace(temporary, path)
+    with replacing(path) as fresh:
+        fresh.write_text(new + "\n")
 
 
 def _fields(section: Any, prefix: str = "") -> dict[str, str]:

@@ -4,6 +4,10 @@ A run is a function of its configuration: the state before step t, the batch of 
 stream(root, "update", t, part) give the state before step t + 1. Nothing else is carried over, so a run
 resumed from a checkpoint, also after it was killed, is bit for bit the run that was not interrupted (on as
 many devices of the same kind; GPUs need XLA_FLAGS=--xla_gpu_deterministic_ops=true for it).
+
+Several processes that have joined (runtime/processes.py) run the same loop on one mesh, in a folder that
+all of them see. Each reads its own rows of every batch and writes its part of every checkpoint; the first
+one alone writes numbers, pictures and exports.
 """
 
 import signal
@@ -18,6 +22,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from absl import logging
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 from jaxtyping import Array, Shaped
 
@@ -30,7 +35,9 @@ from latentfp.runtime.progress import progress
 from latentfp.types import Count, Images, Key, PyTree
 
 State = PyTree[Any]
-Batches = Callable[[int], Iterator[np.ndarray]]  # first step -> arrays [b ...], one batch a step
+Batches = Callable[
+    [int], Iterator[np.ndarray]
+]  # first step -> arrays [b ...], one a step: this process's rows
 STEPS_AHEAD = 2  # unfinished steps: enough to keep devices busy, few enough to finish after SIGTERM
 
 
@@ -82,7 +89,8 @@ def train(
     """The state after `steps` steps, starting from the latest checkpoint in `workdir` if there is one.
 
     Durations are in steps. `workdir` receives metrics, previews and the latest `keep` checkpoints. On
-    SIGTERM the step under way is finished, the state saved and SystemExit(143) raised. FloatingPointError
+    SIGTERM, to any process, the step under way is finished, the state saved and SystemExit(143) raised; of
+    several processes, the step on which they agree. FloatingPointError
     names a step whose metrics are not finite; ValueError: a checkpoint of another program, a batch that the
     devices cannot share, a duration below 1.
     """
@@ -95,7 +103,7 @@ def train(
         source = batches(done)
         with (
             closing(_Report(objective, workdir, seed=seed, first_step=done)) as report,
-            progress("training", steps - done) as advance,
+            progress("training", steps - done, shown=meshes.leads()) as advance,
         ):
             while done < steps:
                 batch = meshes.shard_batch(mesh, _next(source, done))
@@ -103,7 +111,7 @@ def train(
                 done += 1
                 report.add(done, metrics, images=len(batch))
                 advance(1)
-                stop = stopping() or done == steps
+                stop = stopping(done) or done == steps
                 if stop or done % log_every == 0:
                     report.numbers(done)
                 if done == steps or done % preview_every == 0:
@@ -111,8 +119,8 @@ def train(
                 if stop or done % checkpoint_every == 0:
                     report.check()
                     checkpoints.save(done, state)
-                    if objective.export is not None:
-                        objective.export(state, workdir / "export")
+                    if objective.export is not None and meshes.leads():
+                        objective.export(meshes.on_this_process(state), workdir / "export")
                 if stop and done < steps:
                     raise SystemExit(128 + signal.SIGTERM)
     return state
@@ -172,7 +180,8 @@ class _Report:
             return objective.preview and objective.preview(state, rng.stream(rng.root(seed), "preview"))
 
         self._preview, self._evaluate = jax.jit(preview), objective.evaluate
-        self._writer, self._window = Writer(workdir, first_step=first_step), Window()
+        self._writer = Writer(workdir, first_step=first_step) if meshes.leads() else None
+        self._window = Window()
         self._images, self._since = 0, time.perf_counter()
 
     def add(self, done: int, metrics: Metrics, *, images: int) -> None:
@@ -186,13 +195,17 @@ class _Report:
     def numbers(self, done: int) -> None:
         row = self._window.means()
         row["images_per_second"] = self._images / (time.perf_counter() - self._since)
-        self._writer.scalars(done, row)
-        logging.info("step %d: %s", done, "  ".join(f"{name} {value:.4g}" for name, value in row.items()))
+        if self._writer is not None:
+            self._writer.scalars(done, row)
+            logging.info("step %d: %s", done, "  ".join(f"{name} {value:.4g}" for name, value in row.items()))
         self._window.clear()
         self._images, self._since = 0, time.perf_counter()
 
     def preview(self, done: int, state: State) -> None:
         self.check()
+        if self._writer is None:
+            return
+        state = meshes.on_this_process(state)
         images = self._preview(state)
         if images is not None:
             self._writer.grid(done, np.asarray(images))
@@ -200,18 +213,25 @@ class _Report:
             self._writer.scalars(done, self._evaluate(state))
 
     def close(self) -> None:
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
 
 
 @contextmanager
-def _sigterm() -> Iterator[Callable[[], bool]]:
-    """Yields a function that tells whether SIGTERM has arrived; only a main thread can be told."""
+def _sigterm() -> Iterator[Callable[[int], bool]]:
+    """Yields a function of the steps done that tells whether to stop after them, because of SIGTERM.
+
+    Only a main thread can be told; of several processes, all stop after the same step.
+    """
     arrived: list[int] = []
+    if jax.process_count() > 1:
+        yield multihost_utils.reached_preemption_sync_point
+        return
     if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
+        yield lambda _: False
         return
     before = signal.signal(signal.SIGTERM, lambda number, _: arrived.append(number))
     try:
-        yield lambda: bool(arrived)
+        yield lambda _: bool(arrived)
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -1,17 +1,20 @@
 """Devices, and nothing else: the only file that knows meshes, shardings and collectives.
 
-A mesh has one axis, `data`. The state of a run is replicated on it and a batch is split along its leading
-axis. A step is written for the whole batch and the compiler divides it, so a mean over the batch is the
-mean over the whole batch however many devices there are. Results agree to float32 rounding, not bit for
-bit: sums have another order.
+A mesh has one axis, `data`, and may span the devices of several processes that have found one another
+(processes.join). The state of a run is replicated on it and a batch is split along its leading axis; each
+process brings the rows of its own devices. A step is written for the whole batch and the compiler divides it,
+so a mean over the batch is the mean over the whole batch however many devices there are. Results agree to
+float32 rounding, not bit for bit: sums have another order.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+from jaxtyping import Int
 
 from latentfp.types import PyTree
 
@@ -39,11 +42,34 @@ def replicate(mesh: Mesh, tree: PyTree[Any]) -> PyTree[Any]:
     return jax.device_put(tree, replicated(mesh))
 
 
+def rows_here(mesh: Mesh, rows: int) -> Int[np.ndarray, " b"]:
+    """Which of a batch's `rows` rows are this process's, in order. ValueError: devices cannot share them."""
+    check_divisible(mesh, rows)
+    spans = NamedSharding(mesh, P(DATA)).addressable_devices_indices_map((rows,)).values()
+    return np.sort(np.concatenate([np.arange(rows)[span] for span in spans if span is not None]))
+
+
 def shard_batch(mesh: Mesh, tree: PyTree[Any]) -> PyTree[Any]:
-    """Arrays [b ...] split along b over the devices. ValueError unless the number of devices divides b."""
+    """Arrays [b ...] split along b over the devices; of several processes, each gives its `rows_here`.
+
+    ValueError unless the number of this process's devices divides its rows.
+    """
     for rows in {leaf.shape[0] for leaf in jax.tree.leaves(tree)}:
-        check_divisible(mesh, rows)
-    return jax.device_put(tree, NamedSharding(mesh, P(DATA)))
+        check_divisible(mesh.local_mesh, rows)
+    place = NamedSharding(mesh, P(DATA))
+    if place.is_fully_addressable:
+        return jax.device_put(tree, place)
+    return jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(place, leaf), tree)
+
+
+def leads() -> bool:
+    """Whether this process is the first: it alone writes what all of them know."""
+    return jax.process_index() == 0
+
+
+def on_this_process(tree: PyTree[Any]) -> PyTree[Any]:
+    """Replicated arrays as this process's own, on its first device: what follows is no concern of others."""
+    return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
 
 
 def check_divisible(mesh: Mesh, rows: int) -> None:

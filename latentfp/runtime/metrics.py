@@ -8,7 +8,6 @@ touches them).
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image as Picture
 
 from latentfp.pixels import to_pixels
+from latentfp.runtime.files import replacing
 
 Metrics = Mapping[str, tuple[Any, Any]]  # name -> (sum, count), float32 scalars
 
@@ -120,9 +120,8 @@ def grid(images: Float[Any, "n h w 3"]) -> UInt8[np.ndarray, "height width 3"]:
 def _drop_rows(path: Path, *, after: int) -> None:
     if path.exists():
         complete = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("}\n")]
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text("".join(line for line in complete if json.loads(line)["step"] <= after))
-        os.replace(temporary, path)
+        with replacing(path) as fresh:
+            fresh.write_text("".join(line for line in complete if json.loads(line)["step"] <= after))
 
 
 def _tensorboard(workdir: Path) -> Any | None:

@@ -1,7 +1,13 @@
-"""Which of several processes this one is, from what the programs that start them leave in the environment."""
+"""Which of several processes this one is, from what the programs that start them leave in the environment.
 
-from collections.abc import Mapping
-from typing import NamedTuple
+Studies and attribution divide their work by this number and never speak to one another. A training is one
+computation of all: there the processes `join`, and their devices become those of one mesh.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypeVar
+
+Piece = TypeVar("Piece")
 
 # Number and count, as launch/local.sh, SLURM, an indexed Kubernetes job and Open MPI name them.
 VARIABLES = (
@@ -12,11 +18,25 @@ VARIABLES = (
 )
 
 
+HOSTS, HOST = (
+    "TPU_WORKER_HOSTNAMES",
+    "TPU_WORKER_ID",
+)  # of a slice of TPUs: names with commas, a number
+COORDINATOR = "JAX_COORDINATOR_ADDRESS"
+
+
 class Share(NamedTuple):
-    """Process `index` of `count`: it takes every count-th piece of work, from number `index` on."""
+    """Process `index` of `count`."""
 
     index: int = 0
     count: int = 1
+
+    def of(self, work: Sequence[Piece]) -> Sequence[Piece]:
+        """This process's pieces of work: every `count`-th, from number `index` on."""
+        return work[self.index :: self.count]
+
+
+ALONE = Share()
 
 
 def share_of(environment: Mapping[str, str]) -> Share:
@@ -27,7 +47,37 @@ def share_of(environment: Mapping[str, str]) -> Share:
     for index, count in VARIABLES:
         if index in environment and count in environment:
             return checked(environment[index], environment[count], named=f"{index} and {count}")
-    return Share()
+    if HOST in environment and HOSTS in environment:
+        count = len(environment[HOSTS].split(","))
+        return checked(environment[HOST], count, named=f"{HOST} and the number of {HOSTS}")
+    return ALONE
+
+
+def join(environment: Mapping[str, str]) -> Share:
+    """Make the devices of all processes known to each, where there are several, before any device is used.
+
+    Process 0 listens at $JAX_COORDINATOR_ADDRESS (host:port). Where that is not set, JAX finds the address
+    from SLURM, Open MPI, a TPU's or (with the package kubernetes) a Kubernetes job's own variables.
+    ValueError where neither says it.
+    """
+    share = share_of(environment)
+    if share.count == 1:
+        return share
+    import jax
+
+    if jax.distributed.is_initialized():
+        return share
+    try:
+        if COORDINATOR in environment:
+            jax.distributed.initialize(environment[COORDINATOR], share.count, share.index)
+        else:
+            jax.distributed.initialize()
+    except ValueError as error:
+        raise ValueError(
+            f"process {share.index} of {share.count} cannot find the others: set {COORDINATOR}=HOST:PORT, "
+            f"a free port of the machine of process 0, for all of them ({error})"
+        ) from None
+    return share
 
 
 def checked(index: str | int, count: str | int, *, named: str) -> Share:

@@ -30,8 +30,14 @@ def track(iterable: Iterable[Item], description: str, total: int | None = None) 
 
 
 @contextmanager
-def progress(description: str, total: int | None) -> Iterator[Advance]:
-    """Show progress within the block. `advance(n)` counts n more steps done, of `total` (None: not known)."""
+def progress(description: str, total: int | None, *, shown: bool = True) -> Iterator[Advance]:
+    """Show progress within the block. `advance(n)` counts n more steps done, of `total` (None: not known).
+
+    `shown`: whether at all; of several processes that do the same, one is enough.
+    """
+    if not shown:
+        yield lambda _: None
+        return
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _lines(description, total)

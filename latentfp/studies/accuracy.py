@@ -31,6 +31,7 @@ from latentfp.pixels import to_float
 from latentfp.quality import pixels
 from latentfp.quality.distribution import frechet_distance
 from latentfp.quality.features import random_features
+from latentfp.runtime.processes import ALONE, Share
 from latentfp.runtime.progress import progress
 from latentfp.studies.budgets import search_of
 from latentfp.studies.intervals import binomial_interval
@@ -77,8 +78,12 @@ def run(
     seed: int,
     cells: Sequence[dict[str, Any]],
     workdir: Path,
-) -> dict[str, Any]:
-    """Measure all cells that `workdir` does not hold yet; the result is what report/study.py shows."""
+    share: Share = ALONE,
+) -> dict[str, Any] | None:
+    """Measure this process's cells that `workdir` does not hold yet; report/study.py shows the result.
+
+    None while other processes still measure theirs.
+    """
     loaded = pretrained.load(generator)
     key = rng.stream(rng.root(seed), "study")
 
@@ -90,8 +95,12 @@ def run(
     setting = Setting(loaded, basis, bits, Coding(coding), seed, contents)
     workdir.mkdir(parents=True, exist_ok=True)
     chosen = [Cell(**fields) for fields in cells]
-    journal = Journal(workdir / "cells.jsonl")
-    numbers = [journal.kept(cell[2:], lambda cell=cell: measure(setting, cell)) for cell in chosen]
+    journal = Journal(workdir / "cells.jsonl", share)
+    for cell in share.of(chosen):
+        journal.kept(cell[2:], lambda cell=cell: measure(setting, cell))
+    numbers = journal.complete(cell[2:] for cell in chosen)
+    if numbers is None:
+        return None
     rows = [_labels(cell) | row for cell, row in zip(chosen, numbers, strict=True)]
     seconds = sum({cell[2:]: row["seconds"] for cell, row in zip(chosen, numbers, strict=True)}.values())
     result = {"name": name, "title": title, "command": command, "hardware": hardware}

@@ -22,9 +22,10 @@ from latentfp.attribution.membership import explained
 from latentfp.attribution.verdict import family_wise
 from latentfp.augment.suites import suite
 from latentfp.deployment.methods import Method
+from latentfp.runtime.processes import ALONE, Share
 from latentfp.studies.intervals import binomial_interval
 from latentfp.studies.marked import attack_of, marked_images, through_files
-from latentfp.studies.readings import Readings, claim, kept, read
+from latentfp.studies.readings import Readings, claim, kept, read, there
 from latentfp.studies.scene import Scene, identity, open_scene
 
 
@@ -37,17 +38,25 @@ class Plan(NamedTuple):
     alpha: float
 
 
-def run(*, deployment: str, plan: Mapping[str, Any], seed: int, workdir: Path) -> dict[str, Any]:
-    """Measure what `workdir` does not hold yet. The result is what report/capacity.py shows."""
+def run(
+    *, deployment: str, plan: Mapping[str, Any], seed: int, workdir: Path, share: Share = ALONE
+) -> dict[str, Any] | None:
+    """Measure this process's attacks that `workdir` does not hold yet; report/capacity.py shows the result.
+
+    None while other processes still measure theirs.
+    """
     scene, chosen = open_scene(deployment, seed=seed), Plan(**plan)
-    claim(workdir / "readings", identity(scene))
-    rows = []
-    for name in chosen.suites:
-        for attack in suite(name):
-            make = partial(_read, scene, name, attack.name)
-            readings = kept(workdir / "readings", _file_name(name, attack.name), chosen.images, make)
-            codes = codes_of(scene, chosen.images)
-            rows.append({"suite": name, "attack": attack.name, **rates(readings.final, codes, chosen)})
+    folder, n = workdir / "readings", chosen.images
+    claim(folder, identity(scene))
+    cells = [(name, attack.name) for name in chosen.suites for attack in suite(name)]
+    for cell in share.of(cells):
+        kept(folder, _file_name(*cell), n, partial(_read, scene, *cell))
+    if not all(there(folder, _file_name(*cell), n) for cell in cells):
+        return None
+    rows, codes = [], codes_of(scene, n)
+    for cell in cells:
+        readings = kept(folder, _file_name(*cell), n, partial(_read, scene, *cell))
+        rows.append({"suite": cell[0], "attack": cell[1], **rates(readings.final, codes, chosen)})
     facts = {"generator": scene.opened.manifest.generator.name, "bits": scene.subject.bits}
     result = {**identity(scene), **facts, **plan, "rows": rows}
     (workdir / "capacity.json").write_text(json.dumps(result, indent=1) + "\n")

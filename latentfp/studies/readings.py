@@ -17,6 +17,7 @@ from latentfp.attribution.evidence import soften
 from latentfp.attribution.ladder import Decided
 from latentfp.deployment.methods import Budget, Method, stages
 from latentfp.pixels import to_float
+from latentfp.runtime import files
 from latentfp.runtime.progress import track
 from latentfp.studies.scene import Scene, answers
 
@@ -90,24 +91,34 @@ def read(
 
 def claim(folder: Path, setting: Mapping[str, Any]) -> None:
     """Make `folder` that of readings of a setting. ValueError where it holds those of another."""
-    path, text = folder / "setting.json", json.dumps(setting, indent=1, sort_keys=True)
-    if path.exists() and path.read_text() != text:
+    path = folder / "setting.json"
+    if not files.claim(path, json.dumps(setting, indent=1, sort_keys=True)):
         raise ValueError(f"{folder} holds readings of another setting, see {path}: choose another workdir")
-    folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
 
 
 def kept(folder: Path, name: str, n: int, make: Callable[[int, int], Readings]) -> Readings:
     """`n` readings from the files of `folder`; `make`(number of the first, how many) makes missing parts."""
     parts = []
-    for first in track(range(0, n, PART), name):
-        path, count = folder / f"{name}-{first}.npz", min(PART, n - first)
-        if not path.exists() or len(_load(path).soft) < count:
-            fresh = path.with_suffix(".new.npz")
-            np.savez(fresh, **make(first, count)._asdict())
-            fresh.replace(path)
+    for first, count in track(_parts(n), name):
+        path = folder / f"{name}-{first}.npz"
+        if not _holds(path, count):
+            with files.replacing(path) as fresh:
+                np.savez(fresh, **make(first, count)._asdict())
         parts.append(Readings(*(array[:count] for array in _load(path))))
     return join(parts)
+
+
+def there(folder: Path, name: str, n: int) -> bool:
+    """Whether `kept` would find all of them."""
+    return all(_holds(folder / f"{name}-{first}.npz", count) for first, count in _parts(n))
+
+
+def _parts(n: int) -> list[tuple[int, int]]:
+    return [(first, min(PART, n - first)) for first in range(0, n, PART)]
+
+
+def _holds(path: Path, count: int) -> bool:
+    return path.exists() and len(_load(path).soft) >= count
 
 
 def join(parts: Iterable[Readings]) -> Readings:

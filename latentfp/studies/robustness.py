@@ -10,7 +10,6 @@ processes may share the work: each measures its `part`, and a last one, "all", j
 """
 
 import json
-import re
 import time
 from collections.abc import Callable
 from functools import lru_cache, partial
@@ -24,6 +23,7 @@ from latentfp.augment.suites import suite
 from latentfp.deployment.methods import Budget, Method
 from latentfp.fingerprint.codes import CodeBook, draw_codes
 from latentfp.pixels import to_float
+from latentfp.runtime.processes import ALONE, Share
 from latentfp.studies import calibration
 from latentfp.studies.budgets import search_of
 from latentfp.studies.calibration import Reliability
@@ -90,56 +90,53 @@ def run(
     reference_images: int,
     reference_starts: int,
     reference_steps: int,
-    part: str,
     seed: int,
     workdir: Path,
+    share: Share = ALONE,
 ) -> dict[str, Any] | None:
-    """Measure the cells of `part` that `workdir` does not hold yet.
+    """Measure this process's attacks that `workdir` does not hold yet.
 
-    `part`: "i/n" for every n-th attack from number i on, None comes back; "all" for all cells, and writes and
-    returns NAME.json, which report/robustness.py shows. ValueError for a deployment without a decoder
+    Writes and returns NAME.json, which report/robustness.py shows; None while other processes still measure
+    theirs. ValueError for a deployment without a decoder
     whose generator has no encoder, and for counts of images that do not lie within each other.
     """
     plan = Plan(suite, images, descents, reference_images, reference_starts, reference_steps)
     if not 0 <= reference_images <= descents <= images:
         raise ValueError(f"{plan}: expected images of a descent among all, and of the search among those")
-    index, parts = _part(part)
     scene = open_scene(deployment, seed=seed)
     if not readers(scene):
         raise ValueError(f"{deployment} has no decoder: train one and `latentfp adopt` it")
     workdir.mkdir(parents=True, exist_ok=True)
-    file = "cells.jsonl" if part == "all" else f"cells-{index}-of-{parts}.jsonl"
-    journal = Journal(workdir / file, others=sorted(workdir.glob("cells*.jsonl")))
+    journal = Journal(workdir / "cells.jsonl", share)
     made = lru_cache(maxsize=2)(partial(_made, scene))
     show = lru_cache(maxsize=1)(partial(attacked, made, plan.suite, seed))
-    measured = []
-    for cell in cells_of(plan, scene, index=index, parts=parts):
-        setting = {**identity(scene), "suite": suite, **cell._asdict()}
-        measured.append((cell, journal.kept(setting, lambda cell=cell: measure(scene, cell, show))))
-    if part != "all":
+    facts = {**identity(scene), "suite": suite}
+    for cell in cells_of(plan, scene, share):
+        journal.kept(facts | cell._asdict(), lambda cell=cell: measure(scene, cell, show))
+    cells = cells_of(plan, scene, ALONE)
+    numbers = journal.complete(facts | cell._asdict() for cell in cells)
+    if numbers is None:
         return None
+    measured = list(zip(cells, numbers, strict=True))
     labels = {"name": name, "title": title, "command": command, "hardware": hardware}
     result = {**labels, **_facts(scene), **_result(scene, plan, measured)}
     (workdir / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
     return result
 
 
-def cells_of(plan: Plan, scene: Scene, *, index: int, parts: int) -> list[Cell]:
-    """The cells of every `parts`-th attack from number `index` on; the slow ones of the search come last."""
+def cells_of(plan: Plan, scene: Scene, share: Share) -> list[Cell]:
+    """The cells of a process's attacks; the slow ones of the search come last."""
     chosen = [entry.name for entry in suite(plan.suite)]
     attacks = [(name, False) for name in chosen]
     if scene.subject.generator.renoise is not None:
         attacks += [(name, True) for name in FRESH]
+    mine = share.of(attacks)
     counts = {**dict.fromkeys(readers(scene), plan.images), Method.REFINE: plan.descents}
-    quick = [
-        Cell(*attack, method.value, images)
-        for attack in attacks[index::parts]
-        for method, images in counts.items()
-    ]
+    quick = [Cell(*attack, method.value, images) for attack in mine for method, images in counts.items()]
     if plan.reference_images == 0:
         return quick
     budget = (plan.reference_images, plan.reference_starts, plan.reference_steps)
-    return quick + [Cell(*attack, Method.REFERENCE.value, *budget) for attack in attacks[index::parts]]
+    return quick + [Cell(*attack, Method.REFERENCE.value, *budget) for attack in mine]
 
 
 def measure(scene: Scene, cell: Cell, show: Callable[[str, bool, int], Rows]) -> Numbers:
@@ -180,15 +177,6 @@ def attacked(
 ) -> Rows:
     """The files of images that `made`(fresh noise maps, how many) makes, after an attack."""
     return through_files(made(fresh, images), attack_of(suite, attack), seed=seed)
-
-
-def _part(part: str) -> tuple[int, int]:
-    if part == "all":
-        return 0, 1
-    found = re.fullmatch(r"(\d+)/(\d+)", part)
-    if found is None or not int(found[1]) < int(found[2]):
-        raise ValueError(f"part {part!r}: expected all, or as 0/2 and 1/2 a number below the number of parts")
-    return int(found[1]), int(found[2])
 
 
 def _facts(scene: Scene) -> dict[str, Any]:

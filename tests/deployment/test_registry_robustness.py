@@ -89,7 +89,7 @@ def test_20_kills_of_exports_leave_no_unlogged_and_no_half_copy(tmp_path):
     registry = open_registry(deployment)
     registry.verify()
     logged = {json.loads(entry.subject).get("file") for entry in registry.audit() if entry.action == "export"}
-    written = {path.name for path in out.glob("copy-*") if path.suffix != ".new"}
+    written = {path.name for path in out.glob("copy-*")}
     acknowledged = {name for (name,) in said(out)}
     assert acknowledged
     assert acknowledged <= written <= logged

@@ -104,7 +104,7 @@ def test_pictures_and_evaluations_come_on_schedule(whole):
 @pytest.mark.slow
 def test_a_run_killed_and_resumed_is_the_uninterrupted_run(whole, tmp_path):
     folder, expected = whole
-    command = [sys.executable, str(TESTS / "mean_image.py"), str(tmp_path), "45", "37"]
+    command = [sys.executable, str(TESTS / "mean_image.py"), str(tmp_path), "45", "SIGKILL", "37"]
     ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     assert saved_steps(tmp_path) == [20, 30]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from latentfp.runtime.processes import Share, checked, share_of
+from latentfp.runtime.processes import ALONE, Share, checked, join, share_of
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,8 @@ from latentfp.runtime.processes import Share, checked, share_of
             Share(1, 2),
         ),
         ({"SLURM_PROCID": "2"}, Share(0, 1)),
+        ({"TPU_WORKER_ID": "1", "TPU_WORKER_HOSTNAMES": "10.0.0.1,10.0.0.2"}, Share(1, 2)),
+        ({"TPU_WORKER_ID": "0", "TPU_WORKER_HOSTNAMES": "localhost"}, Share(0, 1)),
     ],
 )
 def test_the_environment_says_it(environment, share):
@@ -27,3 +29,18 @@ def test_the_environment_says_it(environment, share):
 def test_what_is_no_share_is_refused_by_name(index, count):
     with pytest.raises(ValueError, match="A and B are"):
         checked(index, count, named="A and B")
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_shares_are_all_of_the_work_and_nothing_twice(count):
+    pieces = [Share(index, count).of(range(5)) for index in range(count)]
+    assert sorted(piece for share in pieces for piece in share) == list(range(5))
+
+
+def test_a_process_that_cannot_find_the_others_says_what_to_set():
+    with pytest.raises(ValueError, match="process 1 of 2 cannot find the others: set JAX_COORD"):
+        join({"LATENTFP_PROCESS": "1", "LATENTFP_PROCESSES": "2"})
+
+
+def test_one_process_joins_nobody():
+    assert join({}) == ALONE

@@ -1,5 +1,6 @@
 """What a killed study keeps."""
 
+from latentfp.runtime.processes import Share
 from latentfp.studies.journal import Journal
 
 
@@ -28,11 +29,17 @@ def test_a_torn_line_was_never_written(tmp_path):
     assert [read.get(name) for name in ("one", "two", "three")] == [{"x": 1}, {"x": 2}, None]
 
 
-def test_others_are_read_and_left_alone(tmp_path):
-    other = tmp_path / "other.jsonl"
-    Journal(other).add(1, {"x": 1})
-    before = other.read_text()
-    journal = Journal(tmp_path / "own.jsonl", others=[other])
-    journal.add(2, {"x": 2})
-    assert journal.get(1) == {"x": 1}
-    assert other.read_text() == before
+def test_processes_write_a_file_each_and_read_all(tmp_path):
+    """Also what a run of one process, or of another number of them, has left."""
+    path = tmp_path / "cells.jsonl"
+    Journal(path).add(1, {"x": 1})
+    before = path.read_text()
+    first, second = Journal(path, Share(0, 2)), Journal(path, Share(1, 2))
+    first.add(2, {"x": 2})
+    assert first.complete([1, 2, 3]) is None
+    second.add(3, {"x": 3})
+    expected = [{"x": 1}, {"x": 2}, {"x": 3}]
+    assert [journal.complete([1, 2, 3]) for journal in (first, second, Journal(path))] == [expected] * 3
+    assert path.read_text() == before
+    names = ["cells-0-of-2.jsonl", "cells-1-of-2.jsonl", "cells.jsonl"]
+    assert sorted(found.name for found in tmp_path.iterdir()) == names

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from latentfp.report.robustness import write_robustness
+from latentfp.runtime.processes import ALONE, Share
 from latentfp.studies import robustness
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -17,19 +18,18 @@ PLAN = {
 }
 
 
-def study(deployment, workdir, part="all", **changes):
+def study(deployment, workdir, share=ALONE, **changes):
     fields = {**LABELS, **PLAN, "deployment": str(deployment), "seed": 2, **changes}
-    return robustness.run(**fields, part=part, workdir=workdir)
+    return robustness.run(**fields, share=share, workdir=workdir)
 
 
 @pytest.fixture(scope="module")
 def measured(deployment, tmp_path_factory):
-    """The folder of the two parts, and the joined result."""
+    """The folder of two processes, and the result, which the last of them writes."""
     workdir = tmp_path_factory.mktemp("robustness")
-    assert study(deployment, workdir, "0/2") is None
-    assert study(deployment, workdir, "1/2") is None
+    assert study(deployment, workdir, Share(0, 2)) is None
     assert not (workdir / "tiny.json").exists()
-    return workdir, study(deployment, workdir)
+    return workdir, study(deployment, workdir, Share(1, 2))
 
 
 def lines(path):
@@ -47,7 +47,7 @@ def test_rows_of_fresh_noise_show_images_of_fresh_noise(fresh):
     np.testing.assert_array_equal(shown, made(fresh, 2))
 
 
-def test_parts_share_the_attacks_and_are_joined(measured):
+def test_processes_share_the_attacks_and_the_last_joins_them(measured):
     workdir, result = measured
     attacks = [
         {line["setting"]["attack"] for line in lines(workdir / f"cells-{i}-of-2.jsonl")} for i in (0, 1)
@@ -139,12 +139,6 @@ def test_a_count_for_all_is_told_once(measured, tmp_path):
 def test_counts_lie_within_each_other(deployment, tmp_path, counts):
     with pytest.raises(ValueError, match="expected images of a descent among all"):
         study(deployment, tmp_path, **counts)
-
-
-@pytest.mark.parametrize("part", ["2/2", "1", "x/2", "-1/2", ""])
-def test_parts_are_counted_from_zero(deployment, tmp_path, part):
-    with pytest.raises(ValueError, match="expected all, or as 0/2"):
-        study(deployment, tmp_path, part)
 
 
 def test_something_must_read_codes(deployment, tmp_path, monkeypatch):

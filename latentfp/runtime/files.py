@@ -1,0 +1,48 @@
+"""Files that appear whole or not at all, whoever else writes beside."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+def beside(path: Path) -> Path:
+    """A hidden name in the folder of `path`, with its suffix, that no other process of any machine uses."""
+    return path.with_name(f".{secrets.token_hex(8)}.part{path.suffix}")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """The block writes to the name that it is given, which takes the place of `path` when the block succeeds.
+
+    Otherwise it is deleted, and `path` is as it was.
+    """
+    partial = beside(path)
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def claim(path: Path, text: str) -> bool:
+    """Whether `path` holds `text`. It is written where there is no such file, by the first who asks."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        fresh = beside(path)
+        fresh.write_text(text)
+        with suppress(FileExistsError):
+            _put(fresh, path)
+        fresh.unlink(missing_ok=True)
+    return path.read_text() == text
+
+
+def _put(fresh: Path, path: Path) -> None:
+    """Give `fresh` the name `path`. FileExistsError where that is taken (and the disk has hard links)."""
+    try:
+        os.link(fresh, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        os.replace(fresh, path)
