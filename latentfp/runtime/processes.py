@@ -9,10 +9,11 @@ from typing import NamedTuple, TypeVar
 
 Piece = TypeVar("Piece")
 
-# Number and count, as launch/local.sh, SLURM, an indexed Kubernetes job and Open MPI name them.
+# Number and count, as launch/local.sh, a step of SLURM (not its batch script, which is no task), an indexed
+# Kubernetes job (whose count the job's own description must add) and Open MPI name them.
 VARIABLES = (
     ("LATENTFP_PROCESS", "LATENTFP_PROCESSES"),
-    ("SLURM_PROCID", "SLURM_NTASKS"),
+    ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
     ("JOB_COMPLETION_INDEX", "JOB_COMPLETIONS"),
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
 )

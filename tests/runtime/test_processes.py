@@ -9,11 +9,17 @@ from latentfp.runtime.processes import ALONE, Share, checked, join, share_of
     ("environment", "share"),
     [
         ({}, Share(0, 1)),
-        ({"SLURM_PROCID": "2", "SLURM_NTASKS": "4"}, Share(2, 4)),
+        ({"SLURM_PROCID": "2", "SLURM_STEP_NUM_TASKS": "4"}, Share(2, 4)),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "4"}, Share(0, 1)),
         ({"JOB_COMPLETION_INDEX": "0", "JOB_COMPLETIONS": "3"}, Share(0, 3)),
         ({"OMPI_COMM_WORLD_RANK": "5", "OMPI_COMM_WORLD_SIZE": "6"}, Share(5, 6)),
         (
-            {"SLURM_PROCID": "0", "SLURM_NTASKS": "1", "LATENTFP_PROCESS": "1", "LATENTFP_PROCESSES": "2"},
+            {
+                "SLURM_PROCID": "0",
+                "SLURM_STEP_NUM_TASKS": "1",
+                "LATENTFP_PROCESS": "1",
+                "LATENTFP_PROCESSES": "2",
+            },
             Share(1, 2),
         ),
         ({"SLURM_PROCID": "2"}, Share(0, 1)),
