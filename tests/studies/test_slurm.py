@@ -20,7 +20,8 @@ from ml_collections import ConfigDict
 
 def get_config():
     plan = {{"suites": ("codecs",), "images": 2, "users": (1, 1000), "alpha": 1e-2}}
-    return ConfigDict({{"run": "capacity", "seed": 1, "study": {{"deployment": {deployment!r}, "plan": plan}}}})
+    study = {{"deployment": {deployment!r}, "plan": plan}}
+    return ConfigDict({{"run": "capacity", "seed": 1, "study": study}})
 """
 
 pytestmark = [
