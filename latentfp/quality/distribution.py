@@ -5,6 +5,9 @@ al. 2017):
 
     |m_a - m_b|² + tr(C_a + C_b - 2 (C_a^½ C_b C_a^½)^½)
 
+With C_a = RᵀR the eigenvalues below the last root are those of R C_b Rᵀ, besides zeros, so few samples take
+little time.
+
 Precision: the share of generated images that lie within the neighbourhood of a real one; recall: the
 converse. The neighbourhood of an image is the ball that reaches its k-th nearest neighbour in its own set
 (Kynkäänniemi et al. 2019).
@@ -28,13 +31,11 @@ class PrecisionRecall(NamedTuple):
 
 def frechet_distance(a: Float[np.ndarray, "n f"], b: Float[np.ndarray, "m f"]) -> float:
     """Squared Fréchet distance, in squared units of the features; at least 2 samples in each set."""
-    mean_a, covariance_a = _moments(a)
-    mean_b, covariance_b = _moments(b)
-    values, axes = np.linalg.eigh(covariance_a)
-    root_a = (axes * np.sqrt(np.maximum(values, 0))) @ axes.T
-    overlap = np.sqrt(np.maximum(np.linalg.eigvalsh(root_a @ covariance_b @ root_a), 0)).sum()
-    shift = np.square(mean_a - mean_b).sum()
-    return float(shift + np.trace(covariance_a) + np.trace(covariance_b) - 2 * overlap)
+    (mean_a, centred_a), (mean_b, centred_b) = _centred(a), _centred(b)
+    turned = centred_b @ _factor(centred_a).T
+    overlap = np.sqrt(np.maximum(np.linalg.eigvalsh(turned.T @ turned), 0)).sum()
+    spread = np.square(centred_a).sum() + np.square(centred_b).sum()
+    return float(np.square(mean_a - mean_b).sum() + spread - 2 * overlap)
 
 
 def precision_recall(
@@ -52,14 +53,24 @@ def precision_recall(
     return PrecisionRecall(float(covered.any(0).mean()), float(covering.any(1).mean()))
 
 
-def _moments(features: Float[np.ndarray, "n f"]) -> tuple[Float[np.ndarray, " f"], Float[np.ndarray, "f f"]]:
+def _centred(features: Float[np.ndarray, "n f"]) -> tuple[Float[np.ndarray, " f"], Float[np.ndarray, "n f"]]:
+    """The mean m, and X with the covariance XᵀX."""
     if len(features) < 2 or not np.isfinite(features).all():
         raise ValueError(
             f"features of shape {features.shape}: expected at least 2 samples, all finite; "
             "look for images that are not finite"
         )
     features = features.astype(np.float64)
-    return features.mean(0), np.atleast_2d(np.cov(features, rowvar=False))
+    mean = features.mean(0)
+    return mean, (features - mean) / np.sqrt(len(features) - 1)
+
+
+def _factor(centred: Float[np.ndarray, "n f"]) -> Float[np.ndarray, "r f"]:
+    """R with RᵀR = XᵀX, and as few rows as X has rows or columns."""
+    if len(centred) < centred.shape[1]:
+        return centred
+    values, axes = np.linalg.eigh(centred.T @ centred)
+    return np.sqrt(np.maximum(values, 0))[:, None] * axes.T
 
 
 def _squared_distances(a: Float[np.ndarray, "n f"], b: Float[np.ndarray, "m f"]) -> Float[np.ndarray, "n m"]:
