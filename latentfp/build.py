@@ -211,6 +211,7 @@ PAGES = {
     "design": "design:write_design",
     "false_accusations": "false_accusations:write_false_accusations",
     "robustness": "robustness:write_robustness",
+    "scaling": "scaling:write_scaling",
     "search_speed": "search:write_search",
 }
 MEASUREMENTS = "collusion decoding_speed fidelity identification large membership sampling speed white_box"

@@ -3,8 +3,8 @@
 The weights are too large to ship: the user names a file. The standard one is that of pytorch-fid,
 `pt_inception-2015-12-05-6726825d.pth`: the TensorFlow network of Heusel et al. 2017 under torchvision's
 names, with 1008 classes. By PyTorch's custom the end of a name is the beginning of the file's SHA-256.
-torchvision's own `inception_v3_google-*.pth` has tensors of the same shapes and is read as well, but holds
-other weights: its distances do not compare with published ones.
+torchvision's own `inception_v3_google-*.pth`, with 1000 classes, is refused: other weights under the same
+names, whose distances do not compare with published ones.
 
 Preprocessing as in pytorch-fid: pixels / 255, bilinear to 299×299 without antialiasing, 2 x - 1. Place i of
 299 looks at s = (i + ½) h / 299 - ½, limited to [0, h - 1], and takes (1 - t) x[⌊s⌋] + t x[⌊s⌋ + 1] with
@@ -32,6 +32,7 @@ from latentfp.quality.inception_layers import NETWORK, Convolution, Pool, Step, 
 from latentfp.types import Image, Params
 
 SIDE = 299
+TORCHVISION_CLASSES = 1000
 EPSILON = 1e-3  # of the batch normalisations
 TENSORS = {
     "kernel": "conv.weight",
@@ -73,8 +74,17 @@ def forward(steps: Sequence[Step], params: Params, x: Float[Array, "h w c"]) -> 
 
 
 def load(path: Path) -> Params:
-    """Parameters of `inception_features` from a .pth or .safetensors file; see `from_torch`."""
-    return from_torch(flatten(read_tensors(path)))
+    """Parameters of `inception_features` from a .pth or .safetensors file.
+
+    ValueError as `from_torch`, and for torchvision's own weights.
+    """
+    tensors = flatten(read_tensors(path))
+    if np.shape(tensors.get("fc.weight"))[:1] == (TORCHVISION_CLASSES,):
+        raise ValueError(
+            f"{path} holds torchvision's own weights: its distances would not compare with published ones; "
+            "give pytorch-fid's pt_inception-2015-12-05-6726825d.pth"
+        )
+    return from_torch(tensors)
 
 
 def from_torch(

@@ -7,13 +7,12 @@ the share of images with every bit right; *bit accuracy* the mean share of right
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -30,7 +29,7 @@ from latentfp.generators.pretrained import Pretrained
 from latentfp.pixels import to_float
 from latentfp.quality import pixels
 from latentfp.quality.distribution import frechet_distance
-from latentfp.quality.features import random_features
+from latentfp.quality.embedding import RANDOM, features
 from latentfp.runtime.processes import ALONE, Share
 from latentfp.runtime.progress import progress
 from latentfp.studies.budgets import search_of
@@ -176,13 +175,4 @@ def frechet(setting: Setting, cell: Cell) -> float:
     fresh = draw_codes(setting.seed + 1, n, bits=setting.bits, min_distance=1)
     issued = issue_cell(setting, cell, fresh)
     half = n // 2
-    return frechet_distance(features(issued.marked[:half]), features(issued.plain[half:]))
-
-
-def features(images: Iterable[np.ndarray]) -> Float[np.ndarray, "n f"]:
-    """Random features of pixels [h w 3], 100 at a time."""
-    rows = np.stack(list(images))
-    embed = jax.jit(jax.vmap(random_features))
-    return np.concatenate(
-        [np.asarray(embed(jnp.asarray(to_float(rows[i : i + 100])))) for i in range(0, len(rows), 100)]
-    )
+    return frechet_distance(features(RANDOM, issued.marked[:half]), features(RANDOM, issued.plain[half:]))

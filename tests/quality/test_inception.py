@@ -236,6 +236,12 @@ def test_a_variance_below_zero_is_refused(tensors):
         inception.from_torch(changed)
 
 
+def test_torchvisions_weights_are_refused(tensors, tmp_path):
+    save_file({**tensors, "fc.weight": np.zeros((1000, 2048), np.float32)}, tmp_path / "google.safetensors")
+    with pytest.raises(ValueError, match=r"holds torchvision.s own weights"):
+        inception.load(tmp_path / "google.safetensors")
+
+
 def test_another_checkpoint_is_refused(tmp_path):
     write_tensors(tmp_path / "vgg.pth", {"state_dict": {"features.0.weight": np.zeros((2, 2), np.float32)}})
     with pytest.raises(ValueError, match=r"470 missing.*1 unused: state_dict\.features\.0\.weight"):

@@ -1,0 +1,24 @@
+"""Training of a decoder and attribution in bulk on 1, 2 and 4 local processes of one core each.
+
+Run: latentfp fit --out runs/avatars
+     python -m latentfp.main --config=configs/bench/scaling.py --workdir=DIR
+Needs taskset (Linux).
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config() -> ConfigDict:
+    """The embedded StyleGAN2's deployment."""
+    config = base.get_config()
+    config.run = "scaling"
+    config.study = ConfigDict(
+        {
+            "deployment": "runs/avatars",
+            "training": "configs/decoder_stylegan2_avatars.py",
+            "plan": {"processes": (1, 2, 4), "steps": 30, "every": 10, "files": 400, "part": 25},
+        }
+    )
+    return config

@@ -1,0 +1,117 @@
+"""Training and attribution on one and on several processes: how much faster, and how far the same.
+
+All are started by launch/local.sh on this machine, each process on one of its cores, by turns. So with as
+many processes as cores the ideal is as many times the speed of one process, and with more it is no faster.
+A first run without a measurement fills the cache of compiled programs.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import latentfp
+from latentfp.data.files import find_images, write_image
+from latentfp.fingerprint.codes import draw_codes
+from latentfp.runtime.progress import track
+from latentfp.studies.journal import Journal, Numbers
+from latentfp.studies.marked import marked_images
+from latentfp.studies.scene import open_scene
+
+ROOT = Path(latentfp.__file__).parents[1]
+ON_ONE_CORE = f'exec taskset -c "$((LATENTFP_PROCESS % {os.cpu_count()}))" "$@"'
+TIMED = ("step", "images_per_second")
+
+
+class Plan(NamedTuple):
+    """Numbers of processes; steps of the training, between rows of numbers; files of a part."""
+
+    processes: Sequence[int]
+    steps: int
+    every: int
+    files: int
+    part: int
+
+
+def run(
+    *, deployment: str, training: str, plan: Mapping[str, Any], seed: int, workdir: Path
+) -> dict[str, Any]:
+    """Measure what `workdir` does not hold yet; report/scaling.py shows the result.
+
+    `training`: the configuration of a training on the deployment. ValueError where a command fails.
+    """
+    chosen, home = Plan(**plan), workdir.absolute()
+    home.mkdir(parents=True, exist_ok=True)
+    journal = Journal(home / "measured.jsonl")
+    images = _images(deployment, home / "images", chosen.files, seed=seed)
+    tasks = {
+        "training": lambda n: train(training, deployment, home / f"training-{n}", n, chosen),
+        "attribution": lambda n: attribute(deployment, images, home / f"parts-{n}", n, chosen),
+    }
+    cells = [(name, n) for name in tasks for n in (0, *chosen.processes)]  # 0: to fill the cache
+    for name, n in track(cells, "scaling"):
+        journal.kept([name, n, *chosen], lambda name=name, n=n: tasks[name](n))
+    rows = {
+        name: [{"processes": n, **(journal.get([name, n, *chosen]) or {})} for n in chosen.processes]
+        for name in tasks
+    }
+    result = {"deployment": deployment, "training_config": training, "cores": os.cpu_count(), **plan, **rows}
+    (home / "scaling.json").write_text(json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def train(config: str, deployment: str, workdir: Path, processes: int, plan: Plan) -> Numbers:
+    """Images a second, without the rows that compile, and the metrics of the last row."""
+    steps = {"steps": plan.steps, "log_every": plan.every, "checkpoint_every": plan.steps}
+    fields = {f"train.{name}": value for name, value in steps.items()}
+    command = [f"--config={config}", f"--workdir={workdir}", f"--config.objective.deployment={deployment}"]
+    command += [f"--config.{name}={value}" for name, value in fields.items()]
+    seconds = local(processes, [sys.executable, "-m", "latentfp.main", *command])
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    warm = [row["images_per_second"] for row in rows[1:]]
+    metrics = {name: value for name, value in rows[-1].items() if name not in TIMED}
+    return {"per_second": len(warm) / sum(1 / rate for rate in warm), "seconds": seconds, "metrics": metrics}
+
+
+def attribute(deployment: str, images: Path, out: Path, processes: int, plan: Plan) -> Numbers:
+    """Files a second, starting included, and the hash of all parts."""
+    command = [sys.executable, "-m", "latentfp.cli", "bulk", "--deployment", deployment]
+    command += ["--part", str(plan.part), "--out", str(out), str(images)]
+    seconds = local(processes, command)
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(out.glob("part-*.parquet"))))
+    return {"per_second": plan.files / seconds, "seconds": seconds, "sha256": digest.hexdigest()}
+
+
+def local(processes: int, command: Sequence[str]) -> float:
+    """Seconds of a command in so many processes (0: one) of a core each. ValueError where one fails."""
+    begin = [
+        "bash",
+        str(ROOT / "launch" / "local.sh"),
+        str(max(1, processes)),
+        "bash",
+        "-c",
+        ON_ONE_CORE,
+        "-",
+    ]
+    began = time.perf_counter()
+    ended = subprocess.run([*begin, *command], cwd=ROOT, capture_output=True, text=True)
+    if ended.returncode:
+        told = ended.stderr[-2000:]
+        raise ValueError(f"{processes} processes of {' '.join(command)} failed: {told}")
+    return time.perf_counter() - began
+
+
+def _images(deployment: str, folder: Path, count: int, *, seed: int) -> Path:
+    """A folder of so many images of the deployment, for attribution; made if it is not there."""
+    if not folder.is_dir() or len(find_images([folder])) < count:
+        subject = open_scene(deployment, seed=seed).subject
+        folder.mkdir(parents=True, exist_ok=True)
+        codes = draw_codes(seed, count, bits=subject.bits)
+        for i, pixels in enumerate(marked_images(subject, codes, seed=seed)):
+            write_image(folder / f"{i:06d}.png", pixels)
+    return folder
