@@ -76,11 +76,17 @@ def best(scores: Int8[np.ndarray, "q k"], book: Book, *, top: int) -> Hits:
     where k bits do not give the width of the book or `top` is below 1.
     """
     _check(-(-scores.shape[1] // 64) * 8, book, top)
+    hits = _search(*pack_scores(scores), book, top)
+    total = np.abs(scores.astype(np.int64)).sum(axis=1)
+    return Hits(hits.rows, total[:, None] - 2 * hits.values)
+
+
+def pack_scores(scores: Int8[np.ndarray, "q k"]) -> tuple[Bytes, UInt8[np.ndarray, "planes q bytes"]]:
+    """Hard bits, and the planes of the magnitudes, the highest that holds anything first."""
     magnitudes = np.abs(scores.astype(np.int16))
     highest = int(magnitudes.max(initial=1)).bit_length() - 1
     planes = np.stack([pack((magnitudes >> p & 1).astype(bool)) for p in range(highest, -1, -1)])
-    hits = _search(pack(scores > 0), planes, book, top)
-    return Hits(hits.rows, magnitudes.sum(axis=1, dtype=np.int64)[:, None] - 2 * hits.values)
+    return pack(scores > 0), planes
 
 
 def _check(width: int, book: Book, top: int) -> None:

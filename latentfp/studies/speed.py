@@ -49,12 +49,18 @@ def run(
 
 def best_seconds(call: Callable[[], Any]) -> tuple[float, float]:
     """(first call with compilation, best of the later ones)."""
+    return call_seconds(call, repeats=1)[0], min(call_seconds(call, repeats=REPEATS))
+
+
+def call_seconds(call: Callable[[], Any], *, repeats: int, calls: int = 1) -> list[float]:
+    """Seconds of one call, measured `repeats` times, each the mean of so many `calls` one after the other."""
     times = []
-    for _ in range(1 + REPEATS):
+    for _ in range(repeats):
         began = time.perf_counter()
-        jax.block_until_ready(call())
-        times.append(time.perf_counter() - began)
-    return times[0], min(times[1:])
+        for _ in range(calls):
+            jax.block_until_ready(call())
+        times.append((time.perf_counter() - began) / calls)
+    return times
 
 
 def synthesis(fields: Mapping[str, Any], batch: int, seed: int) -> dict[str, float]:

@@ -1,0 +1,62 @@
+"""Throughput of every stage of a deployment, beside what the machine does at best in the same run.
+
+Run: latentfp fit --generator GENERATOR --out runs/GENERATOR
+     python -m latentfp.main --config=configs/bench/throughput.py:GENERATOR --workdir=runs/throughput
+GENERATOR: avatars (StyleGAN2, also if it is left out) or avatars-ldm (latent diffusion).
+To compare commits, let runs share a history: --config.study.history=docs/results/bench_history.jsonl
+"""
+
+from typing import Any
+
+from ml_collections import ConfigDict, config_dict
+
+from configs import base, decoder_ldm_avatars, decoder_stylegan2_avatars, ldm_avatars, stylegan2_avatars
+
+COMMAND = "python -m latentfp.main --config=configs/bench/throughput.py"
+
+
+def get_config(generator: str = "avatars") -> ConfigDict:
+    """All stages at their usual batches, and the trainings of the generator and of its decoder."""
+    config = base.get_config()
+    config.run = "bench"
+    config.study = ConfigDict(
+        {
+            "title": f"Throughput of {base.EMBEDDED[generator]}",
+            "command": f"{COMMAND}:{generator} --workdir=DIR",
+            "deployment": f"runs/{generator}",
+            "plan": {
+                "batch": 64,  # images sampled, synthesised, damaged and decoded at once
+                "places": 16,  # images refined at once
+                "codes": 10**6,
+                "queries": 256,
+                "top": 5,
+                "side": 2048,  # of the square matrices whose product is the peak
+                "mib": 256,  # of the array whose copy is the peak
+                "rounds": 5,
+            },
+            "training": {"avatars": stylegan2, "avatars-ldm": latent_diffusion}[generator](),
+            "history": config_dict.placeholder(str),  # a file; None: history.jsonl in the workdir
+        }
+    )
+    return config
+
+
+def stylegan2() -> dict[str, Any]:
+    """The GAN and its decoder."""
+    gan = step(stylegan2_avatars.get_config())
+    return {"GAN training": gan, "decoder training": step(decoder_stylegan2_avatars.get_config())}
+
+
+def latent_diffusion() -> dict[str, Any]:
+    """The denoiser and its decoder, whose pool is smaller than in training: it has to be filled first."""
+    decoder = step(decoder_ldm_avatars.get_config())
+    decoder["objective"]["pool"]["size"] = 64
+    return {"denoiser training": step(ldm_avatars.get_config()), "decoder training": decoder}
+
+
+def step(config: ConfigDict) -> dict[str, Any]:
+    """The objective and the batch of a training; what it trains on is the deployment's own."""
+    fields = config.to_dict()
+    own = ("deployment", "first_stage")
+    objective = {name: value for name, value in fields["objective"].items() if name not in own}
+    return {"objective": objective, "batch": fields["train"]["batch"]}

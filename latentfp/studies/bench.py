@@ -1,0 +1,217 @@
+"""Throughput of every stage of a deployment, beside what the same machine can do at best in the same run.
+
+A stage is timed in rounds, in each of which each of its programs runs for at least a fifth of a second; the
+figure is the best round, since other work on the machine can only slow a round down, and its spread is by
+what share the slowest round took longer. The host waits for every call. The peak is measured before and after
+all stages, and the best counts (studies/peak.py). Costs are XLA's own count (studies/costs.py); a share is
+the program's operations (bytes) a second on a device against those of that device's peak. Each program is
+compiled from nothing, without any cache.
+"""
+
+import datetime
+import json
+import math
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from latentfp.runtime.memory import peak_memory
+from latentfp.runtime.progress import track
+from latentfp.studies import costs, peak, training_steps
+from latentfp.studies import history as past
+from latentfp.studies.costs import Compiled, Cost
+from latentfp.studies.journal import Numbers
+from latentfp.studies.peak import Loads, Peak
+from latentfp.studies.scene import Scene, open_scene
+from latentfp.studies.speed import call_seconds
+from latentfp.studies.stages import Program, Sizes, Stage, pixels_of, stages
+
+LEAST = 0.2  # seconds that a program runs in each round
+SAME = ("device", "jax", "generator", "plan", "training")  # what runs must share to be compared
+
+
+class Plan(NamedTuple):
+    """Sizes of the stages (studies/stages.py) and of the peak (studies/peak.py), and how many rounds."""
+
+    batch: int
+    places: int
+    codes: int
+    queries: int
+    top: int
+    side: int
+    mib: int
+    rounds: int
+
+
+def run(
+    *,
+    title: str,
+    command: str,
+    deployment: str,
+    plan: Mapping[str, int],
+    training: Mapping[str, Mapping[str, Any]],
+    history: str | None,
+    seed: int,
+    workdir: Path,
+) -> dict[str, Any]:
+    """Measure, write bench.json, and add a line to the file `history` (None: history.jsonl in `workdir`).
+
+    `plan`: the fields of Plan. `training`: by name, the fields of training_steps.training. The result holds
+    the `previous` line of the same device, JAX, generator and settings, if there is one.
+    """
+    chosen, scene = Plan(**plan), open_scene(deployment, seed=seed)
+    loads = Loads(chosen.side, chosen.mib)
+    made = _stages(scene, chosen, training)
+    measured = [peak.measure(loads, repeats=chosen.rounds, seed=seed)]
+    rows = {name: measure(make(), chosen.rounds) for name, make in track(made.items(), "stages", len(made))}
+    measured.append(peak.measure(loads, repeats=chosen.rounds, seed=seed))
+    best = peak.peak_of(loads, *measured)
+    result = {
+        **{"title": title, "command": command, **surroundings()},
+        **{"generator": Path(scene.opened.manifest.generator.name).name, "plan": chosen._asdict()},
+        **{"training": json.loads(json.dumps(training)), "peak": best._asdict()},
+        "peak_memory_mib": peak_memory(),
+        "stages": {name: {**row, **shares(row, best)} for name, row in rows.items()},
+    }
+    return _kept(result, workdir, Path(history) if history else workdir / "history.jsonl")
+
+
+def _stages(scene: Scene, plan: Plan, steps: Mapping[str, Any]) -> dict[str, Callable[[], Stage]]:
+    sizes = Sizes(plan.batch, plan.places, plan.codes, plan.queries, plan.top)
+    pixels = pixels_of(scene, max(plan.batch, plan.places, *(fields["batch"] for fields in steps.values())))
+    step = partial(training_steps.training, scene, pixels)
+    return {**stages(scene, sizes, pixels), **{name: partial(step, **steps[name]) for name in steps}}
+
+
+def measure(stage: Stage, rounds: int) -> Numbers:
+    """Speed, cost, compilation and memory of a stage. Costs of a batch are on one device."""
+    built = [costs.build(program.function, *program.arguments) for program in stage.programs]
+    parts = [
+        {"name": program.name, "times": program.times, **_facts(compiled)}
+        for program, compiled in zip(stage.programs, built, strict=True)
+    ]
+    if stage.whole is None:
+        timed = [
+            (program.times, _caller(program, compiled))
+            for program, compiled in zip(stage.programs, built, strict=True)
+        ]
+    else:
+        timed = [(1, stage.whole)]
+    seconds = _rounds(timed, rounds)
+    total = _total([program.times for program in stage.programs], [compiled.cost for compiled in built])
+    devices = max(compiled.devices for compiled in built)
+    return {
+        **{
+            "items": stage.items,
+            "unit": stage.unit,
+            "devices": devices,
+            "whole_numbers": stage.whole_numbers,
+        },
+        "per_second": stage.items / min(seconds),
+        "seconds": min(seconds),
+        "spread": peak.spread(seconds),
+        "flops": None if total is None else total.flops,
+        "bytes": None if total is None else total.bytes,
+        "compile_seconds": sum(compiled.compile_seconds for compiled in built),
+        "memory_mib": max(compiled.memory for compiled in built) / 2**20,
+        **_held(),
+        "programs": parts,
+    }
+
+
+def shares(row: Numbers, best: Peak) -> Numbers:
+    """By what share of a device's peak a stage runs: None where its cost is not known, or is none of that."""
+    flops, moved = row["flops"], row["bytes"]
+    counts = flops is not None and not row["whole_numbers"]
+    return {
+        "product_share": flops / row["seconds"] / best.flops if counts else None,
+        "copy_share": None if moved is None else moved / row["seconds"] / best.bandwidth,
+    }
+
+
+def surroundings() -> dict[str, Any]:
+    """What the numbers belong to: the devices, JAX, the commit."""
+    kind, count = jax.devices()[0].device_kind, jax.device_count()
+    cores = f"{os.cpu_count()} {platform.machine()} CPU cores"
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "commit": past.commit(Path(__file__).parent),
+        "device": cores if jax.default_backend() == "cpu" else f"{count} {kind}",
+        "jax": jax.__version__,
+    }
+
+
+def _kept(result: dict[str, Any], workdir: Path, path: Path) -> dict[str, Any]:
+    """The result beside the previous line of the history; both are written."""
+    same = {name: result[name] for name in SAME}
+    result["previous"] = past.latest(past.read(path), same)
+    entry = {
+        **{name: result[name] for name in ("date", "commit")},
+        **same,
+        "peak": {name: result["peak"][name] for name in ("flops", "bandwidth")},
+        "per_second": {name: row["per_second"] for name, row in result["stages"].items()},
+    }
+    workdir.mkdir(parents=True, exist_ok=True)
+    (workdir / "bench.json").write_text(json.dumps(result, indent=1) + "\n")
+    past.append(path, entry)
+    return result
+
+
+def _caller(program: Program, compiled: Compiled) -> Callable[[], Any]:
+    """A call of the program; where it uses up its first argument, the next one gets what it returned."""
+    arguments = list(program.arguments)
+
+    def call() -> Any:
+        found = compiled.call(*arguments)
+        if program.carry is not None:
+            arguments[0] = program.carry(found)
+        return found
+
+    return call
+
+
+def _rounds(timed: Sequence[tuple[float | int, Callable[[], Any]]], rounds: int) -> list[float]:
+    """Seconds of a batch in every round."""
+    totals = [0.0] * rounds
+    for times, call in timed:
+        call_seconds(call, repeats=1)
+        calls = math.ceil(LEAST / call_seconds(call, repeats=1)[0])
+        for i, seconds in enumerate(call_seconds(call, repeats=rounds, calls=calls)):
+            totals[i] += times * seconds
+    return totals
+
+
+def _total(times: Sequence[float | int], found: Sequence[Cost | None]) -> Cost | None:
+    """Of a batch; None if the cost of a part is unknown."""
+    total = Cost(0.0, 0.0)
+    for often, cost in zip(times, found, strict=True):
+        if cost is None:
+            return None
+        total = total.plus(cost, often)
+    return total
+
+
+def _facts(compiled: Compiled) -> Numbers:
+    cost = compiled.cost
+    return {
+        "flops": None if cost is None else cost.flops,
+        "bytes": None if cost is None else cost.bytes,
+        "loops": compiled.loops,
+        "compile_seconds": compiled.compile_seconds,
+        "memory_mib": compiled.memory / 2**20,
+    }
+
+
+def _held() -> Numbers:
+    """The most that the process has held so far, and a device, where it says so."""
+    stats = jax.devices()[0].memory_stats() or {}
+    peak_bytes = stats.get("peak_bytes_in_use")
+    return {
+        "peak_memory_mib": peak_memory(),
+        "device_peak_mib": None if peak_bytes is None else peak_bytes / 2**20,
+    }

@@ -1,0 +1,75 @@
+"""The machine's own measure: operations a second of a large matrix product, bytes a second of a large copy.
+
+Both are float32 and run through JAX at its default precision on one device, as every program of a bench does.
+The copy turns the sign of every number, because a compiler may leave out a copy that changes nothing; its
+bytes are those read and those written.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from latentfp import rng
+from latentfp.studies.speed import call_seconds
+
+
+class Loads(NamedTuple):
+    """What is timed: matrices of `side` × `side`, an array of `mib` MiB."""
+
+    side: int
+    mib: int
+
+
+class Seconds(NamedTuple):
+    """Of one product and of one copy, as often as they were measured."""
+
+    product: list[float]
+    copy: list[float]
+
+
+class Peak(NamedTuple):
+    """The best of a device. Spreads: by what share the slowest measurement took longer than the best."""
+
+    flops: float  # a second
+    bandwidth: float  # bytes a second
+    flops_spread: float
+    bandwidth_spread: float
+
+
+def product_flops(side: int) -> float:
+    """Multiplications and additions of a product of two matrices of `side` × `side`."""
+    return 2.0 * side**3
+
+
+def copy_bytes(mib: int) -> float:
+    """Bytes read and written by a copy of `mib` MiB."""
+    return 2.0 * mib * 2**20
+
+
+def measure(loads: Loads, *, repeats: int, seed: int) -> Seconds:
+    """Seconds of both, `repeats` times each, on random numbers and without the first call of each."""
+    square = jax.random.normal(rng.stream(rng.root(seed), "product"), (loads.side, loads.side))
+    long = jax.random.normal(rng.stream(rng.root(seed), "copy"), (loads.mib * 2**18,))
+    multiply, turn = jax.jit(jnp.matmul), jax.jit(jnp.negative)
+    return Seconds(
+        call_seconds(lambda: multiply(square, square), repeats=1 + repeats)[1:],
+        call_seconds(lambda: turn(long), repeats=1 + repeats)[1:],
+    )
+
+
+def peak_of(loads: Loads, *measured: Seconds) -> Peak:
+    """The peak of all measurements of these loads."""
+    product = [second for seconds in measured for second in seconds.product]
+    copy = [second for seconds in measured for second in seconds.copy]
+    return Peak(
+        product_flops(loads.side) / min(product),
+        copy_bytes(loads.mib) / min(copy),
+        spread(product),
+        spread(copy),
+    )
+
+
+def spread(seconds: list[float]) -> float:
+    """By what share of the best the slowest is slower."""
+    return max(seconds) / min(seconds) - 1

@@ -1,0 +1,117 @@
+"""Training as a stage of a bench: the step of an objective as runtime/loop.py compiles it, lazy updates too.
+
+A lazy update counts as often as it occurs in a long run: one `every`-th of a step. Batches lie on the device
+beforehand, so what reading data costs is not in it.
+"""
+
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import partial
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Shaped
+
+from latentfp import rng
+from latentfp.deployment import decoders
+from latentfp.generators import pretrained
+from latentfp.pixels import to_float
+from latentfp.runtime import mesh
+from latentfp.runtime.loop import Lazy, Objective
+from latentfp.runtime.metrics import Metrics
+from latentfp.studies.scene import Scene
+from latentfp.studies.stages import Pixels, Program, Stage
+from latentfp.training import decoder as decoder_training
+from latentfp.training import diffusion, gan
+from latentfp.training.examples import Shares
+from latentfp.training.pool import Pool
+from latentfp.types import Count, PyTree
+
+
+def training(scene: Scene, pixels: Pixels, *, objective: Mapping[str, Any], batch: int) -> Stage:
+    """The step of an objective on the first `batch` of images, or on as many examples of a decoder's own.
+
+    `objective`: its fields as in a configuration of its training, with its `name`, and without the deployment
+    or first stage, which are the scene's own.
+    """
+    made = objective_of(scene, **objective)
+    data = np.arange(batch) if objective["name"] == "decoder" else pixels[:batch]
+    return Stage(batch, programs(made, data, seed=scene.seed))
+
+
+def objective_of(scene: Scene, *, name: str, **fields: Any) -> Objective:
+    """The objective of this name for the scene. ValueError lists the known names."""
+    known: dict[str, Callable[[], Objective]] = {
+        "stylegan2_gan": lambda: gan.objective(**fields),
+        "decoder": lambda: _decoder(scene, **fields),
+        "diffusion": lambda: _diffusion(scene, fields),
+    }
+    if name not in known:
+        raise ValueError(f"training of {name!r} is not measured: choose one of {sorted(known)}")
+    return known[name]()
+
+
+def programs(objective: Objective, data: np.ndarray, *, seed: int) -> list[Program]:
+    """The main update and the lazy ones, each with a first state of its own, since a call uses it up."""
+    devices = mesh.data_mesh()
+    init = partial(objective.init, rng.stream(rng.root(seed), "init"))
+    state, batch = mesh.init_replicated(init, devices), mesh.shard_batch(devices, data)
+    return [
+        Program(
+            "update" if number == 0 else f"every {part.every}",
+            mesh.data_parallel(_step(part, seed, number), devices),
+            (jax.tree.map(jnp.copy, state), batch, np.int32(0)),
+            1 / part.every,
+            carry=itemgetter(0),
+        )
+        for number, part in enumerate((Lazy(1, objective.update), *objective.lazy))
+    ]
+
+
+def _step(part: Lazy, seed: int, number: int) -> Callable[..., tuple[PyTree[Any], Metrics]]:
+    """As the loop does it, which tests compare."""
+
+    def step(state: PyTree[Any], batch: Shaped[Array, "b ..."], index: Count) -> tuple[PyTree[Any], Metrics]:
+        key = rng.stream(rng.root(seed), "update", index, number)
+        return part.update(state, key, to_float(batch) if batch.dtype == np.uint8 else batch, index)
+
+    return step
+
+
+def _decoder(
+    scene: Scene,
+    *,
+    network: Mapping[str, Any],
+    shares: Mapping[str, Any],
+    learning: Mapping[str, Any],
+    pool: Mapping[str, Any] | None = None,
+) -> Objective:
+    return decoders.objective(
+        scene.opened.path,
+        network=decoder_training.Network(**network),
+        shares=Shares(**shares),
+        learning=decoder_training.Learning(**learning),
+        pool=Pool(**(pool or {})),
+    )
+
+
+def _diffusion(scene: Scene, fields: Mapping[str, Any]) -> Objective:
+    """On the first stage of the deployment's own generator."""
+    stored = pretrained.read(pretrained.folder_of(scene.opened.manifest.generator.name))
+    with tempfile.TemporaryDirectory() as folder:
+        pretrained.save(
+            Path(folder),
+            kind="first_stage",
+            fields={
+                "size": stored.fields["size"],
+                "network": stored.fields["first_stage"],
+                "scale": stored.fields["scale"],
+            },
+            params=stored.params["first_stage"],
+            noise_seed=0,
+        )
+        return diffusion.objective(first_stage=folder, **fields)

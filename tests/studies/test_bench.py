@@ -1,0 +1,373 @@
+"""The bench: counts of known programs, loops, the machine's peak, the history, and a whole run."""
+
+import json
+import subprocess
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from small_decoder import NETWORK
+
+from configs.bench import throughput
+from latentfp import rng
+from latentfp.generators import pretrained
+from latentfp.report.bench import ratio, write_bench
+from latentfp.runtime import loop, mesh
+from latentfp.runtime.loop import Lazy, Objective
+from latentfp.studies import bench, costs, history, peak, training_steps
+from latentfp.studies.costs import Cost
+from latentfp.studies.peak import Loads, Peak, Seconds
+from latentfp.studies.scene import open_scene
+from latentfp.studies.stages import Program, Stage
+from latentfp.studies.training_steps import objective_of, programs
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+M, K, N = 24, 48, 32
+PRODUCT = 2.0 * M * M * M
+
+
+def square():
+    return jnp.full((M, M), 0.5)
+
+
+def times_itself(length, **options):
+    """A program that multiplies `length` times, in a loop."""
+
+    def multiply(x):
+        return jax.lax.scan(lambda y, _: (y @ x, None), x, None, length=length, **options)[0]
+
+    return jax.jit(multiply)
+
+
+class TestCosts:
+    def test_a_product_takes_2mnk_operations_and_moves_its_matrices(self):
+        built = costs.build(jax.jit(jnp.matmul), jnp.ones((M, K)), jnp.ones((K, N)))
+        assert built.cost == Cost(2 * M * K * N, 4 * (M * K + K * N + M * N))
+        assert built.memory >= 4 * (M * K + K * N + M * N)
+        assert built.compile_seconds > 0
+        assert (built.loops, built.devices) == ([], 1)
+        np.testing.assert_array_equal(built.call(jnp.ones((M, K)), jnp.ones((K, N))), np.full((M, N), K))
+
+    def test_xla_itself_counts_a_loop_once(self):
+        """If this fails, XLA has learnt to count, and the bench counts twice."""
+        compiled = times_itself(10).lower(square()).compile()
+        assert costs.counted(compiled).flops == pytest.approx(PRODUCT, rel=0.01)
+
+    @pytest.mark.parametrize("options", [{}, {"unroll": 4}, {"unroll": 10}, {"unroll": True}])
+    def test_a_loop_counts_as_often_as_it_runs(self, options):
+        built = costs.build(times_itself(10, **options), square())
+        assert built.cost is not None
+        assert built.cost.flops == pytest.approx(10 * PRODUCT, rel=0.01)
+        assert built.loops == [10]
+
+    def test_loops_within_loops_and_within_other_programs(self):
+        def outer(x):
+            inner = times_itself(3)
+            return jax.lax.fori_loop(0, 5, lambda _, y: inner(y) @ y, x) @ x
+
+        built = costs.build(jax.jit(outer), square())
+        assert built.cost is not None
+        assert built.cost.flops == pytest.approx((5 * (3 + 1) + 1) * PRODUCT, rel=0.01)
+
+    def test_a_loop_without_a_known_end_makes_the_cost_unknown(self):
+        endless = jax.jit(lambda x: jax.lax.while_loop(lambda y: y[0, 0] < 1e6, lambda y: y @ x, x))
+        assert costs.build(endless, square()).cost is None
+
+    def test_so_does_any_loop_on_several_devices(self):
+        shared = mesh.map_shared(lambda x, y: y @ times_itself(2)(x), mesh.data_mesh(2))
+        rows = mesh.shard_batch(mesh.data_mesh(2), np.ones((4, M), np.float32))
+        x = mesh.replicate(mesh.data_mesh(2), square())
+        built = costs.build(shared, x, (rows,))
+        assert (built.cost, built.devices) == (None, 2)
+
+    def test_costs_are_those_of_one_device(self):
+        multiply = mesh.map_shared(lambda x, y: y @ x, mesh.data_mesh(2))
+        rows = mesh.shard_batch(mesh.data_mesh(2), np.ones((4, M), np.float32))
+        built = costs.build(multiply, mesh.replicate(mesh.data_mesh(2), square()), (rows,))
+        assert built.cost is not None
+        assert built.cost.flops == 2 * 2 * M * M
+
+    def test_nothing_compiled_before_is_used(self, tmp_path):
+        """Neither in memory nor from the persistent cache, which is as it was afterwards."""
+        function = jax.jit(lambda x: jnp.sort(jnp.tanh(x @ x), axis=0) @ x)
+        traced = []
+        counting = jax.jit(lambda x: (traced.append(1), function(x))[1])
+        jax.config.update("jax_compilation_cache_dir", str(tmp_path))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+        try:
+            counting(square())
+            before = sorted(tmp_path.iterdir())
+            with costs.uncached():
+                jax.jit(lambda x: jnp.cumsum(x @ x, axis=1))(square())
+            costs.build(counting, square())
+            assert sorted(tmp_path.iterdir()) == before != []
+            assert len(traced) == 2
+            jax.jit(lambda x: jnp.cumprod(x @ x, axis=1))(square())
+            assert len(sorted(tmp_path.iterdir())) > len(before)
+        finally:
+            jax.config.update("jax_compilation_cache_dir", None)
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 1)
+            costs.reset_cache()
+
+
+class TestPeak:
+    def test_formulas(self):
+        assert peak.product_flops(100) == 2e6
+        assert peak.copy_bytes(3) == 2 * 3 * 1024 * 1024
+        found = peak.peak_of(Loads(100, 1), Seconds([0.5, 0.25], [2.0]), Seconds([0.125], [1.0, 4.0]))
+        assert found == Peak(1.6e7, 2.0**21, 3.0, 3.0)
+
+    def test_the_machine_has_one(self):
+        seconds = peak.measure(Loads(64, 1), repeats=3, seed=0)
+        assert [len(times) for times in seconds] == [3, 3]
+        assert min(peak.peak_of(Loads(64, 1), seconds)) > 0
+
+
+class TestHistory:
+    def test_lines_are_added_and_read_in_order(self, tmp_path):
+        path = tmp_path / "deep" / "history.jsonl"
+        assert history.read(path) == []
+        for n in range(3):
+            history.append(path, {"n": n})
+        assert history.read(path) == [{"n": 0}, {"n": 1}, {"n": 2}]
+        assert len(path.read_text().splitlines()) == 3
+
+    @pytest.mark.parametrize("torn", ['{"n": 1, "a', '{"n": 1, "a\n', "[1]\n", "\x00\n", "nul"])
+    def test_a_damaged_line_costs_no_other(self, tmp_path, torn):
+        path = tmp_path / "history.jsonl"
+        path.write_text('{"n": 0}\n' + torn)
+        history.append(path, {"n": 2})
+        assert history.read(path) == [{"n": 0}, {"n": 2}]
+        assert path.read_text().startswith('{"n": 0}\n' + torn), "nothing is deleted"
+
+    def test_bytes_that_are_no_text(self, tmp_path):
+        path = tmp_path / "history.jsonl"
+        path.write_bytes(b"\xff\xfe")
+        history.append(path, {"n": 2})
+        assert history.read(path) == [{"n": 2}]
+
+    def test_the_last_of_its_kind(self):
+        entries = [
+            {"device": "a", "jax": "1", "plan": {"x": [1]}, "n": 0},
+            {"device": "a", "jax": "1", "plan": {"x": [1]}, "n": 1},
+            {"device": "b", "jax": "1", "plan": {"x": [1]}, "n": 2},
+            {"device": "a", "jax": "2", "plan": {"x": [1]}, "n": 3},
+            {"device": "a", "jax": "1", "plan": {"x": [2]}, "n": 4},
+            {"n": 5},
+        ]
+        found = history.latest(entries, {"device": "a", "jax": "1", "plan": {"x": (1,)}})
+        assert found is not None
+        assert found["n"] == 1
+        assert history.latest(entries, {"device": "c"}) is None
+
+    def test_the_commit(self, tmp_path):
+        assert history.commit(tmp_path) is None
+        git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+        for arguments in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"]):
+            subprocess.run([*git, *arguments], check=True)
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout
+        assert history.commit(tmp_path) == head[:12]
+        (tmp_path / "new").write_text("")
+        assert history.commit(tmp_path) == head[:12] + "+"
+
+
+def move(by, state, key, batch, step):
+    noise = jax.random.normal(rng.stream(key, "noise"), state.shape)
+    return state + by * (noise + jnp.mean(batch) + step), {"moved": (jnp.sum(noise), jnp.float32(1))}
+
+
+def wandering():
+    """An objective that trains nothing: an update, and another one after every third step."""
+    lazy = (Lazy(3, partial(move, 0.1)),)
+    return Objective(lambda key: jax.random.normal(key, (3,)), partial(move, 1.0), lazy=lazy)
+
+
+class TestStages:
+    def test_programs_are_added_up(self):
+        """One product for a batch, and two more with what the call before returned."""
+        moving = Program("b", jax.jit(jnp.matmul, donate_argnums=0), (square(), square()), 2.0, lambda x: x)
+        stage = Stage(8, [Program("a", jax.jit(jnp.matmul), (square(), square())), moving])
+        row = bench.measure(stage, rounds=2)
+        assert row["flops"] == 3 * PRODUCT
+        assert row["per_second"] == 8 / row["seconds"] > 0
+        assert [part["flops"] for part in row["programs"]] == [PRODUCT, PRODUCT]
+        assert row["compile_seconds"] == sum(part["compile_seconds"] for part in row["programs"])
+        best = Peak(10 * PRODUCT / row["seconds"], row["bytes"] / row["seconds"], 0.0, 0.0)
+        assert bench.shares(row, best) == {
+            "product_share": pytest.approx(0.3),
+            "copy_share": pytest.approx(1),
+        }
+        assert bench.shares({**row, "whole_numbers": True}, best)["product_share"] is None
+        assert bench.shares({**row, "flops": None, "bytes": None}, best) == dict.fromkeys(
+            ("product_share", "copy_share")
+        )
+
+    def test_a_whole_call_is_timed_instead(self):
+        called = []
+        stage = Stage(1, [Program("a", times_itself(2), (square(),))], whole=lambda: called.append(1))
+        assert bench.measure(stage._replace(whole_numbers=True), rounds=1)["whole_numbers"]
+        assert called
+
+    def test_the_step_of_a_training_is_the_loops(self, tmp_path):
+        """With the keys, the images and the numbers of steps that the loop would give."""
+        objective = wandering()
+        pixels = np.random.default_rng(0).integers(256, size=(8, 4, 4, 3)).astype(np.uint8)
+        trained = loop.train(
+            objective,
+            lambda _: iter([pixels]),
+            workdir=tmp_path,
+            steps=1,
+            seed=4,
+            log_every=1,
+            preview_every=9,
+            checkpoint_every=9,
+            keep=1,
+            mesh=mesh.data_mesh(),
+        )
+        first, lazy = programs(objective, pixels, seed=4)
+        assert (first.times, lazy.times) == (1, 1 / 3)
+        state, _ = first.function(*first.arguments)
+        state, _ = lazy.function(state, *lazy.arguments[1:])
+        np.testing.assert_array_equal(state, trained)
+
+
+LEARNING = {
+    **{"rate": 1e-3, "warmup": 2, "steps": 4, "weight_decay": 0.0, "average_decay": 0.9, "looks": 1},
+    **{"content_weight": 0.3, "damage_weight": 0.1},
+}
+DECODER = {
+    "name": "decoder",
+    "network": NETWORK._asdict(),
+    "shares": {"clean": 0.3, "mixed": 0.3, "fresh": 0.0, "ramp": 2},
+    "learning": LEARNING,
+}
+GAN = {"name": "stylegan2_gan", "size": 16, "channels": (4, 4, 4), "latent_dim": 8, "r1_gamma": 0.5}
+
+
+class TestTrainings:
+    """Objectives of a scene by name; nothing is compiled."""
+
+    def test_the_decoders(self, deployment):
+        objective = objective_of(open_scene(deployment, seed=0), **DECODER)
+        state = jax.eval_shape(objective.init, rng.root(0))
+        assert state.weights["move"]["bias"].shape == (48 + 9,), "content, bits and damages"
+        assert objective.lazy == ()
+
+    def test_the_gans(self, deployment):
+        objective = objective_of(open_scene(deployment, seed=0), **GAN)
+        assert [lazy.every for lazy in objective.lazy] == [16, 4]
+        state = jax.eval_shape(objective.init, rng.root(0))
+        images, step = jnp.zeros((4, 16, 16, 3)), jnp.zeros((), int)
+        after, _ = jax.eval_shape(objective.update, state, rng.root(1), images, step)
+        assert jax.tree.structure(after) == jax.tree.structure(state)
+
+    def test_the_denoisers_works_on_the_first_stage_of_the_deployments_generator(self, deployment):
+        scene = open_scene(deployment, seed=0)
+        facts = scene.opened.manifest.generator._replace(name="avatars-ldm")
+        manifest = scene.opened.manifest._replace(generator=facts)
+        other = scene._replace(opened=scene.opened._replace(manifest=manifest))
+        fields = throughput.get_config("avatars-ldm").to_dict()["study"]["training"]["denoiser training"]
+        objective = objective_of(other, **fields["objective"])
+        task = objective.update.args[0]  # type: ignore[attr-defined]
+        shipped = pretrained.load("avatars-ldm").params["first_stage"]
+        assert jax.tree.all(jax.tree.map(np.array_equal, task.first_stage, shipped))
+
+    def test_an_unknown_one_is_refused(self, deployment):
+        with pytest.raises(ValueError, match=r"training of 'magic' .* \['decoder', 'diffusion', 'stylegan2"):
+            objective_of(open_scene(deployment, seed=0), name="magic")
+
+
+PLAN = {
+    **{"batch": 8, "places": 2, "codes": 3000, "queries": 4, "top": 2},
+    **{"side": 64, "mib": 1, "rounds": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def given(deployment, tmp_path_factory):
+    return {
+        **{"title": "Throughput", "command": "made with", "deployment": str(deployment), "plan": PLAN},
+        **{"training": {"a training": {"objective": {"name": "wandering"}, "batch": 8}}, "seed": 1},
+        "history": str(tmp_path_factory.mktemp("bench") / "shared" / "history.jsonl"),
+    }
+
+
+@pytest.fixture(scope="module")
+def measured(given, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("bench") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training_steps, "objective_of", lambda _, name: {"wandering": wandering}[name]())
+        return workdir, bench.run(**given, workdir=workdir)
+
+
+STAGES = ["sampling", "synthesis", "augmentation", "decoder", "refine", "search", "a training"]
+
+
+class TestRun:
+    def test_every_stage_has_its_numbers(self, measured):
+        workdir, result = measured
+        assert json.loads((workdir / "bench.json").read_text()) == result
+        assert list(result["stages"]) == STAGES
+        for name, row in result["stages"].items():
+            assert row["per_second"] > 0, name
+            assert row["compile_seconds"] > 0, name
+            assert row["memory_mib"] > 0, name
+            assert row["copy_share"] > 0, name
+            assert (row["product_share"] is None) == (name == "search")
+        assert result["peak"]["flops"] > 0
+        assert result["peak_memory_mib"] > 100
+
+    def test_known_costs(self, measured):
+        """A linear generator multiplies 48 coordinates by 48 × 768 numbers, scales and adds an offset."""
+        stages = measured[1]["stages"]
+        assert stages["synthesis"]["flops"] == pytest.approx(8 * 768 * (2 * 48 + 2), rel=0.01)
+        assert stages["synthesis"]["programs"][0]["memory_mib"] > 4 * 768 * 48 / 2**20
+        assert [part["times"] for part in stages["refine"]["programs"]] == [1.0, 12]
+        assert [part["times"] for part in stages["search"]["programs"]] == [1.0, 1.0]
+        assert [part["times"] for part in stages["a training"]["programs"]] == [1.0, 1 / 3]
+        assert stages["a training"]["devices"] == 8
+
+    def test_the_next_run_is_compared(self, measured, given, monkeypatch, tmp_path):
+        first = measured[1]
+        assert first["previous"] is None
+        one = Stage(8, [Program("one", jax.jit(jnp.matmul), (square(), square()))])
+        monkeypatch.setattr(bench, "_stages", lambda *_: {"search": lambda: one})
+        again = bench.run(**given, workdir=tmp_path)
+        assert again["previous"]["per_second"]["search"] == first["stages"]["search"]["per_second"]
+        assert again["previous"]["date"] == first["date"]
+        lines = Path(given["history"]).read_text().splitlines()
+        assert [list(json.loads(line)["per_second"]) for line in lines] == [STAGES, ["search"]]
+        other = bench.run(**given | {"plan": PLAN | {"top": 1}, "history": None}, workdir=tmp_path)
+        assert other["previous"] is None
+        assert (tmp_path / "history.jsonl").exists()
+
+
+def test_the_page(measured, tmp_path):
+    result = measured[1]
+    text = write_bench(tmp_path, result).read_text()
+    row = result["stages"]["synthesis"]
+    assert f"| synthesis | 8 images | {row['per_second']:.4g} | {row['spread']:.0%} |" in text
+    assert "| to before |" not in text
+    assert "holds no earlier run" in text
+    before = {name: 2 * stage["per_second"] for name, stage in result["stages"].items()}
+    earlier = {
+        "date": "then",
+        "commit": "abc",
+        "per_second": before,
+        "peak": {"flops": result["peak"]["flops"] / 4},
+    }
+    compared = {**result, "previous": earlier}
+    assert ratio(compared, "search") == (0.5, 0.125)
+    text = write_bench(tmp_path, compared).read_text()
+    assert "over that of commit abc on then" in text
+    assert text.count("| 0.50 | 0.12 |") == len(STAGES)
+
+
+@pytest.mark.parametrize("generator", ["avatars", "avatars-ldm"])
+def test_trainings_are_those_of_their_configurations(generator):
+    trained = throughput.get_config(generator).to_dict()["study"]["training"]
+    assert [entry["batch"] for entry in trained.values()] == [{"avatars": 32}.get(generator, 64), 64]
+    assert all("deployment" not in entry["objective"] for entry in trained.values())
