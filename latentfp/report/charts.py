@@ -170,6 +170,24 @@ def write_scatter(path: Path, points: Mapping[str, Sequence[tuple[float, float]]
         figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
 
 
+Place = tuple[float, float]
+
+
+def write_fronts(
+    path: Path, panels: Mapping[str, tuple[Sequence[Place], Sequence[Place]]], *, x: str, y: str
+) -> None:
+    """Write panels side by side: all points, and those that no other beats, as a line."""
+    with matplotlib.rc_context({**STYLE, "axes.grid.axis": "both"}):
+        figure = Figure(figsize=(2.9 * len(panels), 3.0), layout="constrained")
+        grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+        for axes, (title, (points, best)) in zip(grid, panels.items(), strict=True):
+            axes.plot(*zip(*points, strict=True), linestyle="none", marker="o", markersize=3.5, color=SOFT)
+            axes.plot(*zip(*best, strict=True), marker="o", markersize=4, linewidth=1.2, color=ACCENT)
+            axes.set(title=title, xlabel=x)
+        grid[0].set_ylabel(y)
+        figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
+
+
 class Rate(NamedTuple):
     """An observed rate with its interval [lo, hi] against what was promised; `whole`: of everything."""
 

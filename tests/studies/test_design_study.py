@@ -3,7 +3,7 @@
 import pytest
 from linear_space import write_generator
 
-from latentfp.report.design import write_design
+from latentfp.report.design import front, write_design
 from latentfp.studies import accuracy, design
 
 GRID = {"sigma": (0.05, 0.2, 0.8), "shift": (0, 16), "bits": (8,), "attack": ("none", "noise"), "images": 4}
@@ -43,7 +43,19 @@ def test_nothing_is_measured_twice(measured, monkeypatch):
 
 def test_the_page(measured, tmp_path):
     text = write_design(tmp_path, measured[2]).read_text()
+    assert (tmp_path / "design_front.svg").read_text().count("<svg") == 1
     assert "12 cells, 4 files each" in text
-    assert text.count("| noise |") == 6 + 1
+    assert text.split("## All cells")[1].count("\n| noise |") == 6
+    assert 1 <= text.split("## Accuracy against quality")[1].split("##")[0].count("\n| noise |") <= 6
     assert "Axes of the chosen design: " in text
     assert (tmp_path / "design.svg").stat().st_size > 2000
+
+
+def test_the_front_is_what_no_design_beats():
+    """Equal in both, or better in one and worse in the other, is not beaten."""
+    pairs = [(30, 0.9), (33, 0.7), (31, 0.7), (20, 0.99), (33, 0.6), (25, 0.9), (30, 0.9)]
+    rows = [{"measured": {"psnr": psnr, "accuracy": share}} for psnr, share in pairs]
+    kept = [(row["measured"]["psnr"], row["measured"]["accuracy"]) for row in front(rows)]
+    assert kept == [(33, 0.7), (30, 0.9), (20, 0.99)]
+    for psnr, share in pairs:  # every design is on the front or beaten by one that is
+        assert any(p >= psnr and a >= share for p, a in kept)
