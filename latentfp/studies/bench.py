@@ -140,7 +140,7 @@ def surroundings() -> dict[str, Any]:
     cores = f"{os.cpu_count()} {platform.machine()} CPU cores"
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "commit": past.commit(Path(__file__).parent),
+        "commit": past.commit(Path(__file__).parents[1]),
         "device": cores if jax.default_backend() == "cpu" else f"{count} {kind}",
         "jax": jax.__version__,
     }

@@ -86,7 +86,8 @@ def uncached() -> Iterator[None]:
 
 def _use_cache(on: bool) -> None:
     jax.config.update("jax_enable_compilation_cache", on)
-    reset_cache()  # JAX asks once whether there is a cache
+    if jax.config.values["jax_compilation_cache_dir"]:
+        reset_cache()  # JAX asks once whether there is a cache
 
 
 def _cost(compiled: Any, jaxpr: ClosedJaxpr, devices: int) -> tuple[Cost | None, list[int]]:

@@ -123,7 +123,18 @@ class TestPeak:
     def test_the_machine_has_one(self):
         seconds = peak.measure(Loads(64, 1), repeats=3, seed=0)
         assert [len(times) for times in seconds] == [3, 3]
-        assert min(peak.peak_of(Loads(64, 1), seconds)) > 0
+        assert min(peak.peak_of(Loads(64, 1), seconds)[:2]) > 0
+
+    def test_the_copy_takes_no_fresh_memory(self, monkeypatch):
+        places = []
+
+        def watch(call, *, repeats):
+            places.append({call().unsafe_buffer_pointer() for _ in range(repeats)})
+            return [1.0] * repeats
+
+        monkeypatch.setattr(peak, "call_seconds", watch)
+        peak.measure(Loads(64, 1), repeats=5, seed=0)
+        assert len(places[1]) == 1
 
 
 class TestHistory:
