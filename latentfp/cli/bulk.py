@@ -32,6 +32,7 @@ def bulk(
     Example: latentfp bulk --deployment deployment --out parts files.txt
     Example: launch/local.sh 4 latentfp bulk --deployment deployment --out parts images
     """
+    from latentfp.data.listing import Listing
     from latentfp.deployment import bulk as job
     from latentfp.deployment.inquiry import Request
     from latentfp.runtime.processes import checked, share_of
@@ -42,5 +43,5 @@ def bulk(
     if process is not None and processes is not None:
         share = checked(process, processes, named="--process and --processes")
     request = Request(alpha=alpha, seed=seed)
-    done = job.bulk(deployment, job.listed(sources), out, request, share, part=part, resize=resize)
+    done = job.bulk(deployment, Listing(sources), out, request, share, part=part, resize=resize)
     typer.echo(f"{out}: {done.made} parts made, {done.complete} of {done.parts} there")

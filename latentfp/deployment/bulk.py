@@ -8,14 +8,14 @@ processes, and the parts are the same: each follows from its files, the deployme
 Every part is one entry of the audit log, with the hash of its file.
 """
 
-import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from latentfp.data.files import file_hash, find_images
+from latentfp.data.files import file_hash
+from latentfp.data.listing import Listing
 from latentfp.deployment import logbook
 from latentfp.deployment.case import deployment_facts, request_facts
 from latentfp.deployment.deployment import Deployment, load_generator, open_deployment
@@ -42,20 +42,9 @@ class Done(NamedTuple):
     complete: int
 
 
-def listed(sources: Sequence[Path]) -> list[Path]:
-    """The files named in .txt files, a path a line, and the images below folders, in this order."""
-    found: list[Path] = []
-    for source in sources:
-        if source.suffix == ".txt":
-            found += [Path(line) for line in source.read_text().splitlines() if line]
-        else:
-            found += find_images([source])
-    return found
-
-
 def bulk(
     folder: str | os.PathLike[str],
-    files: Sequence[Path],
+    files: Listing,
     out: Path,
     request: Request,
     share: Share,
@@ -85,15 +74,14 @@ def _path(out: Path, number: int) -> Path:
 
 
 def _setting(
-    opened: Deployment, files: Sequence[Path], request: Request, *, part: int, resize: bool
+    opened: Deployment, files: Listing, request: Request, *, part: int, resize: bool
 ) -> dict[str, Any]:
     """What the parts depend on; of the list, its hash."""
-    names = hashlib.sha256("\n".join(map(str, files)).encode()).hexdigest()
     return {
         "deployment": deployment_facts(opened, request),
         "request": request_facts(request, resize=resize),
         "files": len(files),
-        "names": names,
+        "names": files.sha256(),
         "part": part,
     }
 

@@ -10,7 +10,8 @@ import pytest
 from linear_space import write_deployment
 from pyarrow import parquet
 
-from latentfp.deployment.bulk import COLUMNS, bulk, listed
+from latentfp.data.listing import Listing
+from latentfp.deployment.bulk import COLUMNS, bulk
 from latentfp.deployment.copies import generate
 from latentfp.deployment.deployment import open_deployment
 from latentfp.deployment.inquiry import Request, attribute
@@ -34,7 +35,7 @@ def made(tmp_path_factory):
 
 def run(made, out, share, **changed):
     deployment, images = made
-    return bulk(deployment, listed([images]), out, REQUEST, share, part=PART, **changed)
+    return bulk(deployment, Listing([images]), out, REQUEST, share, part=PART, **changed)
 
 
 def parts(out):
@@ -79,10 +80,16 @@ def test_a_job_goes_on_with_another_number_of_processes(made, alone, tmp_path):
 def test_a_folder_is_one_jobs(made, tmp_path):
     run(made, tmp_path, Share(5, 6))
     deployment, images = made
+    files = Listing([images])[:]
+
+    def written(chosen):
+        (tmp_path.parent / "some.txt").write_text("".join(f"{path}\n" for path in chosen))
+        return Listing([tmp_path.parent / "some.txt"])
+
     with pytest.raises(ValueError, match="another job"):
-        bulk(deployment, listed([images])[:-1], tmp_path, REQUEST, Share(), part=PART)
+        bulk(deployment, written(files[:-1]), tmp_path, REQUEST, Share(), part=PART)
     with pytest.raises(ValueError, match="another job"):
-        bulk(deployment, listed([images])[::-1], tmp_path, REQUEST, Share(), part=PART)
+        bulk(deployment, written(files[::-1]), tmp_path, REQUEST, Share(), part=PART)
     with pytest.raises(ValueError, match="another job"):
         run(made, tmp_path, Share(), resize=True)
     assert len(parts(tmp_path)) == 1
@@ -93,13 +100,6 @@ def test_every_part_is_in_the_audit_log(made, tmp_path):
     run(made, tmp_path, Share(0, 3))
     entries = list(open_deployment(made[0]).registry.audit())[before:]
     assert [entry.action for entry in entries] == ["attribute", "attribute"]
-
-
-def test_lists_name_files(made, tmp_path):
-    _, images = made
-    (tmp_path / "files.txt").write_text("a.png\n\nb c.png\n")
-    assert listed([tmp_path / "files.txt", images])[:2] == [Path("a.png"), Path("b c.png")]
-    assert len(listed([tmp_path / "files.txt", images])) == 24
 
 
 def test_a_killed_process_loses_nothing(made, tmp_path):
