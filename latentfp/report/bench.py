@@ -27,7 +27,7 @@ def write_bench(folder: Path, result: dict[str, Any]) -> Path:
     peak, plan = result["peak"], result["plan"]
     page = [
         f"# {result['title']}",
-        f"The best of {plan['rounds']} rounds. The machine at best, measured before and after the stages: "
+        f"The best of {plan['rounds']} rounds. The machine at best, measured before the stages and after each: "
         f"{peak['flops'] / 1e9:.4g} GFLOP/s in a float32 product of {plan['side']}x{plan['side']} matrices "
         f"(spread {peak['flops_spread']:.0%}), {peak['bandwidth'] / 1e9:.3g} GB/s, read and written in "
         f"place, in a copy of {plan['mib']} MiB (spread {peak['bandwidth_spread']:.0%}).",

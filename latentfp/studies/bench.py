@@ -2,8 +2,8 @@
 
 A stage is timed in rounds, in each of which each of its programs runs for at least a fifth of a second; the
 figure is the best round, since other work on the machine can only slow a round down, and its spread is by
-what share the slowest round took longer. The host waits for every call. The peak is measured before and after
-all stages, and the best counts (studies/peak.py). Costs are XLA's own count (studies/costs.py); a share is
+what share the slowest round took longer. The host waits for every call. The peak is measured before the
+stages and after each, and the best counts (studies/peak.py). Costs are XLA's own count (studies/costs.py); a share is
 the program's operations (bytes) a second on a device against those of that device's peak. Each program is
 compiled from nothing, without any cache.
 """
@@ -67,9 +67,10 @@ def run(
     chosen, scene = Plan(**plan), open_scene(deployment, seed=seed)
     loads = Loads(chosen.side, chosen.mib)
     made = _stages(scene, chosen, training)
-    measured = [peak.measure(loads, repeats=chosen.rounds, seed=seed)]
-    rows = {name: measure(make(), chosen.rounds) for name, make in track(made.items(), "stages", len(made))}
-    measured.append(peak.measure(loads, repeats=chosen.rounds, seed=seed))
+    rows, measured = {}, [peak.measure(loads, repeats=chosen.rounds, seed=seed)]
+    for name, make in track(made.items(), "stages", len(made)):
+        rows[name] = measure(make(), chosen.rounds)
+        measured.append(peak.measure(loads, repeats=chosen.rounds, seed=seed))
     best = peak.peak_of(loads, *measured)
     result = {
         **{"title": title, "command": command, **surroundings()},
