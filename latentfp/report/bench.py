@@ -27,10 +27,10 @@ def write_bench(folder: Path, result: dict[str, Any]) -> Path:
     peak, plan = result["peak"], result["plan"]
     page = [
         f"# {result['title']}",
-        f"The best of {plan['rounds']} rounds. The machine at best, measured before the stages and after each: "
-        f"{peak['flops'] / 1e9:.4g} GFLOP/s in a float32 product of {plan['side']}x{plan['side']} matrices "
-        f"(spread {peak['flops_spread']:.0%}), {peak['bandwidth'] / 1e9:.3g} GB/s, read and written in "
-        f"place, in a copy of {plan['mib']} MiB (spread {peak['bandwidth_spread']:.0%}).",
+        f"The best of {plan['rounds']} rounds. The machine at best, measured before the stages and after "
+        f"each: {peak['flops'] / 1e9:.4g} GFLOP/s in a float32 product of {plan['side']}x{plan['side']} "
+        f"matrices (spread {peak['flops_spread']:.0%}), {peak['bandwidth'] / 1e9:.3g} GB/s, read and written "
+        f"in place, in a copy of {plan['mib']} MiB (spread {peak['bandwidth_spread']:.0%}).",
         table(_columns(result)),
         COUNTED,
         f"{COMPILED} The whole run held at most {result['peak_memory_mib']:.0f} MiB{_on_device(result)}.",

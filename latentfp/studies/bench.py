@@ -3,9 +3,9 @@
 A stage is timed in rounds, in each of which each of its programs runs for at least a fifth of a second; the
 figure is the best round, since other work on the machine can only slow a round down, and its spread is by
 what share the slowest round took longer. The host waits for every call. The peak is measured before the
-stages and after each, and the best counts (studies/peak.py). Costs are XLA's own count (studies/costs.py); a share is
-the program's operations (bytes) a second on a device against those of that device's peak. Each program is
-compiled from nothing, without any cache.
+stages and after each, and the best counts (studies/peak.py). Costs are XLA's own count (studies/costs.py); a
+share is the program's operations (bytes) a second on a device against those of that device's peak. Each
+program is compiled from nothing, without any cache.
 """
 
 import datetime
