@@ -64,7 +64,7 @@ def run(
     `plan`: the fields of Plan. `training`: by name, the fields of training_steps.training. The result holds
     the `previous` line of the same device, JAX, generator and settings, if there is one.
     """
-    chosen, scene = Plan(**plan), open_scene(deployment, seed=seed)
+    chosen, around, scene = Plan(**plan), surroundings(), open_scene(deployment, seed=seed)
     loads = Loads(chosen.side, chosen.mib)
     made = _stages(scene, chosen, training)
     rows, measured = {}, [peak.measure(loads, repeats=chosen.rounds, seed=seed)]
@@ -73,7 +73,7 @@ def run(
         measured.append(peak.measure(loads, repeats=chosen.rounds, seed=seed))
     best = peak.peak_of(loads, *measured)
     result = {
-        **{"title": title, "command": command, **surroundings()},
+        **{"title": title, "command": command, **around},
         **{"generator": Path(scene.opened.manifest.generator.name).name, "plan": chosen._asdict()},
         **{"training": json.loads(json.dumps(training)), "peak": best._asdict()},
         "peak_memory_mib": peak_memory(),
@@ -136,7 +136,7 @@ def shares(row: Numbers, best: Peak) -> Numbers:
 
 
 def surroundings() -> dict[str, Any]:
-    """What the numbers belong to: the devices, JAX, the commit."""
+    """What the numbers belong to: the time, the commit, the devices and JAX, before anything is measured."""
     kind, count = jax.devices()[0].device_kind, jax.device_count()
     cores = f"{os.cpu_count()} {platform.machine()} CPU cores"
     return {
