@@ -216,6 +216,10 @@ class TestStages:
             ("product_share", "copy_share")
         )
 
+    def test_seconds_count_as_often_as_a_program_is_called(self, monkeypatch):
+        monkeypatch.setattr(bench, "call_seconds", lambda call, *, repeats, calls=1: [call()] * repeats)
+        assert bench._rounds([(2, lambda: 3.0), (0.5, lambda: 4.0)], 3) == [8.0] * 3
+
     def test_a_whole_call_is_timed_instead(self):
         called = []
         stage = Stage(1, [Program("a", times_itself(2), (square(),))], whole=lambda: called.append(1))
