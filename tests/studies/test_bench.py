@@ -217,7 +217,7 @@ class TestStages:
         )
 
     def test_seconds_count_as_often_as_a_program_is_called(self, monkeypatch):
-        monkeypatch.setattr(bench, "call_seconds", lambda call, *, repeats, calls=1: [call()] * repeats)
+        monkeypatch.setattr(bench, "call_seconds", lambda call, *, repeats, **_: [call()] * repeats)
         assert bench._rounds([(2, lambda: 3.0), (0.5, lambda: 4.0)], 3) == [8.0] * 3
 
     def test_a_whole_call_is_timed_instead(self):
