@@ -214,9 +214,12 @@ PAGES = {
     "scaling": "scaling:write_scaling",
     "search_speed": "search:write_search",
 }
-MEASUREMENTS = "adversary collusion decoding_speed fidelity identification large membership sampling speed white_box"
+MEASUREMENTS = (
+    *("adversary", "collusion", "decoding_speed", "fidelity", "identification", "large", "membership"),
+    *("sampling", "speed", "white_box"),
+)
 RUNS: dict[str, Callable[..., Callable[[], object]]] = {
     "train": train,
-    **dict.fromkeys(MEASUREMENTS.split(), measurement),
+    **dict.fromkeys(MEASUREMENTS, measurement),
     **{name: partial(reported, page=page) for name, page in PAGES.items()},
 }

@@ -79,7 +79,8 @@ def load(path: Path) -> Params:
     ValueError as `from_torch`, and for torchvision's own weights.
     """
     tensors = flatten(read_tensors(path))
-    if np.shape(tensors.get("fc.weight"))[:1] == (TORCHVISION_CLASSES,):
+    classes = tensors.get("fc.weight")
+    if classes is not None and len(classes) == TORCHVISION_CLASSES:
         raise ValueError(
             f"{path} holds torchvision's own weights: its distances would not compare with published ones; "
             "give pytorch-fid's pt_inception-2015-12-05-6726825d.pth"

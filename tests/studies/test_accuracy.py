@@ -31,7 +31,9 @@ def generator(tmp_path_factory):
 def study(generator, workdir, cells):
     labels = {"name": "tiny", "title": "Tiny study", "command": "none", "hardware": "any"}
     fields = {"samples": 1000, "bits": 8, "coding": "antipodal", "seed": 2}
-    return accuracy.run(generator=generator, workdir=workdir, cells=cells, **labels, **fields)
+    result = accuracy.run(generator=generator, workdir=workdir, cells=cells, **labels, **fields)
+    assert result is not None  # of one process
+    return result
 
 
 @pytest.fixture(scope="module")

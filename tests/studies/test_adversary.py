@@ -40,7 +40,7 @@ def test_files_are_moved_until_the_reader_reads_the_target(radius, reached):
 
     files = np.full((3, 4, 4, 3), 128, np.uint8)
     target = np.array([[0, 0, 1, 1], [1, 0, 1, 0], [1, 1, 0, 0]], bool)
-    plan = Plan(**PLAN | {"steps": 60})
+    plan = Plan(images=3, radii=(radius,), steps=60, users=10, alpha=1e-2)
     moved = adversary._moved(logits, files, target, radius, plan, 0)
     read = np.asarray(logits(moved / 127.5 - 1)) > 0
     assert np.array_equal(read, target) == reached
