@@ -71,7 +71,8 @@ def run(*, deployment: str, plan: Mapping[str, Any], seed: int, workdir: Path) -
     rows = []
     for aim, radius in track([*product((ERASE, FORGE), chosen.radii)], "adversaries"):
         make = partial(_cell, scene, logits, chosen, files, own, other, aim, radius)
-        rows.append(journal.kept([identity(scene), aim, radius, *chosen._asdict().values()], make))
+        setting = [identity(scene), aim, radius, *chosen._replace(radii=())]
+        rows.append(journal.kept(setting, make))
     result = {**identity(scene), **plan, "bits": scene.subject.bits, "rows": rows}
     (workdir / "adversary.json").write_text(json.dumps(result, indent=1) + "\n")
     return result
