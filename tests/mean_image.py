@@ -4,6 +4,7 @@ python tests/mean_image.py WORKDIR STEPS SIGNAL STEP trains it, and sends itself
 the data of this step; of several processes (launch/local.sh) the last one does.
 """
 
+import json
 import os
 import signal
 import sys
@@ -95,6 +96,17 @@ def run(workdir: Path, steps: int, *, source=batches, devices: int | None = 1, l
         keep=2,
         mesh=mesh,
     )
+
+
+def rows_of(folder: Path) -> list[dict[str, float]]:
+    """The metrics of a run, but for its speed."""
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name != "images_per_second"} for row in rows]
+
+
+def saved_steps(folder: Path) -> list[int]:
+    """The steps of the checkpoints of a run."""
+    return sorted(int(path.name) for path in (folder / "checkpoints").iterdir())
 
 
 def at_step(chosen: int, sent: signal.Signals) -> Callable[[int], Iterator[np.ndarray]]:

@@ -1,6 +1,5 @@
 """Real processes of one training, started by launch/local.sh: the same run on any number, killed or not."""
 
-import json
 import shutil
 import subprocess
 import sys
@@ -9,6 +8,7 @@ from pathlib import Path
 import mean_image
 import numpy as np
 import pytest
+from mean_image import rows_of, saved_steps
 from PIL import Image
 from tolerances import SAME_PROGRAM
 
@@ -21,15 +21,6 @@ def train(folder, processes, *, sent="SIGKILL", at=99):
     program = [sys.executable, str(ROOT / "tests" / "mean_image.py"), str(folder), str(STEPS), sent, str(at)]
     local = ["bash", str(ROOT / "launch" / "local.sh"), str(processes), *program]
     return subprocess.run(local, capture_output=True, text=True, timeout=300)
-
-
-def rows_of(folder):
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in row.items() if name != "images_per_second"} for row in rows]
-
-
-def saved_steps(folder):
-    return sorted(int(path.name) for path in (folder / "checkpoints").iterdir())
 
 
 def writers(folder, step):

@@ -1,4 +1,3 @@
-import json
 import shutil
 import signal
 import subprocess
@@ -10,6 +9,7 @@ import jax
 import mean_image
 import numpy as np
 import pytest
+from mean_image import rows_of, saved_steps
 from PIL import Image
 from tolerances import SAME_PROGRAM
 
@@ -22,15 +22,6 @@ TESTS = Path(mean_image.__file__).parent
 @pytest.fixture(autouse=True)
 def without_clu(monkeypatch):
     monkeypatch.setitem(sys.modules, "clu", None)
-
-
-def rows_of(folder):
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in row.items() if name != "images_per_second"} for row in rows]
-
-
-def saved_steps(folder):
-    return sorted(int(path.name) for path in (folder / "checkpoints").iterdir())
 
 
 def assert_identical(actual, expected):
