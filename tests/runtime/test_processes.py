@@ -1,5 +1,6 @@
 """Which process this is, as those who start it say."""
 
+import jax
 import pytest
 
 from latentfp.runtime.processes import ALONE, Share, checked, join, share_of
@@ -43,7 +44,11 @@ def test_shares_are_all_of_the_work_and_nothing_twice(count):
     assert sorted(piece for share in pieces for piece in share) == list(range(5))
 
 
-def test_a_process_that_cannot_find_the_others_says_what_to_set():
+def test_a_process_that_cannot_find_the_others_says_what_to_set(monkeypatch):
+    def nowhere():
+        raise ValueError("coordinator_address should be defined.")
+
+    monkeypatch.setattr(jax.distributed, "initialize", nowhere)
     with pytest.raises(ValueError, match="process 1 of 2 cannot find the others: set JAX_COORD"):
         join({"LATENTFP_PROCESS": "1", "LATENTFP_PROCESSES": "2"})
 
