@@ -2,7 +2,7 @@
 
 Run: latentfp fit --out runs/avatars
      python -m latentfp.main --config=configs/studies/adversary.py --workdir=DIR
-Two cells were run so far, erasing: by 1 grey level (20 files) the decoder names nobody and the descent all 20;
+Two cells were run, erasing: by 1 grey level (20 files) the decoder names nobody and the descent all 20;
 by 8 levels (10 files) neither names anybody. Two minutes for 10 files of a cell on 2 CPU cores.
 """
 
