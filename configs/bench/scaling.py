@@ -2,7 +2,7 @@
 
 Run: latentfp fit --out runs/avatars
      python -m latentfp.main --config=configs/bench/scaling.py --workdir=DIR
-Needs taskset (Linux).
+Needs taskset (Linux). Not run as a whole yet.
 """
 
 from ml_collections import ConfigDict
