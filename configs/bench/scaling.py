@@ -1,6 +1,7 @@
 """Training of a decoder and attribution in bulk on 1, 2 and 4 local processes of one core each.
 
 Run: latentfp fit --out runs/avatars
+     latentfp users add --deployment runs/avatars alice bob
      python -m latentfp.main --config=configs/bench/scaling.py --workdir=DIR
 Needs taskset (Linux). Not run as a whole yet.
 """
@@ -18,7 +19,14 @@ def get_config() -> ConfigDict:
         {
             "deployment": "runs/avatars",
             "training": "configs/decoder_stylegan2_avatars.py",
-            "plan": {"processes": (1, 2, 4), "steps": 30, "every": 10, "files": 400, "part": 25},
+            "plan": {
+                "processes": (1, 2, 4),
+                "batch": 256,
+                "steps": 15,
+                "every": 5,
+                "files": 64,
+                "part": 4,
+            },
         }
     )
     return config

@@ -17,7 +17,7 @@ def write_scaling(folder: Path, result: Mapping[str, Any]) -> Path:
         f"# Scaling on {result['cores']} cores",
         "Every process has one core, by turns; the ideal is the speed of one process times the number of "
         "processes, and no more than the number of cores. Efficiency: share of the ideal.",
-        f"## Training ({result['training_config']})",
+        f"## Training ({result['training_config']}, {result['batch']} images a step)",
         _curve(training, result["cores"], unit="images/s"),
         f"The metrics after {result['steps']} steps differ from those of one process by at most "
         f"{_difference(training):.1e} of their value.",

@@ -8,6 +8,7 @@ A first run without a measurement fills the cache of compiled programs.
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -17,11 +18,12 @@ from typing import Any, NamedTuple
 
 import latentfp
 from latentfp.data.files import find_images, write_image
+from latentfp.deployment.inquiry import searched
 from latentfp.fingerprint.codes import draw_codes
 from latentfp.runtime.progress import track
 from latentfp.studies.journal import Journal, Numbers
 from latentfp.studies.marked import marked_images
-from latentfp.studies.scene import open_scene
+from latentfp.studies.scene import Scene, identity, open_scene
 
 ROOT = Path(latentfp.__file__).parents[1]
 ON_ONE_CORE = f'exec taskset -c "$((LATENTFP_PROCESS % {os.cpu_count()}))" "$@"'
@@ -29,9 +31,10 @@ TIMED = ("step", "images_per_second")
 
 
 class Plan(NamedTuple):
-    """Numbers of processes; steps of the training, between rows of numbers; files of a part."""
+    """Numbers of processes; images of a step of the training, steps, between rows; files, and of a part."""
 
     processes: Sequence[int]
+    batch: int
     steps: int
     every: int
     files: int
@@ -43,21 +46,27 @@ def run(
 ) -> dict[str, Any]:
     """Measure what `workdir` does not hold yet; report/scaling.py shows the result.
 
-    `training`: the configuration of a training on the deployment. ValueError where a command fails.
+    `training`: the configuration of a training on the deployment. ValueError for a deployment without users,
+    and where a command fails.
     """
-    chosen, home = Plan(**plan), workdir.absolute()
+    chosen, home, folder = Plan(**plan), workdir.absolute(), str(Path(deployment).absolute())
+    scene = open_scene(folder, seed=seed)
+    users = searched(scene.opened)[0].users
+    if users == 0:
+        raise ValueError(f"{deployment} has no users: add one with `latentfp users add`")
     home.mkdir(parents=True, exist_ok=True)
     journal = Journal(home / "measured.jsonl")
-    images = _images(deployment, home / "images", chosen.files, seed=seed)
+    images = _images(scene, home / f"images-{chosen.files}", chosen.files)
     tasks = {
-        "training": lambda n: train(training, deployment, home / f"training-{n}", n, chosen),
-        "attribution": lambda n: attribute(deployment, images, home / f"parts-{n}", n, chosen),
+        "training": lambda n: train(training, folder, home / f"training-{n}", n, chosen),
+        "attribution": lambda n: attribute(folder, images, home / f"parts-{n}", n, chosen),
     }
+    setting = [identity(scene), users, training, *chosen[1:]]
     cells = [(name, n) for name in tasks for n in (0, *chosen.processes)]  # 0: to fill the cache
     for name, n in track(cells, "scaling"):
-        journal.kept([name, n, *chosen], lambda name=name, n=n: tasks[name](n))
+        journal.kept([*setting, name, n], lambda name=name, n=n: tasks[name](n))
     rows = {
-        name: [{"processes": n, **(journal.get([name, n, *chosen]) or {})} for n in chosen.processes]
+        name: [{"processes": n, **(journal.get([*setting, name, n]) or {})} for n in chosen.processes]
         for name in tasks
     }
     result = {"deployment": deployment, "training_config": training, "cores": os.cpu_count(), **plan, **rows}
@@ -68,9 +77,10 @@ def run(
 def train(config: str, deployment: str, workdir: Path, processes: int, plan: Plan) -> Numbers:
     """Images a second, without the rows that compile, and the metrics of the last row."""
     steps = {"steps": plan.steps, "log_every": plan.every, "checkpoint_every": plan.steps}
-    fields = {f"train.{name}": value for name, value in steps.items()}
+    fields = {f"train.{name}": value for name, value in {**steps, "batch": plan.batch}.items()}
     command = [f"--config={config}", f"--workdir={workdir}", f"--config.objective.deployment={deployment}"]
     command += [f"--config.{name}={value}" for name, value in fields.items()]
+    shutil.rmtree(workdir, ignore_errors=True)  # of an interrupted measurement
     seconds = local(processes, [sys.executable, "-m", "latentfp.main", *command])
     rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     warm = [row["images_per_second"] for row in rows[1:]]
@@ -82,6 +92,7 @@ def attribute(deployment: str, images: Path, out: Path, processes: int, plan: Pl
     """Files a second, starting included, and the hash of all parts."""
     command = [sys.executable, "-m", "latentfp.cli", "bulk", "--deployment", deployment]
     command += ["--part", str(plan.part), "--out", str(out), str(images)]
+    shutil.rmtree(out, ignore_errors=True)  # of an interrupted measurement
     seconds = local(processes, command)
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(out.glob("part-*.parquet"))))
     return {"per_second": plan.files / seconds, "seconds": seconds, "sha256": digest.hexdigest()}
@@ -106,12 +117,12 @@ def local(processes: int, command: Sequence[str]) -> float:
     return time.perf_counter() - began
 
 
-def _images(deployment: str, folder: Path, count: int, *, seed: int) -> Path:
-    """A folder of so many images of the deployment, for attribution; made if it is not there."""
-    if not folder.is_dir() or len(find_images([folder])) < count:
-        subject = open_scene(deployment, seed=seed).subject
-        folder.mkdir(parents=True, exist_ok=True)
-        codes = draw_codes(seed, count, bits=subject.bits)
-        for i, pixels in enumerate(marked_images(subject, codes, seed=seed)):
+def _images(scene: Scene, folder: Path, count: int) -> Path:
+    """A folder of so many images of nobody's; made if it is not there."""
+    if not folder.is_dir() or len(find_images([folder])) != count:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        codes = draw_codes(scene.seed, count, bits=scene.subject.bits)
+        for i, pixels in enumerate(marked_images(scene.subject, codes, seed=scene.seed)):
             write_image(folder / f"{i:06d}.png", pixels)
     return folder
