@@ -11,8 +11,6 @@ program is compiled from nothing, without any cache.
 import datetime
 import json
 import math
-import os
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from latentfp.runtime.machine import cpu
 from latentfp.runtime.memory import peak_memory
 from latentfp.runtime.progress import track
 from latentfp.studies import costs, peak, training_steps
@@ -27,12 +26,12 @@ from latentfp.studies import history as past
 from latentfp.studies.costs import Compiled, Cost
 from latentfp.studies.journal import Numbers
 from latentfp.studies.peak import Loads, Peak
-from latentfp.studies.scene import Scene, open_scene
+from latentfp.studies.scene import Scene, identity, open_scene
 from latentfp.studies.speed import call_seconds
 from latentfp.studies.stages import Program, Sizes, Stage, pixels_of, stages
 
 LEAST = 0.2  # seconds that a program runs in each round
-SAME = ("device", "jax", "generator", "plan", "training")  # what runs must share to be compared
+SAME = ("device", "jax", "generator", "deployment", "plan", "training")  # what runs must share to be compared
 
 
 class Plan(NamedTuple):
@@ -62,7 +61,7 @@ def run(
     """Measure, write bench.json, and add a line to the file `history` (None: history.jsonl in `workdir`).
 
     `plan`: the fields of Plan. `training`: by name, the fields of training_steps.training. The result holds
-    the `previous` line of the same device, JAX, generator and settings, if there is one.
+    the `previous` line of the same device, JAX, deployment, decoder and settings, if there is one.
     """
     chosen, around, scene = Plan(**plan), surroundings(), open_scene(deployment, seed=seed)
     loads = Loads(chosen.side, chosen.mib)
@@ -75,6 +74,7 @@ def run(
     result = {
         **{"title": title, "command": command, **around},
         **{"generator": Path(scene.opened.manifest.generator.name).name, "plan": chosen._asdict()},
+        "deployment": identity(scene),
         **{"training": json.loads(json.dumps(training)), "peak": best._asdict()},
         "peak_memory_mib": peak_memory(),
         "stages": {name: {**row, **shares(row, best)} for name, row in rows.items()},
@@ -138,11 +138,10 @@ def shares(row: Numbers, best: Peak) -> Numbers:
 def surroundings() -> dict[str, Any]:
     """What the numbers belong to: the time, the commit, the devices and JAX, before anything is measured."""
     kind, count = jax.devices()[0].device_kind, jax.device_count()
-    cores = f"{os.cpu_count()} {platform.machine()} CPU cores"
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": past.commit(Path(__file__).parents[1]),
-        "device": cores if jax.default_backend() == "cpu" else f"{count} {kind}",
+        "device": cpu() if jax.default_backend() == "cpu" else f"{count} {kind}",
         "jax": jax.__version__,
     }
 

@@ -1,6 +1,5 @@
 """The record of a demonstration, report.json: what was set, what was found for each file, and the counts."""
 
-import os
 import platform
 import sys
 from collections import Counter
@@ -21,6 +20,7 @@ from latentfp.deployment.investigate import Finding
 from latentfp.deployment.registry import User
 from latentfp.pixels import to_float
 from latentfp.quality.pixels import psnr
+from latentfp.runtime.machine import cpu
 from latentfp.studies.intervals import binomial_interval
 
 
@@ -56,7 +56,7 @@ def make(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": " ".join(["latentfp", *sys.argv[1:]]),
         "versions": manifest.versions | {"python": platform.python_version()},
-        "hardware": f"{os.cpu_count()} CPU cores, JAX on {jax.default_backend()}",
+        "hardware": f"{cpu()}, JAX on {jax.default_backend()}",
         "settings": {
             "generator": manifest.generator.name,
             "sha256": manifest.generator.sha256,

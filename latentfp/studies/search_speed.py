@@ -12,7 +12,6 @@ import importlib
 import importlib.metadata
 import json
 import multiprocessing
-import os
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +25,7 @@ from jaxtyping import Int, Int8, UInt8
 
 from latentfp.attribution.search import Hits, best, nearest
 from latentfp.fingerprint.codes import pack
+from latentfp.runtime.machine import cpu
 from latentfp.runtime.memory import peak_memory
 from latentfp.runtime.progress import track
 from latentfp.studies.journal import Journal, Numbers
@@ -242,7 +242,7 @@ def plain_best(
 
 def _surroundings() -> Numbers:
     return {
-        "hardware": f"{os.cpu_count()} {platform.machine()} CPU cores, JAX on {jax.default_backend()}",
+        "hardware": f"{cpu()}, JAX on {jax.default_backend()}",
         "devices": [device.device_kind for device in jax.devices()],
         "faiss": f"{_faiss().omp_get_max_threads()} threads, {_faiss().get_compile_options().strip()}",
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES}
