@@ -51,7 +51,8 @@ def train(
     trained = make_objective(**objective)
     devices = mesh.data_mesh()
     rows = mesh.rows_here(devices, batch)
-    batches = make_batches(data, batch=batch, seed=seed, rows=rows) if data else lambda _: repeat(rows)
+    with mesh.leader_first():  # writes the data set
+        batches = make_batches(data, batch=batch, seed=seed, rows=rows) if data else lambda _: repeat(rows)
     checkpoint.record_config(workdir, config, may_change=MAY_CHANGE)
     return partial(loop.train, trained, batches, workdir=workdir, seed=seed, mesh=devices, **durations)
 

@@ -20,5 +20,6 @@ trap 'kill "${pids[@]}" 2>/dev/null || true' INT TERM
 failed=0
 for pid in "${pids[@]}"; do
   wait "$pid" || failed=1
+  while kill -0 "$pid" 2>/dev/null; do wait "$pid" || failed=1; done  # a signal ends a wait early
 done
 exit "$failed"

@@ -107,7 +107,7 @@ def _check(width: int, book: Book, top: int) -> None:
 def _search(hard: Bytes, planes: UInt8[np.ndarray, "planes q bytes"], book: Book, top: int) -> Hits:
     """The rows of the least costs and the costs, ascending."""
     count, n, devices = len(hard), len(book), mesh.data_mesh()
-    groups = [mesh.replicate(devices, group) for group in _groups(hard, planes, top)]
+    groups = [mesh.replicate(devices, group) for group in groups_of(hard, planes, top)]
     block = blocks.block_rows(words=book.shape[1] // 4, planes=len(planes))
     hits, seen = Hits(np.zeros((count, 0), np.int64), np.zeros((count, 0), np.int64)), 0
     if not count:
@@ -126,7 +126,7 @@ def _progress(n: int, times: int) -> AbstractContextManager[Callable[[int], None
     return progress("codes searched", n) if n * times > SHORT else nullcontext(lambda _: None)
 
 
-def _groups(hard: Bytes, planes: UInt8[np.ndarray, "planes q bytes"], top: int) -> Iterator[Queries]:
+def groups_of(hard: Bytes, planes: UInt8[np.ndarray, "planes q bytes"], top: int) -> Iterator[Queries]:
     """The queries in groups of a power of two; the last is filled up with zeros, which find something too."""
     size = min(TOGETHER, _power(len(hard)), max(1, _power(CANDIDATES // top + 1) // 2))
     for first in range(0, len(hard), size):
@@ -144,23 +144,29 @@ def _power(n: int) -> int:
 
 def _parts(groups: list[Queries], book: Book, top: int, *, block: int) -> Iterator[_Part]:
     """What is found in every chunk, in their order, and still being computed when it is yielded."""
-    devices = mesh.data_mesh()
-    most = CHUNK.get(jax.default_backend(), LARGE_CHUNK)
-    share = max(SMALL_CHUNK, min(most, _power(-(-len(book) // devices.size))))
-    lay_out, best_rows = _programs(block, top)
+    devices, share = mesh.data_mesh(), chunk(len(book))
+    lay_out, best_rows = programs(block, top)
     for start in range(0, len(book), share * devices.size):
         codes = np.ascontiguousarray(book[start : start + share * devices.size]).view(np.uint32)
         valid = np.clip(len(codes) - share * np.arange(devices.size), 0, share).astype(np.int32)
         filled = np.pad(codes, ((0, share * devices.size - len(codes)), (0, 0)), mode="edge")
-        lanes, valid = lay_out(filled), mesh.shard_batch(devices, valid)
+        filled, valid = mesh.shard_batch(devices, (filled, valid))
+        lanes = lay_out((), (filled,))
         yield _Part(start, share, [best_rows(group, (lanes, valid)) for group in groups])
 
 
+def chunk(codes: int) -> int:
+    """How many codes of a book a device searches at once."""
+    most = CHUNK.get(jax.default_backend(), LARGE_CHUNK)
+    return max(SMALL_CHUNK, min(most, _power(-(-codes // mesh.data_mesh().size))))
+
+
 @cache
-def _programs(block: int, top: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def programs(block: int, top: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """What lays out a chunk, of ((), (codes,)), and finds in it, of (queries, (lanes, valid))."""
     devices = mesh.data_mesh()
     return (
-        mesh.map_batch(partial(blocks.lay_out, block=block), devices),
+        mesh.map_shared(lambda _, codes: blocks.lay_out(codes, block=block), devices),
         mesh.map_shared(partial(blocks.best_rows, top=top), devices),
     )
 

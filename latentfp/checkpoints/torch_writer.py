@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from latentfp.runtime.files import replacing
+
 Tree = Mapping[str, Any]  # of names to arrays or to such mappings
 
 ROOT = "archive"
@@ -24,9 +26,8 @@ def write_tensors(path: Path, tree: Tree) -> None:
     """Write nested dictionaries of float32 or float16 arrays. ValueError where the file exists."""
     storages: list[np.ndarray] = []
     program = b"\x80\x02" + _dictionary(tree, storages) + b"."
-    temporary = path.with_name(path.name + ".new")
-    try:
-        with zipfile.ZipFile(temporary, "x", zipfile.ZIP_STORED) as archive:
+    with replacing(path) as fresh:
+        with zipfile.ZipFile(fresh, "x", zipfile.ZIP_STORED) as archive:
             archive.writestr(f"{ROOT}/data.pkl", program)
             archive.writestr(f"{ROOT}/byteorder", b"little")
             for key, array in enumerate(storages):
@@ -34,9 +35,6 @@ def write_tensors(path: Path, tree: Tree) -> None:
             archive.writestr(f"{ROOT}/version", FORMAT_VERSION)
         if path.exists():
             raise ValueError(f"{path} exists and nothing is overwritten: choose another name")
-        temporary.rename(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _dictionary(tree: Tree, storages: list[np.ndarray]) -> bytes:

@@ -5,7 +5,8 @@ process makes the parts whose number is its own modulo the number of processes, 
 and a part appears whole or not at all. So a job may be killed at any time and go on with another number of
 processes, and the parts are the same: each follows from its files, the deployment and the request alone.
 
-Every part is one entry of the audit log, with the hash of its file.
+Every part is one entry of the audit log, with the hash of its file, made before the part is there; a process
+that is killed in between makes the part, and the entry, again.
 """
 
 import json
@@ -63,9 +64,10 @@ def bulk(
     missing = [number for number in share.of(range(parts)) if not _path(out, number).exists()]
     ask = inquirer(opened, load_generator(opened), request, resize=resize)
     for number in track(missing, f"parts of process {share.index}"):
-        write(_path(out, number), ask(files[number * part : (number + 1) * part]))
-        digest = file_hash(_path(out, number))
-        logbook.note(opened.registry, "attribute", {"part": number, "sha256": digest})
+        with replacing(_path(out, number)) as fresh:
+            write(fresh, ask(files[number * part : (number + 1) * part]))
+            found = {"part": number, "sha256": file_hash(fresh)}
+            logbook.note(opened.registry, "attribute", found)
     return Done(len(missing), parts, sum(_path(out, number).exists() for number in range(parts)))
 
 
@@ -94,7 +96,7 @@ def claim(out: Path, setting: dict[str, Any]) -> None:
 
 
 def write(path: Path, findings: Iterator[Finding]) -> None:
-    """One part as Parquet, whole or not at all."""
+    """One part as Parquet."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -107,5 +109,4 @@ def write(path: Path, findings: Iterator[Finding]) -> None:
         ]
     )
     rows = [{name: getattr(finding, name) for name in COLUMNS} for finding in findings]
-    with replacing(path) as fresh:
-        parquet.write_table(pa.Table.from_pylist(rows, schema=schema), fresh)
+    parquet.write_table(pa.Table.from_pylist(rows, schema=schema), path)

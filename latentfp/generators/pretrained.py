@@ -121,17 +121,17 @@ def save(
     flat = by_path({name: params[name] for name in _shapes(KINDS[kind], fields, noise_seed)})
     dtype = np.float16 if half else np.float32
     folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / WEIGHTS) as fresh:
+    with replacing(folder / DESCRIPTION) as told, replacing(folder / WEIGHTS) as fresh:
         save_file({name: np.asarray(value, dtype) for name, value in flat.items()}, fresh)
         fresh.chmod(0o644)
-    description = {
-        "kind": kind,
-        "fields": dict(fields),
-        "noise_seed": noise_seed,
-        "sha256": _sha256(folder / WEIGHTS),
-        **({} if source is None else {"source": dict(source)}),
-    }
-    (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
+        description = {
+            "kind": kind,
+            "fields": dict(fields),
+            "noise_seed": noise_seed,
+            "sha256": _sha256(fresh),
+            **({} if source is None else {"source": dict(source)}),
+        }
+        told.write_text(json.dumps(description, indent=2) + "\n")
 
 
 def load(name: str) -> Pretrained:

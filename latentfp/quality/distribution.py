@@ -16,10 +16,13 @@ NumPy and float64: small differences of large sums. For n samples of f features 
 distributions is not 0 but falls like 1 / n; compare sets of equal sizes, and let n be many times f.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+
+ROWS = 1024  # samples whose distances to all others are held at once
 
 
 class PrecisionRecall(NamedTuple):
@@ -47,10 +50,13 @@ def precision_recall(
         raise ValueError(
             f"neighbours {neighbours} in sets of {smallest} images or more: expected 1 to {smallest - 1}"
         )
-    across = _squared_distances(real, generated)
-    covered = across <= _squared_radius(real, neighbours)[:, None]
-    covering = across <= _squared_radius(generated, neighbours)[None, :]
-    return PrecisionRecall(float(covered.any(0).mean()), float(covering.any(1).mean()))
+    around_real, around_generated = _squared_radius(real, neighbours), _squared_radius(generated, neighbours)
+    covered, covering = np.zeros(len(generated), bool), np.zeros(len(real), bool)
+    for rows in _blocks(len(real)):
+        across = _squared_distances(real[rows], generated)
+        covered |= (across <= around_real[rows, None]).any(axis=0)
+        covering[rows] = (across <= around_generated).any(axis=1)
+    return PrecisionRecall(float(covered.mean()), float(covering.mean()))
 
 
 def _centred(features: Float[np.ndarray, "n f"]) -> tuple[Float[np.ndarray, " f"], Float[np.ndarray, "n f"]]:
@@ -80,4 +86,12 @@ def _squared_distances(a: Float[np.ndarray, "n f"], b: Float[np.ndarray, "m f"])
 
 def _squared_radius(features: Float[np.ndarray, "n f"], neighbours: int) -> Float[np.ndarray, " n"]:
     """The nearest to an image is itself, so its k-th neighbour is the (k + 1)-th smallest distance."""
-    return np.partition(_squared_distances(features, features), neighbours, axis=1)[:, neighbours]
+    nearest = [
+        np.partition(_squared_distances(features[rows], features), neighbours, axis=1)[:, neighbours]
+        for rows in _blocks(len(features))
+    ]
+    return np.concatenate(nearest)
+
+
+def _blocks(count: int) -> Iterator[slice]:
+    return (slice(first, first + ROWS) for first in range(0, count, ROWS))

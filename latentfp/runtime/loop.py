@@ -144,7 +144,7 @@ def _start(objective: Objective, checkpoints: Checkpoints, *, seed: int, mesh: M
 def _updates(objective: Objective, *, seed: int, mesh: Mesh) -> Callable[..., tuple[State, Metrics]]:
     """The main update and the lazy ones that are due, each compiled on its own."""
     parts = (Lazy(1, objective.update), *objective.lazy)
-    programs = [meshes.data_parallel(_step(part, seed, i), mesh) for i, part in enumerate(parts)]
+    programs = [meshes.data_parallel(one_step(part, seed, i), mesh) for i, part in enumerate(parts)]
 
     def update(state: State, batch: Array, step: int) -> tuple[State, Metrics]:
         metrics = {}
@@ -157,7 +157,9 @@ def _updates(objective: Objective, *, seed: int, mesh: Mesh) -> Callable[..., tu
     return update
 
 
-def _step(part: Lazy, seed: int, number: int) -> Callable[..., tuple[State, Metrics]]:
+def one_step(part: Lazy, seed: int, number: int) -> Callable[..., tuple[State, Metrics]]:
+    """Update `number` of an objective as a function of state, batch and the number of the step."""
+
     def step(state: State, batch: Shaped[Array, "b ..."], index: Count) -> tuple[State, Metrics]:
         key = rng.stream(rng.root(seed), "update", index, number)
         return part.update(state, key, to_float(batch) if batch.dtype == np.uint8 else batch, index)

@@ -7,7 +7,8 @@ so a mean over the batch is the mean over the whole batch however many devices t
 float32 rounding, not bit for bit: sums have another order.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -19,6 +20,7 @@ from jaxtyping import Int
 from latentfp.types import PyTree
 
 DATA = "data"
+LEADER_SECONDS = 3600  # that the others wait for the first process
 
 
 def data_mesh(devices: int | None = None) -> Mesh:
@@ -65,6 +67,20 @@ def shard_batch(mesh: Mesh, tree: PyTree[Any]) -> PyTree[Any]:
 def leads() -> bool:
     """Whether this process is the first: it alone writes what all of them know."""
     return jax.process_index() == 0
+
+
+@contextmanager
+def leader_first() -> Iterator[None]:
+    """The first process does the block alone, then all others: for what is made once, on a shared disk."""
+    if leads():
+        yield
+    if jax.process_count() > 1:
+        from orbax.checkpoint import multihost
+
+        everybody = set(range(jax.process_count()))
+        multihost.sync_global_processes("leader_first", timeout=LEADER_SECONDS, processes=everybody)
+    if not leads():
+        yield
 
 
 def on_this_process(tree: PyTree[Any]) -> PyTree[Any]:

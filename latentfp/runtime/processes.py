@@ -17,12 +17,11 @@ VARIABLES = (
     ("JOB_COMPLETION_INDEX", "JOB_COMPLETIONS"),
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
 )
-
-
-HOSTS, HOST = (
-    "TPU_WORKER_HOSTNAMES",
-    "TPU_WORKER_ID",
-)  # of a slice of TPUs: names with commas, a number
+BOTH = (
+    "LATENTFP_PROCESS",
+    "JOB_COMPLETION_INDEX",
+)  # say nothing without the count
+HOSTS, HOST = "TPU_WORKER_HOSTNAMES", "TPU_WORKER_ID"  # of a slice of TPUs: names with commas, a number
 COORDINATOR = "JAX_COORDINATOR_ADDRESS"
 
 
@@ -43,10 +42,14 @@ ALONE = Share()
 def share_of(environment: Mapping[str, str]) -> Share:
     """This process among its kind; the only one where nothing says otherwise.
 
-    ValueError where the first pair of variables that is there is not a number below a count.
+    ValueError where the first pair of variables that is there is not a number below a count, and where one
+    of a pair that has no other use is there alone: so many processes would each do all of the work.
     """
     for index, count in VARIABLES:
-        if index in environment and count in environment:
+        there = [name for name in (index, count) if name in environment]
+        if len(there) == 1 and index in BOTH:
+            raise ValueError(f"of {index} and {count} only {there[0]} is set: set both, or neither")
+        if len(there) == 2:
             return checked(environment[index], environment[count], named=f"{index} and {count}")
     if HOST in environment and HOSTS in environment:
         count = len(environment[HOSTS].split(","))

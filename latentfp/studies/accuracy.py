@@ -95,9 +95,10 @@ def run(
     workdir.mkdir(parents=True, exist_ok=True)
     chosen = [Cell(**fields) for fields in cells]
     journal = Journal(workdir / "cells.jsonl", share)
-    for cell in share.of(chosen):
-        journal.kept(cell[2:], lambda cell=cell: measure(setting, cell))
-    numbers = journal.complete(cell[2:] for cell in chosen)
+    held = [loaded.sha256, samples, bits, coding, seed]
+    for cell in share.of([*{cell[2:]: cell for cell in chosen}.values()]):
+        journal.kept([*held, *cell[2:]], lambda cell=cell: measure(setting, cell))
+    numbers = journal.complete([*held, *cell[2:]] for cell in chosen)
     if numbers is None:
         return None
     rows = [_labels(cell) | row for cell, row in zip(chosen, numbers, strict=True)]

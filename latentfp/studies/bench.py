@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from latentfp.runtime import lines
 from latentfp.runtime.machine import cpu
 from latentfp.runtime.memory import peak_memory
 from latentfp.runtime.progress import track
@@ -149,7 +150,7 @@ def surroundings() -> dict[str, Any]:
 def _kept(result: dict[str, Any], workdir: Path, path: Path) -> dict[str, Any]:
     """The result beside the previous line of the history; both are written."""
     same = {name: result[name] for name in SAME}
-    result["previous"] = past.latest(past.read(path), same)
+    result["previous"] = past.latest(lines.read(path), same)
     entry = {
         **{name: result[name] for name in ("date", "commit")},
         **same,
@@ -158,7 +159,7 @@ def _kept(result: dict[str, Any], workdir: Path, path: Path) -> dict[str, Any]:
     }
     workdir.mkdir(parents=True, exist_ok=True)
     (workdir / "bench.json").write_text(json.dumps(result, indent=1) + "\n")
-    past.append(path, entry)
+    lines.append(path, entry)
     return result
 
 

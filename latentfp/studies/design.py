@@ -144,7 +144,7 @@ def _measured(
 ) -> dict[str, Any]:
     """Share of right bits and PSNR of files with this design, from the journal if it is there."""
     bits = len(proposal.axes)
-    key = [proposal.axes, proposal.sigma, attack, images, seed]
+    key = [loaded.sha256, proposal.axes, proposal.sigma, attack, images, seed]
 
     def measure() -> dict[str, Any]:
         where = rng.stream(rng.root(seed), "study")

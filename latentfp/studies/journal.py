@@ -1,7 +1,7 @@
 """What a study has measured so far: one line of JSON for every setting, so that a killed run goes on.
 
-A line that was not written to its end is as if it had never been begun. Several processes of one study have
-a file each and read those of the others.
+A line that was not written to its end is as if it had never been begun (runtime/lines.py). Several processes
+of one study have a file each and read those of the others.
 """
 
 import json
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from latentfp.runtime import lines
 from latentfp.runtime.processes import ALONE, Share
 
 Numbers = dict[str, Any]
@@ -34,11 +35,7 @@ class Journal:
 
     def add(self, setting: Any, numbers: Numbers) -> None:
         """Keep the numbers of a setting."""
-        whole, torn = _lines(self._path)
-        if torn:
-            self._path.write_text("".join(whole))
-        with self._path.open("a") as file:
-            file.write(json.dumps({"setting": setting, "numbers": numbers}) + "\n")
+        lines.append(self._path, {"setting": setting, "numbers": numbers})
         self._rows[_key(setting)] = json.loads(json.dumps(numbers))
 
     def kept(self, setting: Any, measure: Callable[[], Numbers]) -> Numbers:
@@ -58,20 +55,8 @@ class Journal:
 
     def _read_all(self) -> None:
         for path in sorted(self._path.parent.glob(self._pattern)):
-            self._rows.update(_read(path))
+            self._rows.update({_key(row["setting"]): row["numbers"] for row in lines.read(path)})
 
 
 def _key(setting: Any) -> str:
     return json.dumps(setting, sort_keys=True)
-
-
-def _lines(path: Path) -> tuple[list[str], bool]:
-    """All complete lines, and whether there is an incomplete one."""
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    whole = [line for line in lines if line.endswith("\n")]
-    return whole, len(whole) < len(lines)
-
-
-def _read(path: Path) -> list[tuple[str, Numbers]]:
-    rows = [json.loads(line) for line in _lines(path)[0]]
-    return [(_key(row["setting"]), row["numbers"]) for row in rows]

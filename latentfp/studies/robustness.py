@@ -6,7 +6,7 @@ paper's search. No method is told of the attack. Beside bit and all-bits accurac
 the bits' confidences (calibration.py).
 
 A cell is one attack and one method. Measured cells lie in `cells*.jsonl` and are not run again. Several
-processes may share the work: each measures its `part`, and a last one, "all", joins what they found.
+processes may share the work: each measures every n-th cell, and the one that ends last joins what they found.
 """
 
 import json

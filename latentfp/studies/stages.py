@@ -17,7 +17,6 @@ from latentfp import rng
 from latentfp.attribution import blocks, refine, search
 from latentfp.attribution import decoder as decoding
 from latentfp.attribution.decoder import TrainedDecoder
-from latentfp.attribution.descent import power_of_two
 from latentfp.attribution.observation import UNDAMAGED
 from latentfp.attribution.refine import Model
 from latentfp.attribution.whitening import Thetas
@@ -164,18 +163,13 @@ def _same(found: Any) -> Any:
 
 def searching(scene: Scene, sizes: Sizes) -> Stage:
     """Soft search of random codes: the programs of one chunk, times all chunks; the whole call is timed."""
-    if sizes.queries > search.TOGETHER:
-        raise ValueError(f"got {sizes.queries} queries, expected at most {search.TOGETHER}, searched at once")
     words = -(-scene.subject.bits // 64) * 64
     task = Task(sizes.codes, words, sizes.queries, sizes.top, scene.seed)
-    drawn, devices = draw(task), mesh.data_mesh()
-    most = search.CHUNK.get(jax.default_backend(), search.LARGE_CHUNK)
-    share = max(search.SMALL_CHUNK, min(most, power_of_two(-(-task.n // devices.size))))
+    drawn, devices, share = draw(task), mesh.data_mesh(), search.chunk(task.n)
     rows = share * devices.size
-    hard, planes = (jnp.asarray(part.view(np.uint32)) for part in search.pack_scores(drawn.scores))
-    queries, block = blocks.Queries(hard, planes), blocks.block_rows(words=words // 32, planes=len(planes))
-    lay_out = mesh.map_shared(lambda _, codes: blocks.lay_out(codes, block=block), devices)
-    find = mesh.map_shared(partial(blocks.best_rows, top=task.top), devices)
+    hard, planes = search.pack_scores(drawn.scores)
+    groups = list(search.groups_of(hard, planes, task.top))
+    lay_out, find = search.programs(blocks.block_rows(words=words // 32, planes=len(planes)), task.top)
     codes = mesh.shard_batch(devices, np.resize(drawn.book, (rows, words // 8)).view(np.uint32))
     valid = mesh.shard_batch(devices, np.full(devices.size, share, np.int32))
     chunks, lanes = -(-task.n // rows), lay_out((), (codes,))
@@ -183,7 +177,7 @@ def searching(scene: Scene, sizes: Sizes) -> Stage:
         task.queries,
         [
             Program("lay out", lay_out, ((), (codes,)), chunks),
-            Program("find", find, (mesh.replicate(devices, queries), (lanes, valid)), chunks),
+            Program("find", find, (mesh.replicate(devices, groups[0]), (lanes, valid)), chunks * len(groups)),
         ],
         unit="queries",
         whole=lambda: search.best(drawn.scores, drawn.book, top=task.top),

@@ -14,22 +14,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Shaped
 
 from latentfp import rng
 from latentfp.deployment import decoders
 from latentfp.generators import pretrained
-from latentfp.pixels import to_float
 from latentfp.runtime import mesh
 from latentfp.runtime.loop import Lazy, Objective
-from latentfp.runtime.metrics import Metrics
 from latentfp.studies.scene import Scene
 from latentfp.studies.stages import Pixels, Program, Stage
 from latentfp.training import decoder as decoder_training
 from latentfp.training import diffusion, gan
 from latentfp.training.examples import Shares
 from latentfp.training.pool import Pool
-from latentfp.types import Count, PyTree
 
 
 def training(scene: Scene, pixels: Pixels, *, objective: Mapping[str, Any], batch: int) -> Stage:
@@ -63,23 +59,13 @@ def programs(objective: Objective, data: np.ndarray, *, seed: int) -> list[Progr
     return [
         Program(
             "update" if number == 0 else f"every {part.every}",
-            mesh.data_parallel(_step(part, seed, number), devices),
+            mesh.data_parallel(one_step(part, seed, number), devices),
             (jax.tree.map(jnp.copy, state), batch, np.int32(0)),
             1 / part.every,
             carry=itemgetter(0),
         )
         for number, part in enumerate((Lazy(1, objective.update), *objective.lazy))
     ]
-
-
-def _step(part: Lazy, seed: int, number: int) -> Callable[..., tuple[PyTree[Any], Metrics]]:
-    """As the loop does it, which tests compare."""
-
-    def step(state: PyTree[Any], batch: Shaped[Array, "b ..."], index: Count) -> tuple[PyTree[Any], Metrics]:
-        key = rng.stream(rng.root(seed), "update", index, number)
-        return part.update(state, key, to_float(batch) if batch.dtype == np.uint8 else batch, index)
-
-    return step
 
 
 def _decoder(

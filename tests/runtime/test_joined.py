@@ -106,6 +106,27 @@ def test_sigterm_to_one_stops_all_after_the_same_step(alone, tmp_path):
     """When the other learns of it is not known, but the steps that both have done are the same."""
     ended = train(tmp_path, 2, sent="SIGTERM", at=13)
     assert ended.returncode != 0, ended.stderr
+    assert 13 <= saved_steps(tmp_path)[-1] < STEPS, "only the usual checkpoints"
     assert writers(tmp_path, saved_steps(tmp_path)[-1]) == {"0", "1"}
     assert train(tmp_path, 1).returncode == 0
     assert_same_state(tmp_path, alone)
+
+
+@pytest.mark.slow
+def test_the_others_wait_for_what_the_first_makes(tmp_path):
+    program = """
+import os, sys, time
+from pathlib import Path
+from latentfp.runtime import mesh, processes
+share = processes.join(os.environ)
+made = Path(sys.argv[1])
+with mesh.leader_first():
+    if share.index == 0:
+        time.sleep(1)
+        made.mkdir()  # fails where it is there
+    (made / f"{share.index}").touch(exist_ok=False)
+"""
+    local = ["bash", str(ROOT / "launch" / "local.sh"), "3", sys.executable, "-c", program]
+    ended = subprocess.run([*local, str(tmp_path / "made")], capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0, ended.stderr
+    assert sorted(path.name for path in (tmp_path / "made").iterdir()) == ["0", "1", "2"]

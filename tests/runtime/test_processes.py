@@ -38,6 +38,20 @@ def test_what_is_no_share_is_refused_by_name(index, count):
         checked(index, count, named="A and B")
 
 
+@pytest.mark.parametrize(
+    ("variable", "missing"),
+    [
+        ("LATENTFP_PROCESS", "LATENTFP_PROCESSES"),
+        ("LATENTFP_PROCESSES", "LATENTFP_PROCESS"),
+        ("JOB_COMPLETION_INDEX", "JOB_COMPLETIONS"),
+    ],
+)
+def test_half_of_a_pair_is_refused(variable, missing):
+    """So many processes would all believe to be alone."""
+    with pytest.raises(ValueError, match=f"{missing}.* only {variable} is set|only {variable} is set"):
+        share_of({variable: "1"})
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 def test_shares_are_all_of_the_work_and_nothing_twice(count):
     pieces = [Share(index, count).of(range(5)) for index in range(count)]

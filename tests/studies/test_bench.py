@@ -138,28 +138,6 @@ class TestPeak:
 
 
 class TestHistory:
-    def test_lines_are_added_and_read_in_order(self, tmp_path):
-        path = tmp_path / "deep" / "history.jsonl"
-        assert history.read(path) == []
-        for n in range(3):
-            history.append(path, {"n": n})
-        assert history.read(path) == [{"n": 0}, {"n": 1}, {"n": 2}]
-        assert len(path.read_text().splitlines()) == 3
-
-    @pytest.mark.parametrize("torn", ['{"n": 1, "a', '{"n": 1, "a\n', "[1]\n", "\x00\n", "nul"])
-    def test_a_damaged_line_costs_no_other(self, tmp_path, torn):
-        path = tmp_path / "history.jsonl"
-        path.write_text('{"n": 0}\n' + torn)
-        history.append(path, {"n": 2})
-        assert history.read(path) == [{"n": 0}, {"n": 2}]
-        assert path.read_text().startswith('{"n": 0}\n' + torn), "nothing is deleted"
-
-    def test_bytes_that_are_no_text(self, tmp_path):
-        path = tmp_path / "history.jsonl"
-        path.write_bytes(b"\xff\xfe")
-        history.append(path, {"n": 2})
-        assert history.read(path) == [{"n": 2}]
-
     def test_the_last_of_its_kind(self):
         entries = [
             {"device": "a", "jax": "1", "plan": {"x": [1]}, "n": 0},
