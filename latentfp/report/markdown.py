@@ -1,5 +1,7 @@
 """Numbers and tables in Markdown."""
 
+import shlex
+import sys
 from collections.abc import Mapping, Sequence
 
 NOTHING = "–"  # where nothing was measured
@@ -29,8 +31,9 @@ def plain(value: str) -> str:
 
 
 def made_with(command: str) -> str:
-    """The command, as a block."""
-    return f"Made with\n\n    {' '.join(command.split())}"
+    """The command, as a block, with the changes that this process was given on its own command line."""
+    changes = [shlex.quote(word) for word in sys.argv[1:] if word.startswith("--config.")]
+    return f"Made with\n\n    {' '.join([*command.split(), *changes])}"
 
 
 def thousands(value: int) -> str:

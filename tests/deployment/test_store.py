@@ -48,6 +48,17 @@ def test_settings_of_the_file(path):
         assert connection.execute("PRAGMA user_version").fetchone() == (2,)
 
 
+def test_works_without_a_write_ahead_log(registry, path):
+    """As docs/scale.md asks for where processes of several machines write."""
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA journal_mode = DELETE").fetchone() == ("delete",)
+    registry.add(["eve"])
+    registry.record("attribute", {"part": 1})
+    registry.verify()
+    assert "eve" in [user.name for user in registry.users()]
+    assert not path.with_name(f"{path.name}-wal").exists()
+
+
 @pytest.mark.parametrize(
     "change",
     [
