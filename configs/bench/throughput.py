@@ -4,13 +4,10 @@ Run: latentfp fit --generator GENERATOR --out runs/GENERATOR
      python -m latentfp.main --config=configs/bench/throughput.py:GENERATOR --workdir=runs/throughput
 GENERATOR: avatars (StyleGAN2, also if it is left out) or avatars-ldm (latent diffusion).
 To compare commits, let runs share a history: --config.study.history=docs/results/bench_history.jsonl
-The published runs had about five other processes on the same 2 CPU cores: 5.5 minutes for avatars and 10 for
-avatars-ldm (5 and about 9 minutes of processor time). So their speeds are lower bounds, their compile times
-upper ones, and their shares noisy, since the peak was disturbed as well: single measurements of the matrix
-product took up to 64 % (avatars) and 160 % longer than the best, 84 GFLOP/s in both runs. They printed, in
-images (search: queries) a second and shares of the matrix product (GAN and denoiser: their training):
-    avatars      synthesis 499, 41 %; decoder 198, 48 %; refine 1.8, 49 %; search 445; GAN 30, 35 %
-    avatars-ldm  sampling 5.4, 52 %; decoder 79, 44 %; refine 0.55, 37 %; search 257; denoiser 55, 38 %
+The published runs were made with nothing beside, in 2.5 and 5.5 minutes on 2 CPU cores (186 and 190 GFLOP/s in
+the matrix product). They printed, in images (search: queries) a second and shares of the matrix product:
+    avatars      synthesis 971, 36 %; decoder 320, 35 %; refine 2.8, 35 %; search 862; GAN training 60, 31 %
+    avatars-ldm  sampling 8.0, 35 %; decoder 113, 28 %; refine 0.85, 26 %; search 881; denoiser training 93, 28 %
 """
 
 from typing import Any
