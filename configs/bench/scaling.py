@@ -3,8 +3,9 @@
 Run: latentfp fit --out runs/avatars
      latentfp users add --deployment runs/avatars alice bob
      python -m latentfp.main --config=configs/bench/scaling.py --workdir=DIR
-Needs taskset (Linux). docs/results/scaling.md: 12 minutes on 2 CPU cores with nothing beside. It printed 108, 163
-and 138 images/s of training, and 0.89, 1.02 and 0.78 files/s of attribution, by 1, 2 and 4 processes.
+Needs taskset (Linux). docs/results/scaling.md: 12 minutes on 2 CPU cores with nothing beside. It printed
+108, 163 and 138 images/s of training, and 0.89, 1.02 and 0.78 files/s of attribution, by 1, 2 and 4
+processes.
 """
 
 from ml_collections import ConfigDict

@@ -4,10 +4,11 @@ Run: latentfp fit --generator GENERATOR --out runs/GENERATOR
      python -m latentfp.main --config=configs/bench/throughput.py:GENERATOR --workdir=runs/throughput
 GENERATOR: avatars (StyleGAN2, also if it is left out) or avatars-ldm (latent diffusion).
 To compare commits, let runs share a history: --config.study.history=docs/results/bench_history.jsonl
-The published runs were made with nothing beside, in 2.5 and 5.5 minutes on 2 CPU cores (186 and 190 GFLOP/s in
-the matrix product). They printed, in images (search: queries) a second and shares of the matrix product:
-    avatars      synthesis 971, 36 %; decoder 320, 35 %; refine 2.8, 35 %; search 862; GAN training 60, 31 %
-    avatars-ldm  sampling 8.0, 35 %; decoder 113, 28 %; refine 0.85, 26 %; search 881; denoiser training 93, 28 %
+The published runs were made with nothing beside, in 2.5 and 5.5 minutes on 2 CPU cores, which do 186 and 190
+GFLOP/s in the matrix product. They printed, in images (search: queries) a second and shares of that product:
+    avatars      synthesis 971, 36 %; decoder 320, 35 %; refine 2.8, 35 %; search 862; GAN 60, 31 %
+    avatars-ldm  sampling 8.0, 35 %; decoder 113, 28 %; refine 0.85, 26 %; search 881; denoiser 93, 28 %
+GAN and denoiser: their training.
 """
 
 from typing import Any
