@@ -7,6 +7,7 @@ import pytest
 from linear_space import write_generator
 
 from latentfp.report.study import write_study
+from latentfp.runtime.processes import ALONE, Share
 from latentfp.studies import accuracy
 
 CELL = {
@@ -28,12 +29,10 @@ def generator(tmp_path_factory):
     return write_generator(tmp_path_factory.mktemp("accuracy") / "generator", latent_dim=24, size=8)
 
 
-def study(generator, workdir, cells):
+def study(generator, workdir, cells, *, share=ALONE, seed=2):
     labels = {"name": "tiny", "title": "Tiny study", "command": "none", "hardware": "any"}
-    fields = {"samples": 1000, "bits": 8, "coding": "antipodal", "seed": 2}
-    result = accuracy.run(generator=generator, workdir=workdir, cells=cells, **labels, **fields)
-    assert result is not None  # of one process
-    return result
+    fields = {"samples": 1000, "bits": 8, "coding": "antipodal", "seed": seed}
+    return accuracy.run(generator=generator, workdir=workdir, cells=cells, share=share, **labels, **fields)
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +72,31 @@ def test_a_study_goes_on_where_it_stopped(measured, generator, tmp_path, monkeyp
     monkeypatch.setattr(accuracy, "measure", measure)
     assert study(generator, tmp_path, CELLS) == result
     assert called == ["0.5"]
+
+
+def test_two_processes_measure_every_cell_once(measured, generator, tmp_path, monkeypatch):
+    """Also one that is listed twice."""
+    lines = [json.loads(line) for line in (measured[0] / "cells.jsonl").read_text().splitlines()]
+    known, called = dict(zip(("1.0", "0.5"), (line["numbers"] for line in lines), strict=True)), []
+
+    def measure(_, cell):
+        called.append(cell.value)
+        return known[cell.value]
+
+    monkeypatch.setattr(accuracy, "measure", measure)
+    cells = [*CELLS, {**CELLS[0], "group": "again"}]
+    assert study(generator, tmp_path, cells, share=Share(1, 2)) is None
+    assert called == ["0.5"]
+    result = study(generator, tmp_path, cells, share=Share(0, 2))
+    assert called == ["0.5", "1.0"]
+    assert result["cells"][:2] == measured[1]["cells"]
+    assert result["seconds"] == measured[1]["seconds"]
+
+
+def test_numbers_of_another_seed_are_not_these(measured, generator, tmp_path, monkeypatch):
+    (tmp_path / "cells.jsonl").write_text((measured[0] / "cells.jsonl").read_text())
+    monkeypatch.setattr(accuracy, "measure", lambda *_: {"seconds": -1.0})
+    assert study(generator, tmp_path, CELLS, seed=3)["seconds"] == -2
 
 
 def test_labels_do_not_make_another_measurement(measured, generator, monkeypatch):

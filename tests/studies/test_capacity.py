@@ -7,6 +7,7 @@ from linear_space import write_deployment
 
 from latentfp.augment.suites import suite
 from latentfp.report.capacity import write_capacity
+from latentfp.runtime.processes import Share
 from latentfp.studies import capacity, readings
 from latentfp.studies.capacity import Plan, rates
 
@@ -48,6 +49,21 @@ def test_nothing_is_read_twice(measured, monkeypatch):
     given, workdir, result = measured
     monkeypatch.setattr(readings, "answers", None)
     assert capacity.run(**given, workdir=workdir) == result
+
+
+def test_two_processes_measure_the_same(measured, tmp_path, monkeypatch):
+    given, _, result = measured
+    read, files = readings.answers, []
+
+    def counted(*arguments, **settings):
+        files.append(len(arguments[2]))
+        return read(*arguments, **settings)
+
+    monkeypatch.setattr(readings, "answers", counted)
+    assert capacity.run(**given, workdir=tmp_path, share=Share(1, 2)) is None
+    half = sum(files)
+    assert capacity.run(**given, workdir=tmp_path, share=Share(0, 2)) == result
+    assert 0 < half < sum(files) == 3 * len(suite("codecs"))
 
 
 def test_the_page_and_the_tidy_table(measured, tmp_path):
