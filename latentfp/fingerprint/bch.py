@@ -8,6 +8,7 @@ The polynomial comes from `galois`, once; whoever keeps it needs no table and no
 Source: Bose and Ray-Chaudhuri 1960 (Information and Control 3); Lin and Costello 2004, chapter 6.
 """
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -29,7 +30,8 @@ class Bch(NamedTuple):
     polynomial: int
 
 
-def family(bits: int) -> list[Bch]:
+@cache
+def family(bits: int) -> tuple[Bch, ...]:
     """All codes of a length, from the most messages, at most 2^62, to the fewest. ValueError for others."""
     import galois  # half a second, and four more for the first code
 
@@ -45,7 +47,7 @@ def family(bits: int) -> list[Bch]:
         if 1 < found.k <= WIDEST_MESSAGE:
             codes[int(found.k)] = Bch(bits, int(found.k), int(found.d) + 1, int(found.generator_poly))
         designed = int(found.d) + 2
-    return list(codes.values())
+    return tuple(codes.values())
 
 
 def construct(bits: int, message: int | None = None) -> Bch:

@@ -23,6 +23,7 @@ BOTH = (
 )  # say nothing without the count
 HOSTS, HOST = "TPU_WORKER_HOSTNAMES", "TPU_WORKER_ID"  # of a slice of TPUs: names with commas, a number
 COORDINATOR = "JAX_COORDINATOR_ADDRESS"
+LOST_SECONDS = 30  # without a sign of life from a process after which the others end
 
 
 class Share(NamedTuple):
@@ -73,9 +74,10 @@ def join(environment: Mapping[str, str]) -> Share:
         return share
     try:
         if COORDINATOR in environment:
-            jax.distributed.initialize(environment[COORDINATOR], share.count, share.index)
+            where = (environment[COORDINATOR], share.count, share.index)
+            jax.distributed.initialize(*where, heartbeat_timeout_seconds=LOST_SECONDS)
         else:
-            jax.distributed.initialize()
+            jax.distributed.initialize(heartbeat_timeout_seconds=LOST_SECONDS)
     except ValueError as error:
         raise ValueError(
             f"process {share.index} of {share.count} cannot find the others: set {COORDINATOR}=HOST:PORT, "

@@ -19,7 +19,7 @@ from latentfp import rng
 from latentfp.deployment import decoders
 from latentfp.generators import pretrained
 from latentfp.runtime import mesh
-from latentfp.runtime.loop import Lazy, Objective
+from latentfp.runtime.loop import Lazy, Objective, one_step
 from latentfp.studies.scene import Scene
 from latentfp.studies.stages import Pixels, Program, Stage
 from latentfp.training import decoder as decoder_training

@@ -59,7 +59,7 @@ def test_shares_are_all_of_the_work_and_nothing_twice(count):
 
 
 def test_a_process_that_cannot_find_the_others_says_what_to_set(monkeypatch):
-    def nowhere():
+    def nowhere(**_):
         raise ValueError("coordinator_address should be defined.")
 
     monkeypatch.setattr(jax.distributed, "initialize", nowhere)
