@@ -29,10 +29,16 @@ def generator(tmp_path_factory):
     return write_generator(tmp_path_factory.mktemp("accuracy") / "generator", latent_dim=24, size=8)
 
 
-def study(generator, workdir, cells, *, share=ALONE, seed=2):
+def shared(generator, workdir, cells, *, share=ALONE, seed=2):
     labels = {"name": "tiny", "title": "Tiny study", "command": "none", "hardware": "any"}
-    fields = {"samples": 1000, "bits": 8, "coding": "antipodal", "seed": seed}
-    return accuracy.run(generator=generator, workdir=workdir, cells=cells, share=share, **labels, **fields)
+    fields = {"samples": 1000, "bits": 8, "coding": "antipodal", "seed": seed, "share": share}
+    return accuracy.run(generator=generator, workdir=workdir, cells=cells, **labels, **fields)
+
+
+def study(*given, **settings):
+    result = shared(*given, **settings)
+    assert result is not None  # of one process
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +91,7 @@ def test_two_processes_measure_every_cell_once(measured, generator, tmp_path, mo
 
     monkeypatch.setattr(accuracy, "measure", measure)
     cells = [*CELLS, {**CELLS[0], "group": "again"}]
-    assert study(generator, tmp_path, cells, share=Share(1, 2)) is None
+    assert shared(generator, tmp_path, cells, share=Share(1, 2)) is None
     assert called == ["0.5"]
     result = study(generator, tmp_path, cells, share=Share(0, 2))
     assert called == ["0.5", "1.0"]
