@@ -9,6 +9,7 @@ The design that is compared is the least visible one whose worst predicted accur
 the `baseline`, with as many bits.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -63,20 +64,22 @@ def run(
     seed: int,
     workdir: Path,
 ) -> dict[str, Any]:
-    """Measure what `workdir` does not hold yet. The result is what report/design.py shows."""
+    """Measure what `workdir` does not hold yet, and write design.json; report/design.py shows the result."""
     loaded = pretrained.load(generator)
     basis, cells, rivals = basis_of(loaded, USUAL), Grid(**grid), Compared(**compared)
     surveyed = designing.survey(loaded, basis, cells.attack, samples=samples, seed=seed)
     workdir.mkdir(parents=True, exist_ok=True)
     journal = Journal(workdir / "cells.jsonl")
     rows = _grid_rows(loaded, basis, surveyed, cells, journal, seed)
-    return {
+    result = {
         "generator": generator,
         "images": cells.images,
         "rows": rows,
         "rank_correlation": correlations(rows),
         "compared": _compare(loaded, basis, surveyed, rivals, journal, seed),
     }
+    (workdir / "design.json").write_text(json.dumps(result, indent=1) + "\n")
+    return result
 
 
 def _grid_rows(

@@ -1,5 +1,7 @@
 """The design study on a linear generator: predictions in order, measured once, written down."""
 
+import json
+
 import pytest
 from linear_space import write_generator
 
@@ -39,6 +41,7 @@ def test_nothing_is_measured_twice(measured, monkeypatch):
     given, workdir, result = measured
     monkeypatch.setattr(accuracy, "measure", None)
     assert design.run(**given, workdir=workdir) == result
+    assert json.loads((workdir / "design.json").read_text())["rows"] == json.loads(json.dumps(result["rows"]))
 
 
 def test_the_page(measured, tmp_path):
