@@ -2,8 +2,8 @@
 
 Run: latentfp fit --out runs/avatars
      python -m latentfp.main --config=configs/studies/collusion.py --workdir=DIR
-750 files. docs/results/collusion.json is of '--config.study.plan.colluders=(2,3,4,8)', 600 files: 9 minutes
-on 2 CPU cores with other work beside.
+1050 files. docs/results/collusion.json holds two runs, of '--config.study.plan.colluders=(2,3,4,8)' and of
+(5,6,7): 9 and 12 minutes on 2 CPU cores with other work beside.
 """
 
 from ml_collections import ConfigDict
@@ -19,7 +19,7 @@ def get_config() -> ConfigDict:
         {
             "deployment": "runs/avatars",
             "plan": {
-                "colluders": (2, 3, 4, 6, 8),
+                "colluders": (2, 3, 4, 5, 6, 7, 8),
                 "collusions": ("mean", "mixed", "latents"),
                 "coalitions": 10,
                 "files": 5,
