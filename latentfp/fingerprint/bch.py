@@ -33,21 +33,32 @@ class Bch(NamedTuple):
 @cache
 def family(bits: int) -> tuple[Bch, ...]:
     """All codes of a length, from the most messages, at most 2^62, to the fewest. ValueError for others."""
-    import galois  # half a second, and four more for the first code
+    import galois  # half a second
 
     if bits not in LENGTHS:
         raise ValueError(f"no BCH code of {bits} bits: expected one of {', '.join(map(str, LENGTHS))}")
-    codes: dict[int, Bch] = {}  # by message, for which the last one is the farthest apart
-    designed = 3
-    while designed < bits:
-        try:
-            found = galois.BCH(bits - 1, d=designed)
-        except ValueError:
-            break
-        if 1 < found.k <= WIDEST_MESSAGE:
-            codes[int(found.k)] = Bch(bits, int(found.k), int(found.d) + 1, int(found.generator_poly))
-        designed = int(found.d) + 2
-    return tuple(codes.values())
+    n, usual = bits - 1, galois.matlab_primitive_poly(2, bits.bit_length() - 1)
+    root = galois.GF(bits, irreducible_poly=usual, compile="python-calculate").primitive_element
+    codes, polynomial, roots = [], 1, set[int]()  # exponents of the root
+    for power in range(1, n, 2):
+        if power in roots:
+            continue
+        roots |= {power << i & n | (power << i) // bits for i in range(bits.bit_length() - 1)}
+        polynomial = _times(polynomial, int((root**power).minimal_poly()))
+        message = n - len(roots)
+        if 1 < message <= WIDEST_MESSAGE:
+            distance = next(i for i in range(1, bits) if i not in roots)
+            codes.append(Bch(bits, message, distance + 1, polynomial))
+    return tuple(codes)
+
+
+def _times(a: int, b: int) -> int:
+    """The product of two binary polynomials, the coefficient of x^i in bit i."""
+    product = 0
+    while b:
+        product ^= a * (b & -b)
+        b &= b - 1
+    return product
 
 
 def construct(bits: int, message: int | None = None) -> Bch:
