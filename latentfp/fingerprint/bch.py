@@ -43,7 +43,7 @@ def family(bits: int) -> tuple[Bch, ...]:
     for power in range(1, n, 2):
         if power in roots:
             continue
-        roots |= {power << i & n | (power << i) // bits for i in range(bits.bit_length() - 1)}
+        roots |= {(power << i) % n for i in range(bits.bit_length() - 1)}
         polynomial = _times(polynomial, int((root**power).minimal_poly()))
         message = n - len(roots)
         if 1 < message <= WIDEST_MESSAGE:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import latentfp
-from latentfp.data.files import find_images, write_image
+from latentfp.data.files import write_image
 from latentfp.deployment.inquiry import searched
 from latentfp.fingerprint.codes import draw_codes
 from latentfp.runtime.progress import track
@@ -56,7 +56,7 @@ def run(
         raise ValueError(f"{deployment} has no users: add one with `latentfp users add`")
     home.mkdir(parents=True, exist_ok=True)
     journal = Journal(home / "measured.jsonl")
-    images = _images(scene, home / f"images-{chosen.files}", chosen.files)
+    images = _images(scene, home / "images", chosen.files)
     tasks = {
         "training": lambda n: train(training, folder, home / f"training-{n}", n, chosen),
         "attribution": lambda n: attribute(folder, images, home / f"parts-{n}", n, chosen),
@@ -118,11 +118,10 @@ def local(processes: int, command: Sequence[str]) -> float:
 
 
 def _images(scene: Scene, folder: Path, count: int) -> Path:
-    """A folder of so many images of nobody's; made if it is not there."""
-    if not folder.is_dir() or len(find_images([folder])) != count:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        codes = draw_codes(scene.seed, count, bits=scene.subject.bits)
-        for i, pixels in enumerate(marked_images(scene.subject, codes, seed=scene.seed)):
-            write_image(folder / f"{i:06d}.png", pixels)
+    """A new folder of so many images of nobody's."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    codes = draw_codes(scene.seed, count, bits=scene.subject.bits)
+    for i, pixels in enumerate(marked_images(scene.subject, codes, seed=scene.seed)):
+        write_image(folder / f"{i:06d}.png", pixels)
     return folder

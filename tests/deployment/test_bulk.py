@@ -11,6 +11,7 @@ from linear_space import write_deployment
 from pyarrow import parquet
 
 from latentfp.data.listing import Listing
+from latentfp.deployment import logbook
 from latentfp.deployment.bulk import COLUMNS, bulk
 from latentfp.deployment.copies import generate
 from latentfp.deployment.deployment import open_deployment
@@ -47,6 +48,21 @@ def alone(made, tmp_path_factory):
     out = tmp_path_factory.mktemp("alone")
     assert run(made, out, Share()) == (6, 6, 6)
     return parts(out)
+
+
+def test_a_part_is_logged_before_it_is_there(made, tmp_path, monkeypatch):
+    logged = []
+
+    def note(_, action, subject):
+        logged.append((action, subject["part"], (tmp_path / f"part-{subject['part']:06d}.parquet").exists()))
+
+    monkeypatch.setattr(logbook, "note", note)
+    run(made, tmp_path, Share(0, 3))
+    assert logged == [("attribute", 0, False), ("attribute", 3, False)]
+    assert [path.name for path in sorted(tmp_path.glob("*.parquet"))] == [
+        "part-000000.parquet",
+        "part-000003.parquet",
+    ]
 
 
 def test_parts_say_what_attribution_says(made, alone):

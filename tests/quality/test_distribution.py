@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
+from latentfp.quality import distribution
 from latentfp.quality.distribution import frechet_distance, precision_recall
 
 EXACT = 1e-9  # float64: eps · condition of the covariances, 1e4 at most here, with room
@@ -56,7 +57,10 @@ def test_unusable_features_are_refused(bad):
         frechet_distance(good, bad)
 
 
-def test_precision_and_recall_are_those_of_loops():
+@pytest.mark.parametrize("rows", [7, 1024])
+def test_precision_and_recall_are_those_of_loops(rows, monkeypatch):
+    """However many rows of distances are held at once."""
+    monkeypatch.setattr(distribution, "ROWS", rows)
     draw = np.random.default_rng(8)
     real, generated = draw.standard_normal((40, 3)), 0.5 * draw.standard_normal((30, 3)) + 0.8
 

@@ -1,9 +1,15 @@
 """Which process this is, as those who start it say."""
 
+import subprocess
+import time
+from pathlib import Path
+
 import jax
 import pytest
 
-from latentfp.runtime.processes import ALONE, Share, checked, join, share_of
+from latentfp.runtime.processes import ALONE, LOST_SECONDS, Share, checked, join, share_of
+
+LOCAL = Path(__file__).parents[2] / "launch" / "local.sh"
 
 
 @pytest.mark.parametrize(
@@ -69,3 +75,21 @@ def test_a_process_that_cannot_find_the_others_says_what_to_set(monkeypatch):
 
 def test_one_process_joins_nobody():
     assert join({}) == ALONE
+
+
+def test_local_waits_for_a_process_that_still_saves(tmp_path):
+    """SIGTERM ends the wait of launch/local.sh, not that of what it started."""
+    saving = 'trap "sleep 1; touch $0/saved; exit 3" TERM; touch $0/begun; while true; do sleep 0.1; done'
+    local = subprocess.Popen(["bash", str(LOCAL), "1", "bash", "-c", saving, str(tmp_path)])
+    while not (tmp_path / "begun").exists():
+        time.sleep(0.05)
+    local.terminate()
+    assert local.wait(timeout=30) == 1
+    assert (tmp_path / "saved").exists()
+
+
+def test_a_lost_process_is_noticed_soon(monkeypatch):
+    given = {}
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *_, **settings: given.update(settings))
+    join({"LATENTFP_PROCESS": "1", "LATENTFP_PROCESSES": "2", "JAX_COORDINATOR_ADDRESS": "127.0.0.1:1"})
+    assert given["heartbeat_timeout_seconds"] == LOST_SECONDS

@@ -5,6 +5,7 @@ import json
 import pytest
 from linear_space import write_generator
 
+from latentfp.generators import pretrained
 from latentfp.report.design import front, write_design
 from latentfp.studies import accuracy, design
 
@@ -41,6 +42,8 @@ def test_nothing_is_measured_twice(measured, monkeypatch):
     given, workdir, result = measured
     monkeypatch.setattr(accuracy, "measure", None)
     assert design.run(**given, workdir=workdir) == result
+    settings = [json.loads(line)["setting"] for line in (workdir / "cells.jsonl").read_text().splitlines()]
+    assert {setting[0] for setting in settings} == {pretrained.load(given["generator"]).sha256}
     assert json.loads((workdir / "design.json").read_text())["rows"] == json.loads(json.dumps(result["rows"]))
 
 
