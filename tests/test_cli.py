@@ -271,12 +271,19 @@ class TestMethods:
 
 
 def test_the_encoder_of_a_generator_comes_first(latentfp, read):
-    for more in ([], ["--method", "encoder"], ["--until", "encoder"]):
+    for more in (["--method", "encoder"], ["--until", "encoder"]):
         code, out, err = latentfp("attribute", "--deployment", read[0], "--json", read[1], *more)
         (row,) = rows_of(out)
         assert code == 0
         assert "note:" not in err
         assert (row["user"], row["stage"], row["looks"], row["passes"]) == ("bob", "encoder", 1, 1)
+
+
+def test_by_default_a_descent_confirms_what_the_encoder_reads(latentfp, read):
+    code, out, _ = latentfp("attribute", "--deployment", read[0], "--json", read[1])
+    (row,) = rows_of(out)
+    assert (code, row["user"], row["stage"]) == (0, "bob", "refine")
+    assert row["passes"] > 25  # those of at least one step
 
 
 @pytest.mark.usefixtures("without_encoder")

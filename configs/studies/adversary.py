@@ -2,9 +2,9 @@
 
 Run: latentfp fit --out runs/avatars
      python -m latentfp.main --config=configs/studies/adversary.py --workdir=DIR
-docs/results/adversary.json is of --config.study.plan.images=20: half an hour on 2 CPU cores with other work
+docs/results/adversary.json is of --config.study.plan.images=20: 40 minutes on 2 CPU cores with other work
 beside. Moved by 2 grey levels towards another user's code the decoder names that user in 20 of 20 files, and
-the descent the owner in 20 of 20; by 8 levels the descent names the other user in 17.
+the default method the owner in 20 of 20; by 8 levels that names the other user in 17.
 """
 
 from ml_collections import ConfigDict

@@ -79,6 +79,11 @@ def answer(
     )
 
 
+def is_reading(found: Answer) -> Bool[np.ndarray, " n"]:
+    """Which answers are what a network reads of the pixels, not an explanation by the generator."""
+    return np.asarray(found.stage) <= Stage.DECODER
+
+
 def select(found: Answer, rows: Rows) -> Answer:
     """The answers in these rows."""
     return jax.tree.map(lambda leaf: leaf[rows], found)

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
-from latentfp.attribution.estimate import Answer, Stage, Status
+from latentfp.attribution.estimate import Answer, Stage, Status, is_reading
 from latentfp.attribution.observation import ROUNDING, is_damaged
 from latentfp.attribution.refine import SOLVED
 from latentfp.augment import damage
@@ -54,6 +54,5 @@ def misfits(answer: Answer) -> Misfits:
 def explained(answer: Answer) -> Bool[np.ndarray, " n"]:
     """Whether a descent explains an image as an undamaged one of the generator to within rounding."""
     solved = np.asarray(answer.estimate.loss) < SOLVED
-    descended = np.asarray(answer.stage) > Stage.DECODER
     failed = np.asarray(answer.estimate.status) != Status.OK
-    return solved & descended & ~np.asarray(is_damaged(answer.damage)) & ~failed
+    return solved & ~is_reading(answer) & ~np.asarray(is_damaged(answer.damage)) & ~failed

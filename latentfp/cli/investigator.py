@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from latentfp.deployment.investigate import Finding
 
 METHODS = (
-    "auto: encoder or decoder, then descents as far as the evidence needs; encoder: the generator's own; "
-    "decoder; refine: decoder or encoder and a descent; multistart: descents from several starts; "
-    "reference: the paper's search."
+    "auto: encoder or decoder, then descents, of which one must name the user, as far as the evidence needs; "
+    "encoder: the generator's own; decoder; refine: decoder or encoder and a descent; "
+    "multistart: descents from several starts; reference: the paper's search."
 )
 
 
@@ -56,7 +56,9 @@ def attribute(
     deployment: DeploymentOption,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     method: Annotated[Method, typer.Option(help=METHODS)] = Method.AUTO,
-    until: Annotated[Until, typer.Option(help="The last stage of auto.")] = Until.MULTISTART,
+    until: Annotated[
+        Until, typer.Option(help="The last stage of auto; up to decoder a reading alone names.")
+    ] = Until.MULTISTART,
     damage: Annotated[
         list[str] | None,
         typer.Option(help="NAME=STRENGTH of what is known of the file's damage, instead of inferring it."),

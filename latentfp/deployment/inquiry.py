@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from latentfp import rng
 from latentfp.attribution.decoder import TrainedDecoder
 from latentfp.attribution.ends import Subject
-from latentfp.attribution.estimate import Answer, Stage
+from latentfp.attribution.estimate import Answer, Stage, is_reading
 from latentfp.attribution.ladder import Decided
 from latentfp.attribution.membership import Null, explained
 from latentfp.attribution.objective import Distance
@@ -92,11 +92,15 @@ def known_damage(strengths: Mapping[str, float] | None) -> Float[np.ndarray, " m
 
 
 def sufficient(registered: Registered, *, alpha: float) -> Decided:
-    """Answers that name a user, or that explain an undamaged image to within rounding, whoever made it."""
+    """Answers of a descent or search that name a user, or explain an undamaged image to within rounding.
+
+    What a network reads never suffices: whoever has it can move pixels, unseen, until it reads another code.
+    """
 
     def decided(answer: Answer) -> Bool[np.ndarray, " n"]:
         verdicts = judge(answer.estimate, registered, alpha=alpha)
-        return np.array([verdict.kind is Kind.USER for verdict in verdicts]) | explained(answer)
+        named = np.array([verdict.kind is Kind.USER for verdict in verdicts])
+        return (named & ~is_reading(answer)) | explained(answer)
 
     return decided
 
@@ -104,7 +108,7 @@ def sufficient(registered: Registered, *, alpha: float) -> Decided:
 def stage_by_stage(
     registered: Registered, method: Method, subject: Subject, decoder: TrainedDecoder | None, budget: Budget
 ) -> Registered:
-    """The same users; where auto judges an image after each stage, chances count that often (Bonferroni)."""
+    """The same users; auto may judge an image after each stage, so chances count that often (Bonferroni)."""
     looks = len(stages(method, subject, decoder, budget)) if method is Method.AUTO else 1
     return registered._replace(surplus=registered.surplus * looks)
 

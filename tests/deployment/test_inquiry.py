@@ -86,7 +86,12 @@ def found(*, code, stage=Stage.REFINE, loss=1.0, status=Status.OK, harm=damage.N
     ("changed", "suffices"),
     [
         ({"code": BOOK[1:2]}, True),
-        ({"code": BOOK[1:2], "stage": Stage.DECODER, "loss": 50.0}, True),
+        (
+            {"code": BOOK[1:2], "stage": Stage.DECODER, "loss": 50.0},
+            False,
+        ),  # nobody is named on a reading alone
+        ({"code": BOOK[1:2], "stage": Stage.ENCODER}, False),
+        ({"code": BOOK[1:2], "stage": Stage.MULTISTART, "loss": 50.0}, True),
         ({"code": BOOK[1:2], "harm": Damage(quality=50.0), "loss": 50.0}, True),
         ({"code": BOOK[1:2], "status": Status.NONFINITE}, False),
         ({}, True),  # explained, whoever made it
@@ -99,7 +104,7 @@ def found(*, code, stage=Stage.REFINE, loss=1.0, status=Status.OK, harm=damage.N
         ({"status": Status.NONFINITE}, False),
     ],
 )
-def test_an_answer_suffices_if_it_names_a_user_or_explains_the_image(changed, suffices):
+def test_an_answer_suffices_if_a_descent_names_a_user_or_explains_the_image(changed, suffices):
     decided = sufficient(among(BOOK), alpha=1e-6)
     assert decided(found(**{"code": NOBODY, **changed})).tolist() == [suffices]
 

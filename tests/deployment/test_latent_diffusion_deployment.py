@@ -47,6 +47,6 @@ def test_files_are_attributed_and_unmarked_ones_are_not(folder, capsys):
     named = {line["file"].rpartition("/")[2].partition("-")[0]: line["user"] for line in found}
     assert named == {"alice": "alice", "bob": "bob", "nobody.png": None}
     assert len(found) == 5
-    assert {line["stage"] for line in found if line["user"]} <= {"encoder", "decoder"}
+    assert {line["stage"] for line in found if line["user"]} == {"refine"}
     # The encoder's look, and the decoder's: the encoder once more and two of its network.
-    assert all(line["looks"] == (1 if line["stage"] == "encoder" else 1 + 3) for line in found)
+    assert all(line["looks"] == 1 + 3 for line in found)

@@ -2,9 +2,12 @@
 
 import json
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from latentfp.attribution.estimate import Estimate, Stage, answer
+from latentfp.attribution.ranking import among
 from latentfp.studies import adversary
 from latentfp.studies.adversary import Plan
 
@@ -54,16 +57,40 @@ def test_nothing_is_measured_twice(measured, deployment, monkeypatch):
     assert json.dumps(again) == json.dumps(result)
 
 
-def test_names_are_those_of_the_exact_chance():
+def read_as(code):
+    logits = jnp.where(jnp.asarray(code), 6.0, -6.0)
+    zeros = jnp.zeros(len(code))
+    return answer(
+        Estimate(logits > 0, logits, zeros[:, None], zeros, zeros.astype(int), logits), Stage.REFINE, passes=0
+    )
+
+
+def test_owners_victims_and_others_are_told_apart():
     """64 sure bits: 9 wrong ones have a chance of 1.6e-9, which a thousand users make 1.6e-6."""
-    codes = np.random.default_rng(0).integers(2, size=(2, 64)).astype(bool)
-    read = codes.copy()
+    plan = Plan(4, (), 1, 1000, 1e-6)
+    book = np.random.default_rng(0).integers(2, size=(1000, 64)).astype(bool)
+    read = book[[0, 1, 2 + 4, 500]]  # two owners, a victim, and somebody else
     read[0, :8] ^= True
     read[1, :9] ^= True
-    soft = (24 * (2 * read.astype(int) - 1)).astype(np.int8)
-    found = adversary._share(soft, codes, Plan(2, (), 1, 1000, 1e-6))
-    assert found["named"] == 1
-    assert found["bits"] == 1 - 17 / 128
+    found = adversary._said(read_as(read), among(book), book, plan)
+    assert (found["own"]["named"], found["other"]["named"], found["others_named"]) == (1, 1, 1)
+    assert found["own"]["bits"] == (read == book[:4]).mean()
+    assert found["other"]["bits"] == (read == book[4:8]).mean()
+
+
+def test_every_file_needs_an_owner_and_a_victim(deployment, tmp_path):
+    with pytest.raises(ValueError, match="expected at least 6 users"):
+        adversary.run(deployment=str(deployment), plan={**PLAN, "users": 5}, seed=0, workdir=tmp_path)
+
+
+@pytest.mark.slow
+def test_the_default_method_names_nobody_on_a_reading_alone(measured):
+    """Where it names the owner or the victim, so does the descent from the same reading."""
+    rows = measured[1]["rows"]
+    assert any(row["decoder"]["other"]["bits"] > row["refine"]["other"]["bits"] for row in rows)
+    for row in rows:
+        assert row["auto"]["others_named"] == 0
+        assert row["auto"]["own"]["named"] >= row["refine"]["own"]["named"]
 
 
 def test_something_must_be_there_to_deceive(bare_deployment, tmp_path):

@@ -51,7 +51,7 @@ def test_a_linear_generator_hides_nothing(measured):
     rows = {row["method"]: row for row in measured[1]["methods"]}
     for method in ("encoder", "refine", "auto"):
         assert (rows[method]["all_bits"], rows[method]["users"]["right"]) == (4, 4)
-    assert rows["auto"]["stages"] == {"encoder": 4}  # nothing else is needed
+    assert rows["auto"]["stages"] == {"refine": 4}  # what the encoder reads names nobody
 
 
 def test_ratios_are_to_the_search(measured):
@@ -93,7 +93,7 @@ def test_the_table_shows_the_numbers(measured, tmp_path):
     (auto,) = (row for row in result["methods"] if row["method"] == "auto")
     (line,) = (line for line in text.splitlines() if line.startswith("| **auto**") and "×" in line)
     assert f"| {auto['passes']:.4g} | {auto['looks']:.3g} | {auto['seconds_per_image']:.3g} |" in line
-    assert "Auto ended at encoder for 100.0 % of the images." in text
+    assert "Auto ended at refine for 100.0 % of the images." in text
     assert "On the 2 images of the search" in text
 
 
