@@ -148,8 +148,8 @@ def test_an_unreachable_request_says_how_far_it_came():
 
 
 def test_thousands_of_users_are_quick():
-    start = time.perf_counter()
+    start = time.process_time()
     codes = draw_codes(8, 5000, bits=64)
-    # 0.6 s on two shared cores; ten times that would mean that the comparison is no longer vectorised.
-    assert time.perf_counter() - start < 6
+    # 0.6 s of the processor, however busy; ten times that: the comparison is no longer vectorised.
+    assert time.process_time() - start < 6
     assert (hamming(codes[:500], codes) + 64 * np.eye(500, 5000, dtype=int)).min() >= 16
