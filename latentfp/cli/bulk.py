@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from latentfp.cli.investigator import UNTIL, Until
 from latentfp.cli.options import DeploymentOption
 
 
@@ -21,6 +22,7 @@ def bulk(
     ] = None,
     processes: Annotated[int | None, typer.Option(help="How many there are.")] = None,
     alpha: Annotated[float, typer.Option(help="Largest p-value that names a user.")] = 1e-6,
+    until: Annotated[Until, typer.Option(help=UNTIL)] = Until.MULTISTART,
     resize: Annotated[bool, typer.Option(help="Resample files of another size.")] = False,
     seed: Annotated[int, typer.Option(help="Of the starts.")] = 0,
 ) -> None:
@@ -32,6 +34,7 @@ def bulk(
     Example: latentfp bulk --deployment deployment --out parts files.txt
     Example: launch/local.sh 4 latentfp bulk --deployment deployment --out parts images
     """
+    from latentfp.attribution.estimate import Stage
     from latentfp.data.listing import Listing
     from latentfp.deployment import bulk as job
     from latentfp.deployment.inquiry import Request
@@ -42,6 +45,6 @@ def bulk(
     share = share_of(os.environ)
     if process is not None and processes is not None:
         share = checked(process, processes, named="--process and --processes")
-    request = Request(alpha=alpha, seed=seed)
+    request = Request(until=Stage[until.name], alpha=alpha, seed=seed)
     done = job.bulk(deployment, Listing(sources), out, request, share, part=part, resize=resize)
     typer.echo(f"{out}: {done.made} parts made, {done.complete} of {done.parts} there")

@@ -21,6 +21,7 @@ METHODS = (
     "encoder: the generator's own; decoder; refine: decoder or encoder and a descent; "
     "multistart: descents from several starts; reference: the paper's search."
 )
+UNTIL = "The last stage of auto; up to decoder a reading alone names."
 
 
 class Method(StrEnum):
@@ -56,9 +57,7 @@ def attribute(
     deployment: DeploymentOption,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     method: Annotated[Method, typer.Option(help=METHODS)] = Method.AUTO,
-    until: Annotated[
-        Until, typer.Option(help="The last stage of auto; up to decoder a reading alone names.")
-    ] = Until.MULTISTART,
+    until: Annotated[Until, typer.Option(help=UNTIL)] = Until.MULTISTART,
     damage: Annotated[
         list[str] | None,
         typer.Option(help="NAME=STRENGTH of what is known of the file's damage, instead of inferring it."),

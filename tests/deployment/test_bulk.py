@@ -10,6 +10,7 @@ import pytest
 from linear_space import write_deployment
 from pyarrow import parquet
 
+from latentfp import cli
 from latentfp.data.listing import Listing
 from latentfp.deployment import logbook
 from latentfp.deployment.bulk import COLUMNS, bulk
@@ -141,6 +142,15 @@ def test_a_killed_process_loses_nothing(made, tmp_path):
     assert result.returncode == 0, result.stderr
     assert "6 of 6 there" in result.stdout
     assert parts(tmp_path / "killed") == whole
+
+
+@pytest.mark.parametrize("until", ["encoder", "refine"])
+def test_the_last_stage_is_that_which_is_asked_for(made, tmp_path, until):
+    options = ["--deployment", str(made[0]), "--out", str(tmp_path), "--part", "22", "--until", until]
+    cli.app(["bulk", *options, str(made[1])], standalone_mode=False)
+    (rows,) = parts(tmp_path).values()
+    assert {row["stage"] for row in rows if row["user"]} == {until}
+    assert sum(row["user"] is not None for row in rows) == 21
 
 
 def test_local_processes_report_failure():
