@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from latentfp.cli.investigator import UNTIL, Until
-from latentfp.cli.options import DeploymentOption
+from latentfp.cli.options import DeploymentOption, Until, UntilOption
 
 
 def bulk(
@@ -22,7 +21,7 @@ def bulk(
     ] = None,
     processes: Annotated[int | None, typer.Option(help="How many there are.")] = None,
     alpha: Annotated[float, typer.Option(help="Largest p-value that names a user.")] = 1e-6,
-    until: Annotated[Until, typer.Option(help=UNTIL)] = Until.MULTISTART,
+    until: UntilOption = Until.MULTISTART,
     resize: Annotated[bool, typer.Option(help="Resample files of another size.")] = False,
     seed: Annotated[int, typer.Option(help="Of the starts.")] = 0,
 ) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latentfp.cli.options import DeploymentOption
+from latentfp.cli.options import DeploymentOption, Until, UntilOption
 
 if TYPE_CHECKING:
     from latentfp.deployment.inquiry import Request
@@ -21,23 +21,12 @@ METHODS = (
     "encoder: the generator's own; decoder; refine: decoder or encoder and a descent; "
     "multistart: descents from several starts; reference: the paper's search."
 )
-UNTIL = "The last stage of auto; up to decoder a reading alone names."
 
 
 class Method(StrEnum):
     """How codes are estimated."""
 
     AUTO = "auto"
-    ENCODER = "encoder"
-    DECODER = "decoder"
-    REFINE = "refine"
-    MULTISTART = "multistart"
-    REFERENCE = "reference"
-
-
-class Until(StrEnum):
-    """The last stage that auto climbs to."""
-
     ENCODER = "encoder"
     DECODER = "decoder"
     REFINE = "refine"
@@ -57,7 +46,7 @@ def attribute(
     deployment: DeploymentOption,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     method: Annotated[Method, typer.Option(help=METHODS)] = Method.AUTO,
-    until: Annotated[Until, typer.Option(help=UNTIL)] = Until.MULTISTART,
+    until: UntilOption = Until.MULTISTART,
     damage: Annotated[
         list[str] | None,
         typer.Option(help="NAME=STRENGTH of what is known of the file's damage, instead of inferring it."),

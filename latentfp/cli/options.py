@@ -47,3 +47,18 @@ class CopyFormat(StrEnum):
     NVIDIA = "nvidia"
     LATENTFP = "latentfp"
     LATENTS = "latents"
+
+
+class Until(StrEnum):
+    """The last stage that auto climbs to."""
+
+    ENCODER = "encoder"
+    DECODER = "decoder"
+    REFINE = "refine"
+    MULTISTART = "multistart"
+    REFERENCE = "reference"
+
+
+UntilOption = Annotated[
+    Until, typer.Option(help="The last stage of auto; up to decoder a reading alone names.")
+]
