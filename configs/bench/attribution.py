@@ -3,7 +3,7 @@
 Run: latentfp fit --generator GENERATOR --out runs/GENERATOR
      python -m latentfp.main --config=configs/bench/attribution.py:GENERATOR --workdir=runs/attribution
 GENERATOR: avatars (StyleGAN2, also if it is left out) or avatars-ldm (latent diffusion).
-A run that was interrupted goes on where it stopped. avatars takes 28 minutes on 2 CPU cores, the search 12 of
+A run that was interrupted goes on where it stopped. avatars takes 28 minutes on 2 CPU cores, the search 11 of
 them: the default needs 241 passes an image, the search 80 000 and 388 times as long.
 """
 
