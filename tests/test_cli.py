@@ -303,14 +303,32 @@ def test_adopt_gives_a_deployment_its_decoder(latentfp, tmp_path):
     export = write_decoder(tmp_path / "export", open_deployment(deployment))
     code, out, _ = latentfp("adopt", "--deployment", deployment, export)
     assert code == 0
-    assert out.startswith(f"{deployment}: decoder ")
-    assert out.endswith(", 2 looks\n")
+    tried, adopted = out.splitlines()
+    assert tried.endswith("100.0 % after a descent, which explains 16 of 16 undamaged images")
+    assert adopted.startswith(f"{deployment}: decoder ")
+    assert adopted.endswith(", 2 looks")
     assert (deployment / "decoder/decoder.json").is_file()
     write_decoder(export, open_deployment(deployment), sigma=3.0)
     code, out, err = latentfp("adopt", "--deployment", deployment, export)
     assert (code, out) == (2, "")
     assert "sigma 3.0 instead of 1.0" in err
     assert is_one_line(err)
+
+
+def test_adopt_refuses_a_decoder_that_misleads(latentfp, tmp_path, monkeypatch):
+    from latentfp.deployment import trial
+
+    deployment = write_deployment(tmp_path, size=16)
+    export = write_decoder(tmp_path / "export", open_deployment(deployment))
+    monkeypatch.setattr(trial, "try_out", lambda *_: trial.Trial(16, 0.5, 0.55, explained=7))
+    code, out, err = latentfp("adopt", "--deployment", deployment, export)
+    assert (code, out) == (2, "")
+    assert "misleads: 50.0 % of bits read right, 55.0 % after a descent, which explains 7 of 16" in err
+    assert is_one_line(err)
+    assert not (deployment / "decoder").exists()
+    code, out, _ = latentfp("adopt", "--untested", "--deployment", deployment, export)
+    assert code == 0
+    assert out.startswith(f"{deployment}: decoder ")
 
 
 @pytest.mark.parametrize(

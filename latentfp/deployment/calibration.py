@@ -19,9 +19,9 @@ from latentfp.attribution.membership import Misfits, Null, explained, misfits
 from latentfp.augment.suites import suite
 from latentfp.deployment import decoders
 from latentfp.deployment.deployment import Deployment, load_generator, open_deployment
-from latentfp.deployment.issue import draw_latents, mark_latents
 from latentfp.deployment.manifest import TamperedDeployment
 from latentfp.deployment.methods import Budget, Method, make_estimator, subject_of
+from latentfp.deployment.own import own
 from latentfp.generators.pretrained import Pretrained
 from latentfp.pixels import to_float
 from latentfp.runtime.files import replacing
@@ -90,18 +90,8 @@ def own_misfits(opened: Deployment, loaded: Pretrained, *, images: int, seed: in
 
 def own_images(opened: Deployment, loaded: Pretrained, *, images: int, seed: int) -> list[Pixels]:
     """Even ones unmarked, odd ones with random codes; through the attacks in turn, two images each."""
-    manifest, root = opened.manifest, rng.root(seed)
-    message = manifest.bits // manifest.repeats
-    codes = np.random.default_rng(seed).integers(2, size=(images, message)).astype(bool)
-    issued = mark_latents(
-        loaded.generator,
-        loaded.params,
-        opened.space,
-        draw_latents(loaded.generator, loaded.params, rng.stream(root, "calibrate/images"), count=images),
-        codes.repeat(manifest.repeats, axis=1),
-        sigma=manifest.sigma,
-        coding=manifest.coding,
-    )
+    root = rng.root(seed)
+    issued = own(opened, loaded, images=images, seed=seed, key=rng.stream(root, "calibrate/images")).issued
     attacks, made = suite(SUITE), []
     for i in track(range(images), "attacking own images"):
         image = issued.marked[i] if i % 2 else issued.plain[i]

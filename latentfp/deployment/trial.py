@@ -1,0 +1,67 @@
+"""A decoder on trial, before it is adopted: what descents make of its readings of undamaged images.
+
+Descents begin where a decoder reads and believe the damage that it states, also those that begin elsewhere.
+So one that was trained too briefly, which sees damage where there is none, leaves the default method worse
+off than no decoder would. The images are the deployment's own, as files hold them.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from latentfp import rng
+from latentfp.attribution.decoder import TrainedDecoder
+from latentfp.attribution.membership import explained
+from latentfp.deployment.deployment import Deployment, load_generator
+from latentfp.deployment.methods import Budget, Method, make_estimator, subject_of
+from latentfp.deployment.own import own
+from latentfp.pixels import to_float
+from latentfp.runtime.progress import progress
+
+IMAGES = 16
+
+
+class Trial(NamedTuple):
+    """Of so many images: shares of bits in 0 … 1 that are right, and how many images a descent explains."""
+
+    images: int
+    read: float  # by the decoder
+    descended: float  # after a descent from there
+    explained: int  # as undamaged, to within rounding
+
+    @property
+    def passed(self) -> bool:
+        """Whether descents from its readings explain at least half of the images."""
+        return 2 * self.explained >= self.images
+
+    def __str__(self) -> str:
+        return (
+            f"{100 * self.read:.1f} % of bits read right, {100 * self.descended:.1f} % after a descent, "
+            f"which explains {self.explained} of {self.images} undamaged images"
+        )
+
+
+def try_out(opened: Deployment, trained: TrainedDecoder, *, images: int = IMAGES, seed: int = 0) -> Trial:
+    """The trial, with progress. ValueError where no descent can follow: the basis holds leading axes only."""
+    counter: list[Callable[[int], object]] = []
+    loaded, manifest, root = load_generator(opened), opened.manifest, rng.root(seed)
+    subject = subject_of(loaded, opened.space, sigma=manifest.sigma, coding=manifest.coding)
+    (read, fast), (refine, slow) = (
+        make_estimator(
+            subject,
+            trained,
+            method,
+            key=rng.stream(root, "trial/search"),
+            budget=Budget(),
+            progress=lambda n: counter[0](n),
+        )
+        for method in (Method.DECODER, Method.REFINE)
+    )
+    made = own(opened, loaded, images=images, seed=seed, key=rng.stream(root, "trial/images"))
+    shown = to_float(made.issued.marked)
+    with progress("trying the decoder", (fast + slow) * images) as advance:
+        counter.append(advance)
+        first, last = read(shown, 0), refine(shown, 0)
+    shares = (float((np.asarray(found.estimate.code) == made.codes).mean()) for found in (first, last))
+    return Trial(images, *shares, explained=int(explained(last).sum()))
