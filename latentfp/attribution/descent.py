@@ -3,7 +3,6 @@
 So one compiled program serves any number of images, and an image that is settled early makes room.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -12,11 +11,11 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from latentfp.attribution import refine
+from latentfp.attribution.estimate import Progress
 from latentfp.attribution.observation import Observation
 from latentfp.attribution.refine import Model, Settings
 from latentfp.generators.generator import Generator
 
-Progress = Callable[[int], object]
 PLACES = 16
 
 

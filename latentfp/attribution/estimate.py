@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 from latentfp.augment.damage import SIZE
 
 Rows = Int[np.ndarray, " n"]
+Progress = Callable[[int], object]  # is told how much more is done
 
 
 class Status(enum.IntEnum):
@@ -57,7 +58,14 @@ class Answer(NamedTuple):
     damage: Float[Array, "b m"]
 
 
-Estimator = Callable[[Float[np.ndarray, "b h w 3"], int], Answer]  # images and the number of the first
+class Estimator(NamedTuple):
+    """A way of attribution. `run(images [n h w 3], number of the first, progress)`.
+
+    `work`: how much progress an image makes; `run` reports that much for each image.
+    """
+
+    work: int
+    run: Callable[[Float[np.ndarray, "n h w 3"], int, Progress], Answer]
 
 
 def answer(

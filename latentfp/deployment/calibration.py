@@ -7,7 +7,6 @@ the deployment's folder, and count for the decoder with which they were measured
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,27 +63,25 @@ def calibrate(folder: str | Path, *, images: int, seed: int) -> Path:
 
 def own_misfits(opened: Deployment, loaded: Pretrained, *, images: int, seed: int) -> Misfits:
     """The misfits of as many images of the deployment. ValueError where the basis holds leading axes only."""
-    counter: list[Callable[[int], object]] = []
     manifest = opened.manifest
     subject = subject_of(loaded, opened.space, sigma=manifest.sigma, coding=manifest.coding)
     if not subject.complete:
         raise ValueError(
             f"{opened.path} holds leading axes only, so that images cannot be explained by descents"
         )
-    estimate, work = make_estimator(
+    estimator = make_estimator(
         subject,
         decoders.find(opened),
         Method.AUTO,
         key=rng.stream(rng.root(seed), "calibrate/search"),
         budget=Budget(),
         decided=explained,
-        progress=lambda n: counter[0](n),
     )
     made, found = own_images(opened, loaded, images=images, seed=seed), []
-    with progress("explaining own images", work * images) as advance:
-        counter.append(advance)
+    with progress("explaining own images", estimator.work * images) as advance:
         for first in range(0, images, GROUP):
-            found.append(misfits(estimate(to_float(np.stack(made[first : first + GROUP])), first)))
+            shown = to_float(np.stack(made[first : first + GROUP]))
+            found.append(misfits(estimator.run(shown, first, advance)))
     return np.concatenate(found)
 
 

@@ -160,8 +160,7 @@ def inquirer(
     subject = subject_of(loaded, opened.space, sigma=manifest.sigma, coding=manifest.coding)
     among = stage_by_stage(among, request.method, subject, trained, budget)
     check_alpha(request.alpha, bits=among.bits, users=among.users, surplus=among.surplus)
-    counter: list[Callable[[int], object]] = []
-    estimate, work = make_estimator(
+    estimator = make_estimator(
         subject,
         trained,
         request.method,
@@ -170,18 +169,16 @@ def inquirer(
         distance=choose_distance(request.distance, request.vgg),
         known=known_damage(request.damage),
         decided=sufficient(among, alpha=request.alpha),
-        progress=lambda n: counter[0](n),
     )
     null = None if resize else usual_null(opened, request)
 
     def ask(paths: Sequence[Path]) -> Iterator[Finding]:
-        with progress("attributing", work * len(paths)) as advance:
-            counter[:] = [advance]
+        with progress("attributing", estimator.work * len(paths)) as advance:
             yield from investigate(
                 paths,
                 among,
                 name_of,
-                estimate,
+                lambda images, first: estimator.run(images, first, advance),
                 size=loaded.generator.image_shape[:2],
                 alpha=request.alpha,
                 null=null,

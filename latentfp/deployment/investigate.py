@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from latentfp.attribution.estimate import Answer, Estimator, Stage, Status, select
+from latentfp.attribution.estimate import Answer, Stage, Status, select
 from latentfp.attribution.membership import Null
 from latentfp.attribution.observation import VISIBLE
 from latentfp.attribution.verdict import ALPHA, CLEARED, Registered, Verdict, judge
@@ -73,7 +73,7 @@ def investigate(
     paths: Sequence[StrPath],
     registered: Registered,
     name_of: Callable[[int], str],
-    estimate: Estimator,
+    estimate: Callable[[Float[np.ndarray, "n h w 3"], int], Answer],
     *,
     size: Size,
     alpha: float = ALPHA,
@@ -82,7 +82,8 @@ def investigate(
 ) -> Iterator[Finding]:
     """A finding for each of `paths`, in their order. ValueError: no users, or an `alpha` out of reach.
 
-    `name_of`: the names of the users in the rows of the registry. `null`: of the test for membership.
+    `name_of`: the names of the users in the rows of the registry. `estimate`: the answers for images [-1, 1]
+    and the number of the first. `null`: of the test for membership.
     `size` (height, width) is the generator's; other files are refused, or resampled with `resize`.
     """
     for first in range(0, len(paths), GROUP):

@@ -1,4 +1,4 @@
-"""The ways to estimate codes with a deployment: functions images [b h w 3], number of the first → Answer.
+"""The ways to estimate codes with a deployment: estimators of attribution/estimate.py.
 
 auto         climbs from the cheapest as far as an image needs, at most to the stage that it is told
 encoder      what the generator's own encoder reads, where it comes with one
@@ -21,8 +21,8 @@ from latentfp import rng
 from latentfp.attribution import reference
 from latentfp.attribution.decoder import TrainedDecoder
 from latentfp.attribution.ends import Subject
-from latentfp.attribution.estimate import Answer, Estimator, Stage
-from latentfp.attribution.ladder import Decided, Progress, Rung, climb, confident
+from latentfp.attribution.estimate import Answer, Estimator, Progress, Stage
+from latentfp.attribution.ladder import Decided, Rung, climb, confident
 from latentfp.attribution.objective import Distance
 from latentfp.attribution.refine import Settings
 from latentfp.attribution.rungs import (
@@ -101,11 +101,6 @@ def subject_of(pretrained: Pretrained, space: Space, *, sigma: float, coding: Co
     return Subject(generator, params, space, whitened, sigma, coding, cache(curvature))
 
 
-def unheard(done: int) -> None:
-    """Progress that nobody asked for."""
-    del done
-
-
 def make_estimator(
     subject: Subject,
     decoder: TrainedDecoder | None,
@@ -116,9 +111,8 @@ def make_estimator(
     distance: Distance = MULTISCALE,
     known: Float[np.ndarray, " m"] | None = None,
     decided: Decided | None = None,
-    progress: Progress = unheard,
-) -> tuple[Estimator, int]:
-    """The estimator, and how much progress each image makes.
+) -> Estimator:
+    """The estimator of a method.
 
     Without a decoder and an encoder, auto and refine start from multistart; the methods decoder and encoder
     raise ValueError where there is none. `decided` says which answers of auto suffice: all bits right with a
@@ -130,11 +124,11 @@ def make_estimator(
     ]
     suffices = (decided or confident(TOLERANCE)) if method is Method.AUTO else _undecided
 
-    def estimate(images: Float[np.ndarray, "b h w 3"], first: int) -> Answer:
+    def run(images: Float[np.ndarray, "n h w 3"], first: int, progress: Progress) -> Answer:
         numbers = np.arange(first, first + len(images))
         return climb(rungs, np.asarray(images), numbers, decided=suffices, progress=progress)
 
-    return estimate, sum(rung.work for rung in rungs)
+    return Estimator(sum(rung.work for rung in rungs), run)
 
 
 def stages(method: Method, subject: Subject, decoder: TrainedDecoder | None, budget: Budget) -> list[Stage]:

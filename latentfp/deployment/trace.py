@@ -1,7 +1,7 @@
 """Tracing as a command: from files of one origin to the users who made them together."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -87,12 +87,8 @@ def _levels(
     manifest = opened.manifest
     subject = subject_of(loaded, opened.space, sigma=manifest.sigma, coding=manifest.coding)
     decoder, budget = decoders.find(opened), Budget()
-    counter: list[Callable[[int], object]] = []
     key = rng.stream(rng.root(seed), "attribute")
-    estimate, work = make_estimator(
-        subject, decoder, Method.REFINE, key=key, budget=budget, progress=lambda n: counter[0](n)
-    )
-    with progress("tracing", work * len(images)) as advance:
-        counter.append(advance)
-        found = estimate(images, 0).estimate
+    estimator = make_estimator(subject, decoder, Method.REFINE, key=key, budget=budget)
+    with progress("tracing", estimator.work * len(images)) as advance:
+        found = estimator.run(images, 0, advance).estimate
     return levels_of(found)

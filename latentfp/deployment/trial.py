@@ -5,7 +5,6 @@ So one that was trained too briefly, which sees damage where there is none, leav
 off than no decoder would. The images are the deployment's own, as files hold them.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -44,24 +43,16 @@ class Trial(NamedTuple):
 
 def try_out(opened: Deployment, trained: TrainedDecoder, *, images: int = IMAGES, seed: int = 0) -> Trial:
     """The trial, with progress. ValueError where no descent can follow: the basis holds leading axes only."""
-    counter: list[Callable[[int], object]] = []
     loaded, manifest, root = load_generator(opened), opened.manifest, rng.root(seed)
     subject = subject_of(loaded, opened.space, sigma=manifest.sigma, coding=manifest.coding)
-    (read, fast), (refine, slow) = (
-        make_estimator(
-            subject,
-            trained,
-            method,
-            key=rng.stream(root, "trial/search"),
-            budget=Budget(),
-            progress=lambda n: counter[0](n),
-        )
+    key = rng.stream(root, "trial/search")
+    reading, descent = (
+        make_estimator(subject, trained, method, key=key, budget=Budget())
         for method in (Method.DECODER, Method.REFINE)
     )
     made = own(opened, loaded, images=images, seed=seed, key=rng.stream(root, "trial/images"))
     shown = to_float(made.issued.marked)
-    with progress("trying the decoder", (fast + slow) * images) as advance:
-        counter.append(advance)
-        first, last = read(shown, 0), refine(shown, 0)
+    with progress("trying the decoder", (reading.work + descent.work) * images) as advance:
+        first, last = (estimator.run(shown, 0, advance) for estimator in (reading, descent))
     shares = (float((np.asarray(found.estimate.code) == made.codes).mean()) for found in (first, last))
     return Trial(images, *shares, explained=int(explained(last).sum()))

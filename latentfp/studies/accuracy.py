@@ -118,12 +118,10 @@ def measure(setting: Setting, cell: Cell) -> dict[str, Any]:
     issued = issue_cell(setting, cell, codes)
     files = through_files(issued.marked, attack_of("nie2023", cell.attack), seed=setting.seed)
     label = f"{cell.group} {cell.value}"
-    counter: list[Callable[[int], object]] = []
-    estimate, work = estimator_of(setting, cell, lambda n: counter[0](n))
-    with progress(label, work * cell.images) as advance:
-        counter.append(advance)
+    estimator = estimator_of(setting, cell)
+    with progress(label, estimator.work * cell.images) as advance:
         searched = time.perf_counter()
-        found = np.asarray(estimate(to_float(files), 0).estimate.code)
+        found = np.asarray(estimator.run(to_float(files), 0, advance).estimate.code)
         searching = time.perf_counter() - searched
     right = found == codes
     complete = int(right.all(axis=1).sum())
@@ -152,8 +150,8 @@ def issue_cell(setting: Setting, cell: Cell, codes: np.ndarray) -> Issued:
     )
 
 
-def estimator_of(setting: Setting, cell: Cell, advance: Callable[[int], object]) -> tuple[Estimator, int]:
-    """The method of the cell, and how much progress each image makes."""
+def estimator_of(setting: Setting, cell: Cell) -> Estimator:
+    """The method of the cell."""
     space = split(setting.basis, shift=cell.shift, bits=setting.bits)
     if cell.method not in list(Method):
         raise ValueError(f"method {cell.method!r}: expected one of {', '.join(Method)}")
@@ -166,7 +164,6 @@ def estimator_of(setting: Setting, cell: Cell, advance: Callable[[int], object])
         Method(cell.method),
         key=rng.stream(rng.root(setting.seed), "search"),
         budget=usual._replace(search=search, multistart=descent, starts=cell.starts),
-        progress=advance,
     )
 
 

@@ -1,6 +1,5 @@
 """What the studies of a deployment work with: the opened folder, its decoder, and answers with progress."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,19 +62,16 @@ def answers(
     decided: Decided | None = None,
 ) -> Answer:
     """The answers of a method for images [-1, 1], of which number `first` is the first."""
-    counter: list[Callable[[int], object]] = []
-    estimate, work = make_estimator(
+    estimator = make_estimator(
         scene.subject,
         scene.decoder,
         method,
         key=rng.stream(rng.root(scene.seed), "search"),
         budget=budget,
         decided=decided,
-        progress=lambda n: counter[0](n),
     )
-    with progress(label, work * len(images)) as advance:
-        counter.append(advance)
-        return estimate(images, first)
+    with progress(label, estimator.work * len(images)) as advance:
+        return estimator.run(images, first, advance)
 
 
 def wrong_bits(answer: Answer, codes: Bool[np.ndarray, "n k"]) -> list[int]:

@@ -59,11 +59,11 @@ def never(found):
 def climbed(subject, decoder, method, images, *, until=Stage.MULTISTART, first=0, decided=never, **options):
     """The answer, after checking that progress is as much as was promised."""
     heard = []
-    options |= {"budget": BUDGET._replace(until=until), "decided": decided, "progress": heard.append}
-    estimate, work = make_estimator(subject, decoder, method, key=rng.root(0), **options)
-    found = estimate(images, first)
-    assert sum(heard) == work * len(images)
-    return found, work
+    options |= {"budget": BUDGET._replace(until=until), "decided": decided}
+    estimator = make_estimator(subject, decoder, method, key=rng.root(0), **options)
+    found = estimator.run(images, first, heard.append)
+    assert sum(heard) == estimator.work * len(images)
+    return found, estimator.work
 
 
 @pytest.mark.parametrize(
