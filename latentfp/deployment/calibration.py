@@ -19,7 +19,7 @@ from latentfp.augment.suites import suite
 from latentfp.deployment import decoders
 from latentfp.deployment.deployment import Deployment, load_generator, open_deployment
 from latentfp.deployment.manifest import TamperedDeployment
-from latentfp.deployment.methods import Budget, Method, make_estimator, subject_of
+from latentfp.deployment.methods import Budget, Method, make_estimator, subject_in
 from latentfp.deployment.own import own
 from latentfp.generators.pretrained import Pretrained
 from latentfp.pixels import to_float
@@ -63,8 +63,7 @@ def calibrate(folder: str | Path, *, images: int, seed: int) -> Path:
 
 def own_misfits(opened: Deployment, loaded: Pretrained, *, images: int, seed: int) -> Misfits:
     """The misfits of as many images of the deployment. ValueError where the basis holds leading axes only."""
-    manifest = opened.manifest
-    subject = subject_of(loaded, opened.space, sigma=manifest.sigma, coding=manifest.coding)
+    subject = subject_in(opened, loaded)
     if not subject.complete:
         raise ValueError(
             f"{opened.path} holds leading axes only, so that images cannot be explained by descents"

@@ -28,8 +28,7 @@ from latentfp.deployment.deployment import MANIFEST, Deployment, load_generator,
 from latentfp.deployment.inquiry import Request, inquire
 from latentfp.deployment.investigate import Finding
 from latentfp.deployment.manifest import now, sha256
-from latentfp.deployment.methods import Method, subject_of
-from latentfp.fingerprint.embed import Coding
+from latentfp.deployment.methods import Method, subject_in
 from latentfp.generators.pretrained import Pretrained
 from latentfp.pixels import to_pixels
 from latentfp.types import Pixels
@@ -173,9 +172,7 @@ def _brief(method: Method, seed: int, finding: Finding) -> dict[str, Any]:
 
 def _explanations(opened: Deployment, loaded: Pretrained, findings: Sequence[Finding]) -> list[Pixels | None]:
     """What the generator makes of each estimate, with the inferred warp, blur and tone, in 8 bits."""
-    manifest = opened.manifest
-    coding = Coding(manifest.coding)
-    subject = subject_of(loaded, opened.space, sigma=manifest.sigma, coding=coding)
+    subject = subject_in(opened, loaded)
     shown: list[Pixels | None] = []
     for finding in findings:
         if finding.answer is None or not subject.complete:

@@ -25,7 +25,7 @@ from latentfp import rng
 from latentfp.attribution.decoder import Decoder, TrainedDecoder, blank
 from latentfp.deployment.deployment import BASIS, Deployment, load_generator, open_deployment
 from latentfp.deployment.manifest import sha256
-from latentfp.deployment.methods import subject_of
+from latentfp.deployment.methods import subject_in
 from latentfp.generators import pretrained
 from latentfp.runtime.files import replacing
 from latentfp.runtime.loop import Objective
@@ -181,7 +181,7 @@ def objective(
     """The training of a decoder for the deployment in this folder."""
     opened = open_deployment(deployment)
     loaded, manifest = load_generator(opened), opened.manifest
-    subject = subject_of(loaded, opened.space, sigma=manifest.sigma, coding=manifest.coding)
+    subject = subject_in(opened, loaded)
 
     def export(weights: Params, folder: Path) -> None:
         belongs = belonging(opened)

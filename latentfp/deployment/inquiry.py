@@ -33,7 +33,7 @@ from latentfp.deployment.methods import (
     as_filed,
     make_estimator,
     stages,
-    subject_of,
+    subject_in,
     usual_search,
 )
 from latentfp.fingerprint.codes import pack
@@ -152,12 +152,12 @@ def inquirer(
     users: tuple[Registered, Callable[[int], str]] | None = None,
 ) -> Callable[[Sequence[Path]], Iterator[Finding]]:
     """What gives a finding for every file, as often as it is asked: as `inquire`, prepared once."""
-    manifest, budget = opened.manifest, choose_budget(request, loaded.generator)
+    budget = choose_budget(request, loaded.generator)
     among, name_of = searched(opened) if users is None else users
     if among.users == 0:
         raise ValueError(f"{opened.path} has no users: add one with `latentfp users add`")
     trained = find_decoder(opened, loaded, request)
-    subject = subject_of(loaded, opened.space, sigma=manifest.sigma, coding=manifest.coding)
+    subject = subject_in(opened, loaded)
     among = stage_by_stage(among, request.method, subject, trained, budget)
     check_alpha(request.alpha, bits=among.bits, users=among.users, surplus=among.surplus)
     estimator = make_estimator(

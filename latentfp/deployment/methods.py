@@ -33,6 +33,7 @@ from latentfp.attribution.rungs import (
     refine_rung,
 )
 from latentfp.attribution.whitening import mean_curvature, whiten
+from latentfp.deployment.deployment import Deployment
 from latentfp.fingerprint.basis import Space
 from latentfp.fingerprint.embed import Coding
 from latentfp.generators.generator import Generator
@@ -99,6 +100,12 @@ def subject_of(pretrained: Pretrained, space: Space, *, sigma: float, coding: Co
     key = rng.stream(rng.root(0), "curvature")
     curvature = partial(mean_curvature, generator, params, whitened, key, batch=PROBE_BATCH, probes=PROBES)
     return Subject(generator, params, space, whitened, sigma, coding, cache(curvature))
+
+
+def subject_in(opened: Deployment, loaded: Pretrained) -> Subject:
+    """What the stages know of an opened deployment, whose generator was loaded."""
+    manifest = opened.manifest
+    return subject_of(loaded, opened.space, sigma=manifest.sigma, coding=manifest.coding)
 
 
 def make_estimator(

@@ -15,7 +15,7 @@ from latentfp.data.files import UnreadableImage, find_images, read_images
 from latentfp.deployment import decoders, logbook
 from latentfp.deployment.codebook import CodeKind, registered
 from latentfp.deployment.deployment import Deployment, load_generator, open_deployment
-from latentfp.deployment.methods import Budget, Method, make_estimator, subject_of
+from latentfp.deployment.methods import Budget, Method, make_estimator, subject_in
 from latentfp.fingerprint.codes import pack, unpack
 from latentfp.generators.pretrained import Pretrained
 from latentfp.pixels import to_float
@@ -84,8 +84,7 @@ def _levels(
     opened: Deployment, loaded: Pretrained, images: Float[np.ndarray, "n h w 3"], *, seed: int
 ) -> Float[np.ndarray, "n k"]:
     """The levels of every image: of a descent from what is read at once, or of several starts."""
-    manifest = opened.manifest
-    subject = subject_of(loaded, opened.space, sigma=manifest.sigma, coding=manifest.coding)
+    subject = subject_in(opened, loaded)
     decoder, budget = decoders.find(opened), Budget()
     key = rng.stream(rng.root(seed), "attribute")
     estimator = make_estimator(subject, decoder, Method.REFINE, key=key, budget=budget)

@@ -5,6 +5,7 @@ So one that was trained too briefly, which sees damage where there is none, leav
 off than no decoder would. The images are the deployment's own, as files hold them.
 """
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -12,8 +13,9 @@ import numpy as np
 from latentfp import rng
 from latentfp.attribution.decoder import TrainedDecoder
 from latentfp.attribution.membership import explained
+from latentfp.deployment import decoders
 from latentfp.deployment.deployment import Deployment, load_generator
-from latentfp.deployment.methods import Budget, Method, make_estimator, subject_of
+from latentfp.deployment.methods import Budget, Method, make_estimator, subject_in
 from latentfp.deployment.own import own
 from latentfp.pixels import to_float
 from latentfp.runtime.progress import progress
@@ -43,8 +45,8 @@ class Trial(NamedTuple):
 
 def try_out(opened: Deployment, trained: TrainedDecoder, *, images: int = IMAGES, seed: int = 0) -> Trial:
     """The trial, with progress. ValueError where no descent can follow: the basis holds leading axes only."""
-    loaded, manifest, root = load_generator(opened), opened.manifest, rng.root(seed)
-    subject = subject_of(loaded, opened.space, sigma=manifest.sigma, coding=manifest.coding)
+    loaded, root = load_generator(opened), rng.root(seed)
+    subject = subject_in(opened, loaded)
     key = rng.stream(root, "trial/search")
     reading, descent = (
         make_estimator(subject, trained, method, key=key, budget=Budget())
@@ -56,3 +58,14 @@ def try_out(opened: Deployment, trained: TrainedDecoder, *, images: int = IMAGES
         first, last = (estimator.run(shown, 0, advance) for estimator in (reading, descent))
     shares = (float((np.asarray(found.estimate.code) == made.codes).mean()) for found in (first, last))
     return Trial(images, *shares, explained=int(explained(last).sum()))
+
+
+def passed(opened: Deployment, folder: Path) -> Trial:
+    """The trial of the decoder in `folder`. ValueError if it misleads descents, and as by `decoders.load`."""
+    trial = try_out(opened, decoders.load(folder, opened))
+    if not trial.passed:
+        raise ValueError(
+            f"the decoder in {folder} misleads: {trial}. Train it for longer; without one, files are "
+            "searched from several starts (--untested adopts it all the same)"
+        )
+    return trial

@@ -13,7 +13,7 @@ from latentfp.attribution.estimate import Answer
 from latentfp.attribution.ladder import Decided
 from latentfp.deployment import decoders
 from latentfp.deployment.deployment import Deployment, load_generator, open_deployment
-from latentfp.deployment.methods import Budget, Method, make_estimator, subject_of
+from latentfp.deployment.methods import Budget, Method, make_estimator, subject_in
 from latentfp.runtime.progress import progress
 from latentfp.studies.intervals import binomial_interval
 
@@ -30,8 +30,7 @@ class Scene(NamedTuple):
 def open_scene(deployment: str | Path, *, seed: int) -> Scene:
     """The deployment in a folder. ValueError by what is missing or damaged."""
     opened = open_deployment(deployment)
-    manifest, loaded = opened.manifest, load_generator(opened)
-    subject = subject_of(loaded, opened.space, sigma=manifest.sigma, coding=manifest.coding)
+    subject = subject_in(opened, load_generator(opened))
     return Scene(opened, subject, decoders.find(opened), seed)
 
 

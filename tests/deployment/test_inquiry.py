@@ -22,7 +22,7 @@ from latentfp.deployment.inquiry import (
     stage_by_stage,
     sufficient,
 )
-from latentfp.deployment.methods import Budget, Method, subject_of
+from latentfp.deployment.methods import Budget, Method, subject_in
 from latentfp.generators import linear
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -112,8 +112,7 @@ def test_an_answer_suffices_if_a_descent_names_a_user_or_explains_the_image(chan
 def test_whoever_is_judged_at_several_stages_pays_for_each(tmp_path):
     """auto runs the encoder, a descent and the search from several starts; other methods judge once."""
     loaded = load_generator(opened := open_deployment(write_deployment(tmp_path)))
-    manifest = opened.manifest
-    subject = subject_of(loaded, opened.space, sigma=manifest.sigma, coding=manifest.coding)
+    subject = subject_in(opened, loaded)
     users = among(BOOK, surplus=2.0)
     surplus = [
         stage_by_stage(users, m, subject, None, Budget()).surplus for m in (Method.AUTO, Method.REFINE)
