@@ -123,7 +123,8 @@ def import_(
     for reason, count in found.ignored.items():
         typer.echo(f"not needed: {count} tensors, {reason}")
     whole = found.kind != "first_stage"
-    more = f". Next: latentfp fit --generator {out} --out DEPLOYMENT" if whole else ", part of a generator"
+    fit = f"latentfp fit --generator {out} --sigma 1 --out DEPLOYMENT"
+    more = f". Next: {fit}" if whole else ", part of a generator"
     typer.echo(f"{out}: {found.kind} from {origin.format}{more}")
 
 

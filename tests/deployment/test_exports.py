@@ -173,4 +173,5 @@ def test_on_the_command_line(deployment, tmp_path, capsys):
     cli.app(["import", str(out), "--out", str(tmp_path / "g")], standalone_mode=False)
     told = capsys.readouterr().out
     assert f"{out}: the copy of alice, format rosinality" in told
-    assert f"{tmp_path / 'g'}: stylegan2 from rosinality. Next: latentfp fit --generator" in told
+    folder = tmp_path / "g"
+    assert f"{folder}: stylegan2 from rosinality. Next: latentfp fit --generator {folder} --sigma 1" in told
