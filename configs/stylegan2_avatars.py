@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from configs import base
 
 CHANNELS = {"32": (96, 96, 64, 32), "64": (128, 128, 64, 32, 16)}  # from 4x4 up
+R1_GAMMA = {"32": 0.5, "64": 0.1}
 
 
 def get_config(size: str = "32") -> ConfigDict:
@@ -22,7 +23,8 @@ def get_config(size: str = "32") -> ConfigDict:
                 "name": "stylegan2_gan",
                 "size": int(size),
                 "channels": CHANNELS[size],
-                "r1_gamma": 0.5,
+                "r1_gamma": R1_GAMMA[size],
+                "path_every": 4 if size == "32" else 8,
             },
             "train": {
                 "steps": 5_842 if size == "32" else 40_000,
