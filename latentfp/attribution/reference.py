@@ -56,7 +56,11 @@ class Settings(NamedTuple):
 
 
 STYLEGAN2 = Settings(starts=20, steps=2000, rate=0.2, decay=0.001, penalty=0.1, start_shift=1.0)
-LATENT_DIFFUSION = Settings(starts=1, steps=2000, rate=0.2, decay=0.001, penalty=0.005, start_shift=0.0)
+
+
+def usual(generator: Generator) -> Settings:
+    """The paper's settings for this generator; those for StyleGAN2 where it has none of its own."""
+    return STYLEGAN2._replace(**generator.search._asdict())
 
 
 class State(NamedTuple):

@@ -11,6 +11,7 @@ from jax.tree_util import Partial
 from jaxtyping import Bool, Float
 
 from latentfp import rng
+from latentfp.attribution import reference
 from latentfp.attribution.decoder import TrainedDecoder
 from latentfp.attribution.ends import Subject
 from latentfp.attribution.estimate import Answer, Stage, is_reading
@@ -34,7 +35,6 @@ from latentfp.deployment.methods import (
     make_estimator,
     stages,
     subject_in,
-    usual_search,
 )
 from latentfp.fingerprint.codes import pack
 from latentfp.generators.generator import Generator
@@ -72,7 +72,7 @@ def choose_budget(request: Request, generator: Generator) -> Budget:
     given = {n: v for n, v in (("starts", request.starts), ("steps", request.steps)) if v is not None}
     if given and request.method not in (Method.MULTISTART, Method.REFERENCE):
         raise ValueError(f"--{' --'.join(given)}: only --method multistart and reference take them")
-    budget = Budget(until=request.until, search=usual_search(generator))
+    budget = Budget(until=request.until, search=reference.usual(generator))
     if request.method is Method.REFERENCE:
         return budget._replace(search=budget.search._replace(**given))
     steps = given.pop("steps", budget.multistart.steps)

@@ -36,7 +36,6 @@ from latentfp.attribution.whitening import mean_curvature, whiten
 from latentfp.deployment.deployment import Deployment
 from latentfp.fingerprint.basis import Space
 from latentfp.fingerprint.embed import Coding
-from latentfp.generators.generator import Generator
 from latentfp.generators.pretrained import Pretrained
 from latentfp.quality import pixels
 from latentfp.types import Image, Key, Scalar
@@ -74,15 +73,6 @@ class Budget(NamedTuple):
     starts: int = 3
     search: reference.Settings = reference.STYLEGAN2
     until: Stage = Stage.MULTISTART
-
-
-# The paper's searches, by what a generator is called.
-SEARCHES = {"latent_diffusion": reference.LATENT_DIFFUSION}
-
-
-def usual_search(generator: Generator) -> reference.Settings:
-    """The paper's settings for this generator; those for StyleGAN2 where it has none."""
-    return SEARCHES.get(generator.name, reference.STYLEGAN2)
 
 
 def as_filed(distance: Distance, target: Image, image: Image) -> Scalar:

@@ -11,10 +11,11 @@ import jax
 import jax.numpy as jnp
 
 from latentfp import rng
-from latentfp.generators.generator import Generator
+from latentfp.generators.generator import Generator, cached_by_fields
 from latentfp.types import Images, Key, Latents, Params
 
 
+@cached_by_fields
 def make(*, latent_dim: int = 24, size: int = 8, gain: float = 0.5) -> Generator:
     """A linear generator of `size` × `size` images. `latent_dim` may be at most 3·size²."""
     if latent_dim > 3 * size * size:

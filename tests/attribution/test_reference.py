@@ -10,8 +10,10 @@ from linear_search import BITS, BRIEF, DIM, LONG, SIGMA, assert_same, energy, im
 from latentfp.attribution import reference
 from latentfp.attribution.estimate import Status
 from latentfp.attribution.objective import Point, Problem
-from latentfp.attribution.reference import LATENT_DIFFUSION, STYLEGAN2, draw_starts, hypercube, result
+from latentfp.attribution.reference import STYLEGAN2, Settings, draw_starts, hypercube, result
 from latentfp.fingerprint.embed import Coding
+from latentfp.generators import linear
+from latentfp.generators.latent_diffusion import model as latent_diffusion
 
 
 @pytest.mark.parametrize(("points", "dimensions"), [(20, 448), (1, 3), (7, 1)])
@@ -30,10 +32,15 @@ def test_the_dimensions_of_a_hypercube_are_shuffled_apart(key):
     np.testing.assert_allclose(correlation.std(), 19**-0.5, rtol=0.05)
 
 
-@pytest.mark.parametrize(
-    ("settings", "low", "high"), [(STYLEGAN2, -1, 1), (LATENT_DIFFUSION._replace(starts=20), 0, 2)]
-)
-def test_starts_are_spread_over_the_published_range(key, space, settings, low, high):
+def test_each_kind_of_generator_has_the_published_settings():
+    assert reference.usual(linear.make()) == STYLEGAN2
+    found = reference.usual(linear.make()._replace(search=latent_diffusion.SEARCH))
+    assert found == Settings(starts=1, steps=2000, rate=0.2, decay=0.001, penalty=0.005, start_shift=0.0)
+
+
+@pytest.mark.parametrize(("start_shift", "low", "high"), [(1.0, -1, 1), (0.0, 0, 2)])
+def test_starts_are_spread_over_the_published_range(key, space, start_shift, low, high):
+    settings = STYLEGAN2._replace(start_shift=start_shift)
     starts = draw_starts(key, jnp.arange(3), space, settings)
     assert starts.shape == (3, 20, DIM - BITS)
     in_stds = np.sort(np.asarray(starts / space.content_stds[None, None]), axis=1)

@@ -24,11 +24,13 @@ from latentfp.deployment.inquiry import (
 )
 from latentfp.deployment.methods import Budget, Method, subject_in
 from latentfp.generators import linear
+from latentfp.generators.generator import PaperSearch
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 BITS = 64
 BOOK = np.random.default_rng(1).random((3, BITS)) < 0.5
-STYLED, DIFFUSED = (linear.make()._replace(name=name) for name in ("stylegan2", "latent_diffusion"))
+STYLED = linear.make()
+DIFFUSED = STYLED._replace(search=PaperSearch(starts=1, penalty=0.005, start_shift=0.0))
 NOBODY = np.zeros((1, BITS), bool)  # about half right for everybody
 
 
@@ -52,7 +54,7 @@ class TestBudget:
     def test_the_search_is_the_papers_for_the_generator(self):
         assert choose_budget(Request(), STYLED).search == reference.STYLEGAN2
         found = choose_budget(Request(method=Method.REFERENCE, starts=20), DIFFUSED).search
-        assert found == reference.LATENT_DIFFUSION._replace(starts=20)
+        assert found == reference.STYLEGAN2._replace(starts=20, penalty=0.005, start_shift=0.0)
 
     def test_auto_is_told_how_far(self):
         assert choose_budget(Request(until=Stage.REFERENCE), STYLED).until is Stage.REFERENCE

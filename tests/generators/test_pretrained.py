@@ -1,5 +1,6 @@
 import json
 import shutil
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from latentfp.generators import pretrained
+from latentfp.generators import linear, pretrained
 from latentfp.generators.pretrained import DESCRIPTION, KINDS, WEIGHTS
 from latentfp.generators.stylegan2 import model
 
@@ -24,6 +25,7 @@ FIELDS = {
     "linear": {"latent_dim": 6, "size": 4, "gain": 0.25},
     "stylegan2": {"size": 16, "channels": [4, 3, 2], "latent_dim": 5, "mapping_layers": 2, "clamp": 9.0},
 }
+DIMENSIONS = {"latent_diffusion": 4 * 4 * 2, "linear": 6, "stylegan2": 5}
 GENERATORS = sorted(kind for kind in KINDS if KINDS[kind].make is not None)
 
 
@@ -63,7 +65,33 @@ def test_what_was_saved_is_loaded(tmp_path, kind, half):
     }
     assert (loaded.name, loaded.noise_seed) == (str(tmp_path), 11)
     assert loaded.generator.name == kind
-    assert loaded.generator.latent_dim == FIELDS[kind].get("latent_dim", 4 * 4 * 2)
+    assert loaded.generator.latent_dim == DIMENSIONS[kind]
+
+
+@pytest.mark.parametrize("kind", GENERATORS)
+def test_a_generator_that_is_loaded_again_compiles_nothing_again(tmp_path, kind):
+    write(tmp_path / "one", kind)
+    write(tmp_path / "two", kind)
+    traces = []
+
+    @partial(jax.jit, static_argnums=0)
+    def render(generator, params, w):
+        traces.append(generator)
+        return generator.synthesize(params, w)
+
+    for folder in ("one", "two", "one"):
+        loaded = pretrained.load(str(tmp_path / folder))
+        jax.eval_shape(partial(render, loaded.generator), loaded.params, jnp.zeros((1, DIMENSIONS[kind])))
+    assert len(traces) == 1
+    assert hash(loaded.generator) == hash(traces[0])
+
+
+def test_generators_of_other_fields_are_others():
+    assert linear.make(latent_dim=6, size=4) is linear.make(latent_dim=6, size=4, gain=0.5)
+    assert linear.make(latent_dim=6, size=4) != linear.make(latent_dim=6, size=4, gain=0.25)
+    fields = FIELDS["stylegan2"]
+    assert model.make(**fields) is model.make(**fields | {"channels": (4, 3, 2)})
+    assert model.make(**fields) != model.make(**fields | {"clamp": None})
 
 
 def test_a_part_of_a_generator_is_read_and_not_taken_for_a_generator(tmp_path):

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from latentfp import rng
-from latentfp.generators.generator import Generator
+from latentfp.generators.generator import Generator, PaperSearch, cached_by_fields
 from latentfp.generators.latent_diffusion import first_stage, schedule
 from latentfp.generators.latent_diffusion.first_stage import FirstStage, LatentMaps
 from latentfp.generators.latent_diffusion.samplers import ddim
@@ -25,6 +25,7 @@ from latentfp.generators.latent_diffusion.unet import UNet
 from latentfp.types import Images, Key, Latents, Params
 
 SCHEDULES = ("linear", "cosine")
+SEARCH = PaperSearch(starts=1, penalty=0.005, start_shift=0.0)
 
 
 class LatentDiffusion(NamedTuple):
@@ -99,6 +100,7 @@ def denoise(unet: UNet, params: Params, z: LatentMaps, times: Float[Array, " b"]
     return cast(LatentMaps, unet.apply({"params": params}, z, times))
 
 
+@cached_by_fields
 def make(
     *,
     size: int,
@@ -152,6 +154,7 @@ def make(
         encode,
         regenerate=regenerate,
         channels=nets.shape[2],
+        search=SEARCH,
     )
 
 

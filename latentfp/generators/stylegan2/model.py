@@ -12,7 +12,7 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from latentfp import rng
-from latentfp.generators.generator import Generator
+from latentfp.generators.generator import Generator, cached_by_fields
 from latentfp.generators.stylegan2.fold import fold
 from latentfp.generators.stylegan2.layers import apply
 from latentfp.generators.stylegan2.mapping import Mapping, broadcast, sample
@@ -91,6 +91,7 @@ def fresh_noise(key: Key, size: int, n: int) -> tuple[NoiseMap, ...]:
     )
 
 
+@cached_by_fields
 def make(**fields: Any) -> Generator:
     """The generator of `networks(**fields)`."""
     nets = networks(**fields)
