@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from latentfp.cli.options import DeploymentOption, Until, UntilOption
+from latentfp.cli.options import DeploymentOption, Until, UntilOption, WhereOption
 
 
 def bulk(
@@ -24,6 +24,7 @@ def bulk(
     until: UntilOption = Until.MULTISTART,
     resize: Annotated[bool, typer.Option(help="Resample files of another size.")] = False,
     seed: Annotated[int, typer.Option(help="Of the starts.")] = 0,
+    generator: WhereOption = None,
 ) -> None:
     """Attribute very many files into Parquet parts; killed jobs go on, with any number of processes.
 
@@ -36,6 +37,7 @@ def bulk(
     from latentfp.attribution.estimate import Stage
     from latentfp.data.listing import Listing
     from latentfp.deployment import bulk as job
+    from latentfp.deployment.deployment import open_deployment
     from latentfp.deployment.inquiry import Request
     from latentfp.runtime.processes import checked, share_of
 
@@ -45,5 +47,6 @@ def bulk(
     if process is not None and processes is not None:
         share = checked(process, processes, named="--process and --processes")
     request = Request(until=Stage[until.name], alpha=alpha, seed=seed)
-    done = job.bulk(deployment, Listing(sources), out, request, share, part=part, resize=resize)
+    opened = open_deployment(deployment, generator=generator)
+    done = job.bulk(opened, Listing(sources), out, request, share, part=part, resize=resize)
     typer.echo(f"{out}: {done.made} parts made, {done.complete} of {done.parts} there")

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latentfp.cli.options import DeploymentOption, Until, UntilOption
+from latentfp.cli.options import DeploymentOption, Until, UntilOption, WhereOption
 
 if TYPE_CHECKING:
+    from latentfp.deployment.deployment import Deployment
     from latentfp.deployment.inquiry import Request
     from latentfp.deployment.investigate import Finding
 
@@ -73,6 +74,7 @@ def attribute(
     signer: Annotated[
         Path | None, typer.Option("--key", help="The key that signs the report: see `latentfp report key`.")
     ] = None,
+    generator: WhereOption = None,
 ) -> None:
     """Name the user whose copy made each image, or none; inconclusive where too little of a code is left.
 
@@ -88,6 +90,7 @@ def attribute(
     """
     from latentfp.attribution.estimate import Stage
     from latentfp.deployment import inquiry, methods
+    from latentfp.deployment.deployment import open_deployment
 
     request = inquiry.Request(
         method=methods.Method(method.value),
@@ -102,13 +105,14 @@ def attribute(
         seed=seed,
     )
     write = None if report is None and signer is None else reporter(report, signer)
+    opened = open_deployment(deployment, generator=generator)
     complete, kept = True, []
-    for finding in inquiry.attribute(deployment, images, request, resize=resize):
+    for finding in inquiry.attribute(opened, images, request, resize=resize):
         complete &= finding.verdict != "unreadable"
         typer.echo(json.dumps(finding.to_json()) if as_json else describe(finding))
         kept += [finding] if write else []
     if write:
-        typer.echo(f"report: {write(deployment, kept, request, resize)}", err=True)
+        typer.echo(f"report: {write(opened, kept, request, resize)}", err=True)
     raise typer.Exit(0 if complete else 1)
 
 
@@ -121,6 +125,7 @@ def verify(
     alpha: Annotated[float, typer.Option(help="Largest p-value that proves.")] = 1e-6,
     resize: Annotated[bool, typer.Option(help="Resample files of another size.")] = False,
     seed: Annotated[int, typer.Option(help="Of the starts.")] = 0,
+    generator: WhereOption = None,
 ) -> None:
     """Prove that images are one user's: exit code 0 when all are proved, 1 when any is not.
 
@@ -130,10 +135,12 @@ def verify(
     Example: latentfp verify --deployment deployment --user alice images/*.png
     """
     from latentfp.deployment import inquiry, methods
+    from latentfp.deployment.deployment import open_deployment
 
+    opened = open_deployment(deployment, generator=generator)
     request = inquiry.Request(method=methods.Method(method.value), alpha=alpha, seed=seed)
     proved = True
-    for finding in inquiry.attribute(deployment, images, request, resize=resize, user=user):
+    for finding in inquiry.attribute(opened, images, request, resize=resize, user=user):
         proved &= finding.user == user
         typer.echo(json.dumps(finding.to_json()) if as_json else describe(finding))
     raise typer.Exit(0 if proved else 1)
@@ -145,6 +152,7 @@ def trace(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     alpha: Annotated[float, typer.Option(help="Largest chance that any innocent user is accused.")] = 1e-6,
     seed: Annotated[int, typer.Option(help="Of the starts.")] = 0,
+    generator: WhereOption = None,
 ) -> None:
     """Accuse all users who made these files together, by averaging their images or copies.
 
@@ -154,8 +162,10 @@ def trace(
     Example: latentfp trace --deployment deployment leaked/*.png
     """
     from latentfp.deployment import trace as tracer
+    from latentfp.deployment.deployment import open_deployment
 
-    found = tracer.trace(deployment, images, alpha=alpha, seed=seed)
+    opened = open_deployment(deployment, generator=generator)
+    found = tracer.trace(opened, images, alpha=alpha, seed=seed)
     names = [f"{one.user} (p = {one.p_value:.2g})" for one in found.accused]
     said = ", ".join(names) or f"nobody (smallest p = {found.smallest:.2g})"
     text = f"{found.read} of {found.files} files, {found.users} users: {said}"
@@ -185,7 +195,7 @@ def plan(
 
 def reporter(page: Path | None, signer: Path | None) -> Callable[..., Path]:
     """What writes the report of a case, once everything that it needs has been found. ValueError if not."""
-    from latentfp.deployment import case, deployment, logbook, signature
+    from latentfp.deployment import case, logbook, signature
     from latentfp.report.case import record_of, write_case
 
     if page is None or signer is None:
@@ -200,11 +210,11 @@ def reporter(page: Path | None, signer: Path | None) -> Callable[..., Path]:
     if not os.access(page.parent, os.W_OK):
         raise ValueError(f"{page.parent} cannot be written: choose another folder for the report")
 
-    def write(folder: Path, findings: "list[Finding]", request: "Request", resize: bool) -> Path:
-        made = case.make_case(folder, findings, request, resize=resize)
+    def write(opened: "Deployment", findings: "list[Finding]", request: "Request", resize: bool) -> Path:
+        made = case.make_case(opened, findings, request, resize=resize)
         write_case(page, made, private)
         digest = hashlib.sha256(record.read_bytes()).hexdigest()
-        logbook.note(deployment.open_registry(folder), "report", {"record": digest})
+        logbook.note(opened.registry, "report", {"record": digest})
         return page
 
     return write

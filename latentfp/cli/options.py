@@ -7,6 +7,10 @@ from typing import Annotated
 import typer
 
 DeploymentOption = Annotated[Path, typer.Option("--deployment", help="The folder that `latentfp fit` wrote.")]
+WhereOption = Annotated[
+    str | None,
+    typer.Option("--generator", help="Where the deployment's generator lies now, if it has moved."),
+]
 GeneratorOption = Annotated[
     str, typer.Option(help="A generator of the package, or a folder with generator.json.")
 ]

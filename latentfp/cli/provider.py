@@ -14,6 +14,7 @@ from latentfp.cli.options import (
     GeneratorOption,
     ImageFormat,
     SigmaOption,
+    WhereOption,
 )
 
 
@@ -137,17 +138,18 @@ def generate(
         int | None, typer.Option(help="Makes the result repeatable; drawn and shown if left out.")
     ] = None,
     image_format: Annotated[ImageFormat, typer.Option("--format")] = ImageFormat.PNG,
+    generator: WhereOption = None,
 ) -> None:
     """Write images that bear a user's code, as USER-SEED-NUMBER.png.
 
     Example: latentfp generate --deployment deployment --user alice --count 8 --out images
     """
     from latentfp.deployment import copies
+    from latentfp.deployment.deployment import open_deployment
 
+    opened = open_deployment(deployment, generator=generator)
     seed = secrets.randbits(31) if seed is None else seed
-    written = copies.generate(
-        deployment, user=user, count=count, out=out, seed=seed, suffix=image_format.value
-    )
+    written = copies.generate(opened, user=user, count=count, out=out, seed=seed, suffix=image_format.value)
     images = "1 image" if len(written) == 1 else f"{len(written)} images"
     typer.echo(f"{images} of {user} in {out}, seed {seed}")
 
@@ -156,6 +158,7 @@ def adopt(
     decoder: Annotated[Path, typer.Argument(help="The folder that training wrote: WORKDIR/export.")],
     deployment: DeploymentOption,
     untested: Annotated[bool, typer.Option("--untested", help="Adopt it without a trial.")] = False,
+    generator: WhereOption = None,
 ) -> None:
     """Give a deployment a decoder, in place of the one that it has.
 
@@ -167,7 +170,7 @@ def adopt(
     from latentfp.deployment import decoders, trial
     from latentfp.deployment.deployment import open_deployment
 
-    opened = open_deployment(deployment)
+    opened = open_deployment(deployment, generator=generator)
     if not untested:
         typer.echo(str(trial.passed(opened, decoder)))
     adopted = decoders.adopt(opened, decoder)
@@ -178,6 +181,7 @@ def calibrate(
     deployment: DeploymentOption,
     images: Annotated[int, typer.Option(min=20, help="How many; 1000 support the limit of 0.001.")] = 1000,
     seed: Annotated[int, typer.Option(help="Of images, codes and attacks.")] = 0,
+    generator: WhereOption = None,
 ) -> None:
     """Measure how well the deployment's own images are explained, so that foreign ones can be told.
 
@@ -187,8 +191,10 @@ def calibrate(
     Example: latentfp calibrate --deployment deployment
     """
     from latentfp.deployment import calibration
+    from latentfp.deployment.deployment import open_deployment
 
-    typer.echo(str(calibration.calibrate(deployment, images=images, seed=seed)))
+    opened = open_deployment(deployment, generator=generator)
+    typer.echo(str(calibration.calibrate(opened, images=images, seed=seed)))
 
 
 def demo(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from latentfp.cli.options import CopyFormat, DeploymentOption
+from latentfp.cli.options import CopyFormat, DeploymentOption, WhereOption
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 NoteOption = Annotated[str, typer.Option(help="Kept with the user and in the audit log.")]
@@ -113,15 +113,18 @@ def export(
     form: Annotated[
         CopyFormat | None, typer.Option("--format", help="The one that the generator came in, if left out.")
     ] = None,
+    generator: WhereOption = None,
 ) -> None:
     """Write a user's copy of the generator: whatever it makes bears the user's code.
 
     Example: latentfp users export alice --deployment deployment --out alice.pt
     """
     from latentfp.deployment import exports
+    from latentfp.deployment.deployment import open_deployment
 
     chosen = None if form is None else exports.CopyFormat(form.value)
-    written = exports.export_copy(deployment, user=user, out=out, form=chosen)
+    opened = open_deployment(deployment, generator=generator)
+    written = exports.export_copy(opened, user=user, out=out, form=chosen)
     typer.echo(f"{out}: the copy of {user}, format {written}")
 
 

@@ -10,7 +10,6 @@ that is killed in between makes the part, and the entry, again.
 """
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +18,7 @@ from latentfp.data.files import file_hash
 from latentfp.data.listing import Listing
 from latentfp.deployment import logbook
 from latentfp.deployment.case import deployment_facts, request_facts
-from latentfp.deployment.deployment import Deployment, load_generator, open_deployment
+from latentfp.deployment.deployment import Deployment, Opening, load_generator, open_deployment
 from latentfp.deployment.inquiry import Request, inquirer
 from latentfp.deployment.investigate import Finding
 from latentfp.runtime.files import claim as claim_file
@@ -44,7 +43,7 @@ class Done(NamedTuple):
 
 
 def bulk(
-    folder: str | os.PathLike[str],
+    folder: Opening,
     files: Listing,
     out: Path,
     request: Request,

@@ -17,7 +17,7 @@ from latentfp.attribution.estimate import Stage
 from latentfp.attribution.membership import Misfits, Null, explained, misfits
 from latentfp.augment.suites import suite
 from latentfp.deployment import decoders
-from latentfp.deployment.deployment import Deployment, load_generator, open_deployment
+from latentfp.deployment.deployment import Deployment, Opening, load_generator, open_deployment
 from latentfp.deployment.manifest import TamperedDeployment
 from latentfp.deployment.methods import Budget, Method, make_estimator, subject_in
 from latentfp.deployment.own import own
@@ -43,7 +43,7 @@ class Calibration(NamedTuple):
     misfits: list[float]
 
 
-def calibrate(folder: str | Path, *, images: int, seed: int) -> Path:
+def calibrate(folder: Opening, *, images: int, seed: int) -> Path:
     """Measure the null, and write it in the folder. ValueError for fewer than 20 images."""
     if images < FEWEST:
         raise ValueError(f"got {images} images, expected at least {FEWEST}; 1000 support a limit of 0.001")

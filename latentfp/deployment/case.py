@@ -24,7 +24,7 @@ from latentfp.attribution.decoder import Reading, rendered
 from latentfp.data.files import file_hash
 from latentfp.deployment import decoders
 from latentfp.deployment.codebook import SEARCHED
-from latentfp.deployment.deployment import MANIFEST, Deployment, load_generator, open_deployment
+from latentfp.deployment.deployment import MANIFEST, Deployment, Opening, load_generator, open_deployment
 from latentfp.deployment.inquiry import Request, inquire
 from latentfp.deployment.investigate import Finding
 from latentfp.deployment.manifest import now, sha256
@@ -45,7 +45,7 @@ class Case(NamedTuple):
 
 
 def make_case(
-    folder: str | Path, findings: Sequence[Finding], request: Request, *, resize: bool = False
+    folder: Opening, findings: Sequence[Finding], request: Request, *, resize: bool = False
 ) -> Case:
     """The case of files that were attributed as `request` asks; other methods attribute them again.
 

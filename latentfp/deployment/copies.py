@@ -1,6 +1,5 @@
 """A user's copy as a command: image files that bear the user's code."""
 
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 
 from latentfp import rng
 from latentfp.data.files import write_image
-from latentfp.deployment.deployment import Deployment, load_generator, open_deployment
+from latentfp.deployment.deployment import Deployment, Opening, load_generator, open_deployment
 from latentfp.deployment.issue import issue
 from latentfp.deployment.registry import Status, User
 from latentfp.runtime.progress import progress
@@ -34,9 +33,7 @@ def log(opened: Deployment, action: str, subject: Mapping[str, Any]) -> None:
         sys.stderr.write(f"not logged: {action} {subject}: {error}\n")
 
 
-def generate(
-    deployment: str | os.PathLike[str], *, user: str, count: int, out: Path, seed: int, suffix: str
-) -> list[Path]:
+def generate(deployment: Opening, *, user: str, count: int, out: Path, seed: int, suffix: str) -> list[Path]:
     """Write `count` images; ValueError for an unknown or revoked user, and rather than overwriting a file."""
     opened = open_deployment(deployment)
     code = active(opened, user).code

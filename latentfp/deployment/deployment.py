@@ -52,6 +52,11 @@ class Deployment(NamedTuple):
     space: Space
     codebook: Codebook
     registry: Registry
+    generator: str | None = None  # the name or folder of its generator, where that was said
+
+
+# What commands take: a deployment's folder, or one that is open.
+Opening = str | os.PathLike[str] | Deployment
 
 
 def create(
@@ -106,13 +111,18 @@ def create(
     return open_deployment(folder, secret=secret)
 
 
-def open_deployment(path: str | os.PathLike[str], *, secret: Secret | None = None) -> Deployment:
-    """Open a deployment, every part verified.
+def open_deployment(
+    path: Opening, *, secret: Secret | None = None, generator: str | None = None
+) -> Deployment:
+    """Open a deployment, every part verified; one that is open is returned as it is.
 
     `secret`: of a deployment that needs one; else it is read from the file that LATENTFP_SECRET names.
+    `generator`: the name or folder of its generator, where that is not the one of the manifest.
     ValueError where there is none or the secret is another's, TamperedDeployment (a ValueError) that names
     the part, what was found and what was expected. The generator is verified by `load_generator`.
     """
+    if isinstance(path, Deployment):
+        return path
     folder = Path(path)
     manifest = _verified_manifest(folder, BASIS, USERS)
     basis = read_basis(folder / BASIS, expected=manifest.parts[BASIS])
@@ -126,7 +136,7 @@ def open_deployment(path: str | os.PathLike[str], *, secret: Secret | None = Non
     codebook = _codebook(manifest, known)
     registry = _registry(folder, manifest, lambda: codebook.secret)
     registry.check()
-    return Deployment(folder, manifest, basis, space, codebook, registry)
+    return Deployment(folder, manifest, basis, space, codebook, registry, generator)
 
 
 def open_registry(path: str | os.PathLike[str]) -> Registry:
@@ -194,13 +204,13 @@ def facts_of(generator: pretrained.Pretrained) -> GeneratorFacts:
     return GeneratorFacts(generator.name, generator.sha256, seed)
 
 
-def load_generator(deployment: Deployment, *, name: str | None = None) -> pretrained.Pretrained:
-    """The deployment's generator, from the name or path in its manifest, or from `name` if it has moved.
+def load_generator(deployment: Deployment) -> pretrained.Pretrained:
+    """The deployment's generator, from where it was said to lie, else from its manifest's name or path.
 
     ValueError where there is none, TamperedDeployment where its weights, noise or latents are others.
     """
     stated = deployment.manifest.generator
-    loaded = pretrained.load(stated.name if name is None else name)
+    loaded = pretrained.load(deployment.generator or stated.name)
     found, expected = facts_of(loaded)._replace(name=stated.name), stated
     if found != expected:
         raise TamperedDeployment(Path(loaded.name), f"found {found}, expected {expected}")

@@ -8,14 +8,13 @@ tell the bits apart.
 """
 
 import enum
-import os
 import secrets
 from pathlib import Path
 
 from latentfp.checkpoints.stylegan2 import to_nvidia, to_rosinality
 from latentfp.checkpoints.torch_writer import write_tensors
 from latentfp.deployment.copies import active, log
-from latentfp.deployment.deployment import Deployment, load_generator, open_deployment
+from latentfp.deployment.deployment import Deployment, Opening, load_generator, open_deployment
 from latentfp.fingerprint.copy import Copy, copy_for, rotated, save
 from latentfp.generators import pretrained
 from latentfp.generators.pretrained import Pretrained
@@ -35,9 +34,7 @@ class CopyFormat(enum.StrEnum):
     LATENTS = "latents"
 
 
-def export_copy(
-    deployment: str | os.PathLike[str], *, user: str, out: Path, form: CopyFormat | None = None
-) -> CopyFormat:
+def export_copy(deployment: Opening, *, user: str, out: Path, form: CopyFormat | None = None) -> CopyFormat:
     """Write a user's copy to `out`; no `form`: the one that the generator came in, else ours.
 
     ValueError for an unknown or revoked user, an `out` that exists, and a format that this generator cannot

@@ -1,6 +1,5 @@
 """Attribution as a command: from the names of files and of a method to findings."""
 
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ from latentfp.data.files import find_images
 from latentfp.deployment import decoders
 from latentfp.deployment.calibration import null_of
 from latentfp.deployment.codebook import registered
-from latentfp.deployment.deployment import Deployment, load_generator, open_deployment
+from latentfp.deployment.deployment import Deployment, Opening, load_generator, open_deployment
 from latentfp.deployment.investigate import Finding, investigate
 from latentfp.deployment.logbook import logged
 from latentfp.deployment.methods import (
@@ -114,7 +113,7 @@ def stage_by_stage(
 
 
 def attribute(
-    folder: str | os.PathLike[str],
+    folder: Opening,
     images: Sequence[Path],
     request: Request,
     *,

@@ -1,6 +1,5 @@
 """Tracing as a command: from files of one origin to the users who made them together."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +13,7 @@ from latentfp.attribution.tracing import levels_of
 from latentfp.data.files import UnreadableImage, find_images, read_images
 from latentfp.deployment import decoders, logbook
 from latentfp.deployment.codebook import CodeKind, registered
-from latentfp.deployment.deployment import Deployment, load_generator, open_deployment
+from latentfp.deployment.deployment import Deployment, Opening, load_generator, open_deployment
 from latentfp.deployment.methods import Budget, Method, make_estimator, subject_in
 from latentfp.fingerprint.codes import pack, unpack
 from latentfp.generators.pretrained import Pretrained
@@ -46,7 +45,7 @@ class Trace(NamedTuple):
         return {**self._asdict(), "accused": [one._asdict() for one in self.accused]}
 
 
-def trace(folder: str | os.PathLike[str], images: Sequence[Path], *, alpha: float, seed: int) -> Trace:
+def trace(folder: Opening, images: Sequence[Path], *, alpha: float, seed: int) -> Trace:
     """Who made the images below `images` together, entered in the audit log.
 
     All files count as of one origin. ValueError: algebraic codes, no users, no readable file, alpha outside

@@ -195,7 +195,7 @@ def test_the_generator_is_the_one_that_was_fitted(tmp_path, settings):
     home.rename(tmp_path / "moved")
     with pytest.raises(ValueError, match="no generator"):
         load_generator(deployment)
-    assert load_generator(deployment, name=str(tmp_path / "moved")).sha256 == facts.sha256
+    assert load_generator(deployment._replace(generator=str(tmp_path / "moved"))).sha256 == facts.sha256
 
 
 @pytest.mark.parametrize(
