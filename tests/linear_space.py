@@ -1,5 +1,9 @@
 """A linear generator with a fitted fingerprint space, in memory or as a folder."""
 
+import atexit
+import functools
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +42,15 @@ def write_generator(folder: Path, *, latent_dim: int, size: int) -> str:
 
 
 def write_deployment(folder: Path, *, size: int = 8, sigma: float = 1.0) -> Path:
-    """A deployment of 32 bits on the last axes of 48, with the users alice and bob."""
+    """A deployment of 32 bits on the last axes of 48, with the users alice and bob: a copy of one."""
+    return Path(shutil.copytree(_fitted(size, sigma), folder / "deployment"))
+
+
+@functools.cache
+def _fitted(size: int, sigma: float) -> Path:
+    """Made once in a process; the generator stays here."""
+    folder = Path(tempfile.mkdtemp(prefix="latentfp-tests-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     generator = write_generator(folder / "generator", latent_dim=48, size=size)
     deployment = fitting.fit(
         folder / "deployment",
