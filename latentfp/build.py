@@ -63,7 +63,9 @@ def measurement(
     """The measurement that `config["run"]` names; None where other processes still measure parts of it."""
     from latentfp.runtime import processes
 
-    module = importlib.import_module(f"latentfp.studies.{config['run']}")
+    module = importlib.import_module(
+        f"latentfp.{'bench' if config['run'] in BENCHES else 'studies'}.{config['run']}"
+    )
     share, given = processes.share_of(os.environ), {"seed": seed, "workdir": workdir}
     if "share" in inspect.signature(module.run).parameters:
         given["share"] = share
@@ -205,20 +207,19 @@ OBJECTIVES: dict[str, Callable[[], Callable[..., "Objective"]]] = {
 }
 PAGES = {
     "accuracy": "study:write_study",
-    "attack_speed": "attacks:write_attacks",
     "attribution": "attribution:write_attribution",
-    "bench": "bench:write_bench",
     "capacity": "capacity:write_capacity",
     "design": "design:write_design",
     "false_accusations": "false_accusations:write_false_accusations",
     "robustness": "robustness:write_robustness",
     "scaling": "scaling:write_scaling",
-    "search_speed": "search:write_search",
+    "search": "search:write_search",
+    "throughput": "bench:write_bench",
 }
 MEASUREMENTS = (
-    *("adversary", "collusion", "decoding_speed", "fidelity", "identification", "large", "membership"),
-    *("sampling", "speed", "white_box"),
+    *("adversary", "collusion", "fidelity", "identification", "membership", "published_sizes", "white_box"),
 )
+BENCHES = ("published_sizes", "scaling", "search", "throughput")
 RUNS: dict[str, Callable[..., Callable[[], object]]] = {
     "train": train,
     **dict.fromkeys(MEASUREMENTS, measurement),

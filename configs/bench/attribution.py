@@ -10,10 +10,8 @@ them: the default needs 241 passes an image, the search 80 000 and 388 times as 
 from ml_collections import ConfigDict
 
 from configs import base
-from configs.stylegan2_avatars import CHANNELS
 
 COMMAND = "python -m latentfp.main --config=configs/bench/attribution.py"
-ARCHITECTURES = {"avatars": {"64": {"size": 64, "channels": CHANNELS["64"]}}, "avatars-ldm": {}}
 
 
 def get_config(generator: str = "avatars") -> ConfigDict:
@@ -36,8 +34,6 @@ def get_config(generator: str = "avatars") -> ConfigDict:
                 "reference_starts": 20,
                 "reference_steps": 2000,
             },
-            "architectures": ARCHITECTURES[generator],
-            "throughput_images": 256,
         }
     )
     return config

@@ -12,7 +12,7 @@ from configs import base
 def get_config() -> ConfigDict:
     """10^4 to 10^8 codes of 64 bits, 256 queries, the best 5 of each."""
     config = base.get_config()
-    config.run = "search_speed"
+    config.run = "search"
     config.study = ConfigDict(
         {
             "sizes": (10**4, 10**5, 10**6, 10**7, 10**8),

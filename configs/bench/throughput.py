@@ -23,7 +23,7 @@ COMMAND = "python -m latentfp.main --config=configs/bench/throughput.py"
 def get_config(generator: str = "avatars") -> ConfigDict:
     """All stages at their usual batches, and the trainings of the generator and of its decoder."""
     config = base.get_config()
-    config.run = "bench"
+    config.run = "throughput"
     config.study = ConfigDict(
         {
             "title": f"Throughput of {base.EMBEDDED[generator]}",

@@ -51,13 +51,6 @@ class Method(NamedTuple):
     same_images: Accuracy
 
 
-class Speed(NamedTuple):
-    """Of the decoder stage."""
-
-    images_per_second: float
-    first_call_seconds: float
-
-
 class Plan(NamedTuple):
     """Users registered, the limit of the p-value, and the budget of the search."""
 
@@ -68,7 +61,7 @@ class Plan(NamedTuple):
 
 
 class Bench(NamedTuple):
-    """The record; `decoder_throughput` by network and number of looks."""
+    """The record."""
 
     title: str
     command: str
@@ -78,7 +71,6 @@ class Bench(NamedTuple):
     plan: Plan
     curvature_seconds: float
     methods: list[Method]
-    decoder_throughput: dict[str, dict[str, Speed]]
 
 
 def write_attribution(folder: Path, result: dict[str, Any]) -> Path:
@@ -98,7 +90,6 @@ def write_attribution(folder: Path, result: dict[str, Any]) -> Path:
         *_stages(bench.methods),
         f"## On the {count(searched, 'image')} of the search",
         _same(bench.methods),
-        *_throughput(bench),
     ]
     folder.mkdir(parents=True, exist_ok=True)
     page = folder / "attribution.md"
@@ -170,16 +161,3 @@ def _same(methods: Sequence[Method]) -> str:
         all_bits_right=lambda it: f"{it.same_images.all_bits} of {it.same_images.images}",
         interval=lambda it: percent_range(it.same_images.interval),
     )
-
-
-def _throughput(bench: Bench) -> list[str]:
-    rows = [(name, looks, it) for name, by in bench.decoder_throughput.items() for looks, it in by.items()]
-    if not rows:
-        return []
-    columns = {
-        "network, random weights": [plain(name) for name, _, _ in rows],
-        "looks": [looks for _, looks, _ in rows],
-        "images/s": [f"{it.images_per_second:.4g}" for _, _, it in rows],
-        "first call (s)": [f"{it.first_call_seconds:.1f}" for _, _, it in rows],
-    }
-    return ["## Throughput of the decoder stage", table(columns)]

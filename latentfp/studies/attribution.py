@@ -39,7 +39,6 @@ from latentfp.studies.scene import (
     readers,
     wrong_bits,
 )
-from latentfp.studies.throughput import decoder_speeds
 
 WARM_STEPS = 2  # updates of the search that compile its program
 
@@ -73,15 +72,12 @@ def run(
     hardware: str,
     deployment: str,
     plan: Mapping[str, Any],
-    architectures: Mapping[str, Mapping[str, Any]],
-    throughput_images: int,
     seed: int,
     workdir: Path,
 ) -> dict[str, Any]:
     """Measure what `workdir` does not hold yet, and write attribution.json.
 
-    `plan`: the fields of Plan. `architectures`: StyleGAN2 networks, with random weights, on which the decoder
-    reads `throughput_images` images. ValueError: fewer users than images, or an alpha out of their reach.
+    `plan`: the fields of Plan. ValueError: fewer users than images, or an alpha out of their reach.
     """
     chosen = Plan(**plan)
     _check(chosen)
@@ -93,13 +89,6 @@ def run(
         method: journal.kept({**facts, "part": method}, lambda m=method: measure(scene, chosen, shown, m))
         for method in _methods(scene)
     }
-    networks = {
-        name: journal.kept(
-            {**facts, "part": "decoder throughput", "fields": dict(fields), "images": throughput_images},
-            lambda f=fields: decoder_speeds(scene, f, images=throughput_images),
-        )
-        for name, fields in architectures.items()
-    }
     curvature = journal.kept(
         {**identity(scene), "part": "mean curvature"},
         lambda: {"seconds": _seconds(open_scene(deployment, seed=seed).subject.curvature)[0]},
@@ -110,7 +99,6 @@ def run(
         **{"sigma": scene.opened.manifest.sigma, "bits": scene.subject.bits, "seed": seed, "plan": plan},
         "curvature_seconds": curvature["seconds"],
         "methods": [_row(scene, chosen, name, parts) for name in parts],
-        "decoder_throughput": networks,
     }
     (workdir / "attribution.json").write_text(json.dumps(result, indent=1) + "\n")
     return result

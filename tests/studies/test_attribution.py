@@ -21,18 +21,17 @@ PLAN = {
     "reference_starts": 1,
     "reference_steps": 4,
 }
-NETWORK = {"size": 16, "channels": [4, 4, 4], "latent_dim": 80, "mapping_layers": 1}
 
 
-def bench(deployment, workdir, *, architectures, **changes):
-    fields = {**LABELS, "throughput_images": 2, "architectures": architectures, "seed": 5}
+def bench(deployment, workdir, **changes):
+    fields = {**LABELS, "seed": 5}
     return attribution.run(**fields, deployment=str(deployment), plan={**PLAN, **changes}, workdir=workdir)
 
 
 @pytest.fixture(scope="module")
 def measured(deployment, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("bench")
-    return workdir, bench(deployment, workdir, architectures={"tiny": NETWORK})
+    return workdir, bench(deployment, workdir)
 
 
 def test_every_method_is_measured(measured):
@@ -64,12 +63,6 @@ def test_ratios_are_to_the_search(measured):
         assert row["faster"] * row["seconds_per_image"] == pytest.approx(reference["seconds_per_image"])
 
 
-def test_throughput_by_looks(measured):
-    speeds = measured[1]["decoder_throughput"]["tiny"]
-    assert list(speeds) == ["1", "3"]
-    assert all(speed["images_per_second"] > 0 for speed in speeds.values())
-
-
 def test_a_bench_goes_on_where_it_stopped(measured, deployment, tmp_path, monkeypatch):
     workdir, result = measured
     kept = (workdir / "parts.jsonl").read_text().splitlines(keepends=True)
@@ -82,7 +75,7 @@ def test_a_bench_goes_on_where_it_stopped(measured, deployment, tmp_path, monkey
         return answers(scene, method, images, **options)
 
     monkeypatch.setattr(attribution, "answers", counted)
-    again = bench(deployment, tmp_path, architectures={"tiny": NETWORK})
+    again = bench(deployment, tmp_path)
     assert searched == ["reference", "reference"]  # to warm up, and the image
     assert again["methods"][0] == result["methods"][0] | {"faster": again["methods"][0]["faster"]}
 
@@ -104,13 +97,12 @@ def test_without_a_decoder_and_an_encoder(bare_deployment, tmp_path, monkeypatch
         return bare(**fields)._replace(encode=None)
 
     monkeypatch.setitem(pretrained.KINDS, "linear", pretrained.KINDS["linear"]._replace(make=without))
-    result = bench(bare_deployment, tmp_path, architectures={})
+    result = bench(bare_deployment, tmp_path)
     assert [row["method"] for row in result["methods"]] == ["auto", "multistart", "reference"]
     assert result["methods"][0]["stages"] == {"multistart": 4}
-    assert "Throughput" not in write_attribution(tmp_path, result).read_text()
 
 
 @pytest.mark.parametrize("changes", [{"users": 3}, {"reference_images": 0}, {"multistart_images": 5}])
 def test_plans_that_cannot_be(tmp_path, changes):
     with pytest.raises(ValueError, match="as many users as images"):
-        bench(tmp_path, tmp_path, architectures={}, **changes)
+        bench(tmp_path, tmp_path, **changes)

@@ -6,13 +6,14 @@ writes it where it was read: fresh memory costs an operating system far more tha
 are those read and those written.
 """
 
-from typing import NamedTuple
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from latentfp import rng
-from latentfp.studies.speed import call_seconds
 
 
 class Loads(NamedTuple):
@@ -36,6 +37,17 @@ class Peak(NamedTuple):
     bandwidth: float  # bytes a second
     flops_spread: float
     bandwidth_spread: float
+
+
+def call_seconds(call: Callable[[], Any], *, repeats: int, calls: int = 1) -> list[float]:
+    """Seconds of one call, measured `repeats` times, each the mean of so many `calls` one after the other."""
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        for _ in range(calls):
+            jax.block_until_ready(call())
+        times.append((time.perf_counter() - began) / calls)
+    return times
 
 
 def product_flops(side: int) -> float:

@@ -1,6 +1,6 @@
 """Import, fit and generate with random weights of the published sizes: seconds and memory of each command.
 
-Run: python -m latentfp.main --config=configs/bench/large.py:GENERATOR --workdir=DIR
+Run: python -m latentfp.main --config=configs/bench/published_sizes.py:GENERATOR --workdir=DIR
 GENERATOR: stylegan2-1024 (configuration F, 30 million parameters) or ldm-256 (LDM-FFHQ-256, 330 million).
 A sample of ldm-256 takes minutes on a CPU; it is fitted to 24 samples of 2 DDIM steps here, not 50.
 """
@@ -30,6 +30,6 @@ LATENT_DIFFUSION = {
 def get_config(generator: str = "stylegan2-1024") -> ConfigDict:
     """One of the two."""
     config = base.get_config()
-    config.run = "large"
+    config.run = "published_sizes"
     config.study = ConfigDict({"stylegan2-1024": STYLEGAN2, "ldm-256": LATENT_DIFFUSION}[generator])
     return config

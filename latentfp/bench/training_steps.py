@@ -16,12 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from latentfp import rng
+from latentfp.bench.stages import Pixels, Program, Stage
 from latentfp.deployment import decoders
 from latentfp.generators import pretrained
 from latentfp.runtime import mesh
 from latentfp.runtime.loop import Lazy, Objective, one_step
 from latentfp.studies.scene import Scene
-from latentfp.studies.stages import Pixels, Program, Stage
 from latentfp.training import decoder as decoder_training
 from latentfp.training import diffusion, gan
 from latentfp.training.examples import Shares

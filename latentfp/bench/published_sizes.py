@@ -44,7 +44,7 @@ DIFFUSERS = {
 def run(
     *, kind: str, fields: Mapping[str, Any], steps: int, fit: Sequence[str], seed: int, workdir: Path
 ) -> dict[str, Any]:
-    """Measure one generator and write large.json. `steps`: of the sampler, 0 where there is none."""
+    """Measure one generator and write published_sizes.json. `steps`: of its sampler, 0 for none."""
     workdir.mkdir(parents=True, exist_ok=True)
     source = WRITERS[kind](workdir, fields, seed)
     generator, deployment = workdir / "generator", workdir / "deployment"
@@ -58,7 +58,7 @@ def run(
     rows["generate 1"] = command("generate", "--deployment", deployment, *images)
     size = sum(file.stat().st_size for file in [source, *source.rglob("*")] if file.is_file())
     result = {"kind": kind, "fields": dict(fields), "steps": steps, "fit": list(fit), "bytes": size, **rows}
-    (workdir / "large.json").write_text(json.dumps(result, indent=1) + "\n")
+    (workdir / "published_sizes.json").write_text(json.dumps(result, indent=1) + "\n")
     return result
 
 

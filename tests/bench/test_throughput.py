@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 from small_decoder import NETWORK
 
-from configs.bench import throughput
+from configs.bench import throughput as config
 from latentfp import rng
+from latentfp.bench import costs, peak, throughput, training_steps
+from latentfp.bench.costs import Cost
+from latentfp.bench.peak import Loads, Peak, Seconds
+from latentfp.bench.stages import Program, Stage
+from latentfp.bench.training_steps import objective_of, programs
 from latentfp.generators import pretrained
 from latentfp.report.bench import ratio, write_bench
 from latentfp.runtime import loop, mesh
 from latentfp.runtime.loop import Lazy, Objective
-from latentfp.studies import bench, costs, history, peak, training_steps
-from latentfp.studies.costs import Cost
-from latentfp.studies.peak import Loads, Peak, Seconds
 from latentfp.studies.scene import open_scene
-from latentfp.studies.stages import Program, Stage
-from latentfp.studies.training_steps import objective_of, programs
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 M, K, N = 24, 48, 32
@@ -147,20 +147,20 @@ class TestHistory:
             {"device": "a", "jax": "1", "plan": {"x": [2]}, "n": 4},
             {"n": 5},
         ]
-        found = history.latest(entries, {"device": "a", "jax": "1", "plan": {"x": (1,)}})
+        found = throughput.latest(entries, {"device": "a", "jax": "1", "plan": {"x": (1,)}})
         assert found is not None
         assert found["n"] == 1
-        assert history.latest(entries, {"device": "c"}) is None
+        assert throughput.latest(entries, {"device": "c"}) is None
 
     def test_the_commit(self, tmp_path):
-        assert history.commit(tmp_path) is None
+        assert throughput.commit(tmp_path) is None
         git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
         for arguments in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"]):
             subprocess.run([*git, *arguments], check=True)
         head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout
-        assert history.commit(tmp_path) == head[:12]
+        assert throughput.commit(tmp_path) == head[:12]
         (tmp_path / "new").write_text("")
-        assert history.commit(tmp_path) == head[:12] + "+"
+        assert throughput.commit(tmp_path) == head[:12] + "+"
 
 
 def move(by, state, key, batch, step):
@@ -179,29 +179,29 @@ class TestStages:
         """One product for a batch, and two more with what the call before returned."""
         moving = Program("b", jax.jit(jnp.matmul, donate_argnums=0), (square(), square()), 2.0, lambda x: x)
         stage = Stage(8, [Program("a", jax.jit(jnp.matmul), (square(), square())), moving])
-        row = bench.measure(stage, rounds=2)
+        row = throughput.measure(stage, rounds=2)
         assert row["flops"] == 3 * PRODUCT
         assert row["per_second"] == 8 / row["seconds"] > 0
         assert [part["flops"] for part in row["programs"]] == [PRODUCT, PRODUCT]
         assert row["compile_seconds"] == sum(part["compile_seconds"] for part in row["programs"])
         best = Peak(10 * PRODUCT / row["seconds"], row["bytes"] / row["seconds"], 0.0, 0.0)
-        assert bench.shares(row, best) == {
+        assert throughput.shares(row, best) == {
             "product_share": pytest.approx(0.3),
             "copy_share": pytest.approx(1),
         }
-        assert bench.shares({**row, "whole_numbers": True}, best)["product_share"] is None
-        assert bench.shares({**row, "flops": None, "bytes": None}, best) == dict.fromkeys(
+        assert throughput.shares({**row, "whole_numbers": True}, best)["product_share"] is None
+        assert throughput.shares({**row, "flops": None, "bytes": None}, best) == dict.fromkeys(
             ("product_share", "copy_share")
         )
 
     def test_seconds_count_as_often_as_a_program_is_called(self, monkeypatch):
-        monkeypatch.setattr(bench, "call_seconds", lambda call, *, repeats, **_: [call()] * repeats)
-        assert bench._rounds([(2, lambda: 3.0), (0.5, lambda: 4.0)], 3) == [8.0] * 3
+        monkeypatch.setattr(throughput, "call_seconds", lambda call, *, repeats, **_: [call()] * repeats)
+        assert throughput._rounds([(2, lambda: 3.0), (0.5, lambda: 4.0)], 3) == [8.0] * 3
 
     def test_a_whole_call_is_timed_instead(self):
         called = []
         stage = Stage(1, [Program("a", times_itself(2), (square(),))], whole=lambda: called.append(1))
-        assert bench.measure(stage._replace(whole_numbers=True), rounds=1)["whole_numbers"]
+        assert throughput.measure(stage._replace(whole_numbers=True), rounds=1)["whole_numbers"]
         assert called
 
     def test_the_step_of_a_training_is_the_loops(self, tmp_path):
@@ -262,7 +262,7 @@ class TestTrainings:
         facts = scene.opened.manifest.generator._replace(name="avatars-ldm")
         manifest = scene.opened.manifest._replace(generator=facts)
         other = scene._replace(opened=scene.opened._replace(manifest=manifest))
-        fields = throughput.get_config("avatars-ldm").to_dict()["study"]["training"]["denoiser training"]
+        fields = config.get_config("avatars-ldm").to_dict()["study"]["training"]["denoiser training"]
         objective = objective_of(other, **fields["objective"])
         task = objective.update.args[0]  # type: ignore[attr-defined]
         shipped = pretrained.load("avatars-ldm").params["first_stage"]
@@ -293,7 +293,7 @@ def measured(given, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("bench") / "out"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training_steps, "objective_of", lambda _, name: {"wandering": wandering}[name]())
-        return workdir, bench.run(**given, workdir=workdir)
+        return workdir, throughput.run(**given, workdir=workdir)
 
 
 STAGES = ["sampling", "synthesis", "augmentation", "decoder", "refine", "search", "a training"]
@@ -327,13 +327,13 @@ class TestRun:
         first = measured[1]
         assert first["previous"] is None
         one = Stage(8, [Program("one", jax.jit(jnp.matmul), (square(), square()))])
-        monkeypatch.setattr(bench, "_stages", lambda *_: {"search": lambda: one})
-        again = bench.run(**given, workdir=tmp_path)
+        monkeypatch.setattr(throughput, "_stages", lambda *_: {"search": lambda: one})
+        again = throughput.run(**given, workdir=tmp_path)
         assert again["previous"]["per_second"]["search"] == first["stages"]["search"]["per_second"]
         assert again["previous"]["date"] == first["date"]
         lines = Path(given["history"]).read_text().splitlines()
         assert [list(json.loads(line)["per_second"]) for line in lines] == [STAGES, ["search"]]
-        other = bench.run(**given | {"plan": PLAN | {"top": 1}, "history": None}, workdir=tmp_path)
+        other = throughput.run(**given | {"plan": PLAN | {"top": 1}, "history": None}, workdir=tmp_path)
         assert other["previous"] is None
         assert (tmp_path / "history.jsonl").exists()
 
@@ -361,6 +361,6 @@ def test_the_page(measured, tmp_path):
 
 @pytest.mark.parametrize("generator", ["avatars", "avatars-ldm"])
 def test_trainings_are_those_of_their_configurations(generator):
-    trained = throughput.get_config(generator).to_dict()["study"]["training"]
+    trained = config.get_config(generator).to_dict()["study"]["training"]
     assert [entry["batch"] for entry in trained.values()] == [{"avatars": 32}.get(generator, 64), 64]
     assert all("deployment" not in entry["objective"] for entry in trained.values())

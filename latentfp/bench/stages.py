@@ -21,12 +21,12 @@ from latentfp.attribution.observation import UNDAMAGED
 from latentfp.attribution.refine import Model
 from latentfp.attribution.whitening import Thetas
 from latentfp.augment import damage
+from latentfp.bench.search import Task, draw
 from latentfp.deployment.methods import Budget
 from latentfp.pixels import to_float
 from latentfp.runtime import mesh
 from latentfp.studies.marked import marked_images
 from latentfp.studies.scene import Scene
-from latentfp.studies.search_speed import Task, draw
 from latentfp.types import Image, Images, Key
 
 Pixels = UInt8[np.ndarray, "n h w 3"]

@@ -3,7 +3,7 @@
 A stage is timed in rounds, in each of which each of its programs runs for at least a fifth of a second; the
 figure is the best round, since other work on the machine can only slow a round down, and its spread is by
 what share the slowest round took longer. The host waits for every call. The peak is measured before the
-stages and after each, and the best counts (studies/peak.py). Costs are XLA's own count (studies/costs.py); a
+stages and after each, and the best counts (bench/peak.py). Costs are XLA's own count (bench/costs.py); a
 share is the program's operations (bytes) a second on a device against those of that device's peak. Each
 program is compiled from nothing, without any cache.
 """
@@ -11,6 +11,7 @@ program is compiled from nothing, without any cache.
 import datetime
 import json
 import math
+import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,25 +19,24 @@ from typing import Any, NamedTuple
 
 import jax
 
+from latentfp.bench import costs, peak, training_steps
+from latentfp.bench.costs import Compiled, Cost
+from latentfp.bench.peak import Loads, Peak, call_seconds
+from latentfp.bench.stages import Program, Sizes, Stage, pixels_of, stages
 from latentfp.runtime import lines
+from latentfp.runtime.lines import Entry
 from latentfp.runtime.machine import cpu
 from latentfp.runtime.memory import peak_memory
 from latentfp.runtime.progress import track
-from latentfp.studies import costs, peak, training_steps
-from latentfp.studies import history as past
-from latentfp.studies.costs import Compiled, Cost
 from latentfp.studies.journal import Numbers
-from latentfp.studies.peak import Loads, Peak
 from latentfp.studies.scene import Scene, identity, open_scene
-from latentfp.studies.speed import call_seconds
-from latentfp.studies.stages import Program, Sizes, Stage, pixels_of, stages
 
 LEAST = 0.2  # seconds that a program runs in each round
 SAME = ("device", "jax", "generator", "deployment", "plan", "training")  # what runs must share to be compared
 
 
 class Plan(NamedTuple):
-    """Sizes of the stages (studies/stages.py) and of the peak (studies/peak.py), and how many rounds."""
+    """Sizes of the stages (bench/stages.py) and of the peak (bench/peak.py), and how many rounds."""
 
     batch: int
     places: int
@@ -141,7 +141,7 @@ def surroundings() -> dict[str, Any]:
     kind, count = jax.devices()[0].device_kind, jax.device_count()
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "commit": past.commit(Path(__file__).parents[1]),
+        "commit": commit(Path(__file__).parents[1]),
         "device": cpu() if jax.default_backend() == "cpu" else f"{count} {kind}",
         "jax": jax.__version__,
     }
@@ -150,7 +150,7 @@ def surroundings() -> dict[str, Any]:
 def _kept(result: dict[str, Any], workdir: Path, path: Path) -> dict[str, Any]:
     """The result beside the previous line of the history; both are written."""
     same = {name: result[name] for name in SAME}
-    result["previous"] = past.latest(lines.read(path), same)
+    result["previous"] = latest(lines.read(path), same)
     entry = {
         **{name: result[name] for name in ("date", "commit")},
         **same,
@@ -216,3 +216,26 @@ def _held() -> Numbers:
         "peak_memory_mib": peak_memory(),
         "device_peak_mib": None if peak_bytes is None else peak_bytes / 2**20,
     }
+
+
+def latest(entries: Sequence[Entry], alike: Mapping[str, Any]) -> Entry | None:
+    """The last entry that has these fields with these values."""
+    wanted = json.loads(json.dumps(alike))
+    same = (entry for entry in reversed(entries) if {name: entry.get(name) for name in wanted} == wanted)
+    return next(same, None)
+
+
+def commit(folder: Path) -> str | None:
+    """The commit that is checked out around `folder`, with "+" where its files differ; None without git."""
+    head = _git(folder, "rev-parse", "--short=12", "HEAD")
+    if head is None:
+        return None
+    return f"{head}+" if _git(folder, "status", "--porcelain", "--", ".") else head
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        found = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True)
+    except OSError:
+        return None
+    return found.stdout.strip() if found.returncode == 0 else None

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from latentfp.bench import scaling
+from latentfp.bench.scaling import Plan
 from latentfp.data.files import find_images
 from latentfp.report.scaling import write_scaling
-from latentfp.studies import scaling
-from latentfp.studies.scaling import Plan
 from latentfp.studies.scene import open_scene
 
 PLAN = {"processes": (2,), "batch": 4, "steps": 4, "every": 2, "files": 6, "part": 2}
