@@ -23,7 +23,7 @@ COMPILED = (
 
 
 def write_bench(folder: Path, result: dict[str, Any]) -> Path:
-    """Write bench.md, the result of studies.bench.run."""
+    """Write bench.md, the result of bench.throughput.run."""
     peak, plan = result["peak"], result["plan"]
     page = [
         f"# {result['title']}",

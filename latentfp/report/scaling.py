@@ -10,7 +10,7 @@ COMMAND = "python -m latentfp.main --config=configs/bench/scaling.py --workdir=D
 
 
 def write_scaling(folder: Path, result: Mapping[str, Any]) -> Path:
-    """Write scaling.md, the result of studies.scaling.run."""
+    """Write scaling.md, the result of bench.scaling.run."""
     training, attribution = result["training"], result["attribution"]
     same = len({row["sha256"] for row in attribution}) == 1
     page = [

@@ -16,7 +16,7 @@ RATIOS = ("faiss / nearest", "faiss / best")
 
 
 def write_search(folder: Path, result: dict[str, Any]) -> Path:
-    """Write search.md, the result of studies.search_speed.run."""
+    """Write search.md, the result of bench.search.run."""
     task, memory, rows = result["task"], result["memory"], result["sizes"]
     columns = {"codes": [thousands(int(n)) for n in rows]}
     for title, name in SEARCHES.items():
