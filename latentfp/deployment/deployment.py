@@ -210,7 +210,8 @@ def load_generator(deployment: Deployment) -> pretrained.Pretrained:
     ValueError where there is none, TamperedDeployment where its weights, noise or latents are others.
     """
     stated = deployment.manifest.generator
-    loaded = pretrained.load(deployment.generator or stated.name)
+    given = deployment.generator
+    loaded = pretrained.load_stored(stated.name) if given is None else pretrained.load(given)
     found, expected = facts_of(loaded)._replace(name=stated.name), stated
     if found != expected:
         raise TamperedDeployment(Path(loaded.name), f"found {found}, expected {expected}")

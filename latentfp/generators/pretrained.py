@@ -1,4 +1,6 @@
-"""Generators on disk: a folder with `generator.json` and `weights.safetensors`, or the name of a shipped one.
+"""Opening generators: by the name of a shipped one, by folder, or one of your own (custom.py).
+
+A folder holds `generator.json` and `weights.safetensors`.
 
 A folder may also hold a part of a generator, the first stage of a latent diffusion, for a training to go on
 from.
@@ -7,10 +9,15 @@ from.
 where the weights hold the maps), the SHA-256 of the weights, and for an import what it was made of; the
 weights are float16 or float32 arrays under their path in the parameter tree ("synthesis/b4_conv1/bias").
 Training writes such a folder into its workdir; `fit` reads one by name or path.
+
+The identity of a stored generator is the SHA-256 of {"fields", "kind", "noise_seed", "weights"} as JSON with
+sorted keys and no spaces, where "weights" is the SHA-256 of the weights file: it is the same wherever the
+folder lies.
 """
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +29,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from latentfp import rng
-from latentfp.generators import linear
+from latentfp.generators import custom, linear
 from latentfp.generators.generator import Generator
 from latentfp.generators.latent_diffusion import first_stage
 from latentfp.generators.latent_diffusion import model as latent_diffusion
@@ -36,13 +43,23 @@ DESCRIPTION, WEIGHTS = "generator.json", "weights.safetensors"
 
 
 class Pretrained(NamedTuple):
-    """A generator with its parameters, and what identifies both."""
+    """A generator with its parameters, and what identifies both.
+
+    name: a shipped name, an absolute path, `package.module:make`, or the own name of one that was given.
+    identity: the SHA-256 of its contents. folder: where it is stored; None for one of your own.
+    """
 
     generator: Generator
     params: Params
-    name: str  # as it was asked for: a shipped name or an absolute path
-    sha256: str  # of the weights file
-    noise_seed: int | None
+    name: str
+    identity: str
+    folder: Path | None = None
+    sha256: str = ""  # of the weights file
+    noise_seed: int | None = None
+
+
+# What opens as a generator.
+Source = str | os.PathLike[str] | tuple[Generator, Params] | Pretrained
 
 
 class Stored(NamedTuple):
@@ -134,11 +151,33 @@ def save(
         told.write_text(json.dumps(description, indent=2) + "\n")
 
 
-def load(name: str) -> Pretrained:
-    """Open a generator by shipped name or folder.
+def load(source: Source, *, identity: str | None = None) -> Pretrained:
+    """Open a generator: a shipped name, a folder, `package.module:make`, or a pair (Generator, parameters).
 
-    ValueError: unknown, damaged, a part of a generator, or weights that do not fit the fields.
+    `identity`: the one that it must have. What a file says is opened by `load_stored`: this imports a module.
+    ValueError: unknown, damaged, another one, or weights or functions that do not fit.
     """
+    loaded = source if isinstance(source, Pretrained) else _opened(source, identity)
+    if identity is not None and loaded.identity != identity:
+        raise ValueError(f"{loaded.name} is another generator: found {loaded.identity}, expected {identity}")
+    return loaded
+
+
+def _opened(source: str | os.PathLike[str] | tuple[Generator, Params], identity: str | None) -> Pretrained:
+    if isinstance(source, tuple):
+        generator, params = custom.pair_of(source, "what was given as a generator")
+        name = generator.name
+    else:
+        name = os.fspath(source)
+        if not custom.is_entry(name) or (folder_of(name) / DESCRIPTION).is_file():
+            return load_stored(name)
+        generator, params = custom.imported(name)
+    found = custom.identity(generator, params, expected=identity)
+    return Pretrained(generator, params, name, found)
+
+
+def load_stored(name: str) -> Pretrained:
+    """Open a generator by shipped name or folder. ValueError as `load`."""
     folder = folder_of(name)
     stored = read(folder)
     kind = KINDS[stored.kind]
@@ -149,7 +188,17 @@ def load(name: str) -> Pretrained:
     derived = {} if stored.noise_seed is None else kind.derived(stored.fields, stored.noise_seed)
     params = stored.params | derived
     known = name if name in shipped() else str(folder)
-    return Pretrained(kind.make(**stored.fields), params, known, stored.sha256, stored.noise_seed)
+    identity = custom.digest(
+        {
+            "fields": stored.fields,
+            "kind": stored.kind,
+            "noise_seed": stored.noise_seed,
+            "weights": stored.sha256,
+        }
+    )
+    return Pretrained(
+        kind.make(**stored.fields), params, known, identity, folder, stored.sha256, stored.noise_seed
+    )
 
 
 def folder_of(name: str) -> Path:

@@ -208,8 +208,8 @@ def test_the_generator_is_the_one_that_was_fitted(tmp_path, settings):
 )
 def test_another_generator_is_refused(sha256, noise_seed, latent_dim, fault, folder, monkeypatch):
     model = linear.make(latent_dim=latent_dim, size=4)
-    found = pretrained.Pretrained(model, {}, "/home/linear", sha256, noise_seed)
-    monkeypatch.setattr(pretrained, "load", lambda _: found)
+    found = pretrained.Pretrained(model, {}, "/home/linear", "", None, sha256, noise_seed)
+    monkeypatch.setattr(pretrained, "load_stored", lambda _: found)
     with pytest.raises(TamperedDeployment, match=f"^/home/linear: {fault}"):
         load_generator(open_deployment(folder))
 

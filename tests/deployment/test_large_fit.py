@@ -33,9 +33,9 @@ def sample(params, key, n):
 
 
 generator = Generator("large", D, (64, 64, 3), sample, lambda params, w: w)
-basis = sample_basis(Pretrained(generator, {}, "large", "00" * 32, 0), Sampling(10_000, 0, axes=192))
+basis = sample_basis(Pretrained(generator, {}, "large", "00" * 32), Sampling(10_000, 0, axes=192))
 made = create(
-    Path(sys.argv[1]) / "deployment", generator=GeneratorFacts("large", "00" * 32, 0), basis=basis, sigma=1.0,
+    Path(sys.argv[1]) / "deployment", generator=GeneratorFacts("large", "00" * 32), basis=basis, sigma=1.0,
     shift=128, bits=64, coding=Coding.ANTIPODAL, min_distance=16,
 )
 peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]

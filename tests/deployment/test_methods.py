@@ -183,7 +183,7 @@ def test_the_curvature_of_a_subject_is_computed_once(subject, monkeypatch):
         return arguments[2]
 
     monkeypatch.setattr(methods, "mean_curvature", counted)
-    loaded = Pretrained(subject.generator, subject.params, "linear", "", 0)
+    loaded = Pretrained(subject.generator, subject.params, "linear", "")
     made = methods.subject_of(loaded, subject.space, sigma=2.0, coding=Coding.ANTIPODAL)
     assert calls == []  # not before it is asked for
     assert made.curvature() is made.curvature()

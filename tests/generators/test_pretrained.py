@@ -1,3 +1,4 @@
+import hashlib
 import json
 import shutil
 from functools import partial
@@ -229,5 +230,22 @@ def test_a_folder_can_be_moved(folder, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "generator"
     shutil.copytree(folder, elsewhere)
     moved, here = pretrained.load(str(elsewhere)), pretrained.load(str(folder))
-    assert moved.sha256 == here.sha256
+    assert moved.identity == here.identity
+    assert (moved.folder, here.folder) == (elsewhere, folder)
     assert_equal(moved.params, here.params)
+
+
+def test_the_identity_is_that_of_the_contents(folder):
+    stated = json.loads((folder / DESCRIPTION).read_text())
+    facts = {"weights": stated["sha256"], **{name: stated[name] for name in ("fields", "kind", "noise_seed")}}
+    text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
+    found = pretrained.load(str(folder)).identity
+    assert found == hashlib.sha256(text.encode()).hexdigest()
+    assert pretrained.load(folder, identity=found).identity == found
+    describe(folder, source={"format": "said only"})
+    assert pretrained.load(str(folder)).identity == found
+    describe(folder, noise_seed=12)
+    other = pretrained.load(str(folder)).identity
+    assert other != found
+    with pytest.raises(ValueError, match=rf"is another generator: found {other}, expected {found}"):
+        pretrained.load(str(folder), identity=found)
