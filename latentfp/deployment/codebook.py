@@ -21,7 +21,7 @@ from latentfp.attribution import ranking
 from latentfp.attribution.verdict import Registered
 from latentfp.deployment.secret import Secret
 from latentfp.fingerprint.bch import Bch, encode
-from latentfp.fingerprint.codes import Packed, balance, draw_codes, pack, unpack
+from latentfp.fingerprint.codes import Packed, balance, draw_codes, fair_bits, pack, unpack
 from latentfp.fingerprint.permutation import permute
 
 # Packed codes [n bytes] of users number `first` … `first` + n - 1, counted from 1; the last argument gives
@@ -32,9 +32,8 @@ SEARCHED = 2**24  # users among whom every image is compared with every code
 
 
 class CodeKind(enum.StrEnum):
-    """How users get codes. balanced: random with as many ones as zeros (manifests until format 3)."""
+    """How users get codes: drawn far apart, or words of a BCH code, for more users than can be drawn."""
 
-    BALANCED = "balanced"
     RANDOM = "random"
     BCH = "bch"
 
@@ -48,7 +47,10 @@ class CodeFacts(NamedTuple):
 
 
 class Codebook(NamedTuple):
-    """The codes of a deployment. `secret`: None where it has none; `identity`: the deployment's."""
+    """The codes of a deployment. `secret`: None where it has none; `identity`: the deployment's.
+
+    `balanced`: random codes have as many ones as zeros, because a one changes images and a zero does not.
+    """
 
     facts: CodeFacts
     bits: int
@@ -56,6 +58,7 @@ class Codebook(NamedTuple):
     min_distance: int
     identity: str
     secret: Secret | None
+    balanced: bool = False
 
     @property
     def bch(self) -> Bch:
@@ -71,8 +74,7 @@ class Codebook(NamedTuple):
 
     def mask(self) -> Bool[np.ndarray, " k"]:
         """Fair bits that all words of the algebraic code are changed by."""
-        random = np.random.Generator(np.random.Philox(int.from_bytes(self.derived("mask"))))
-        return random.integers(2, size=self.bits // self.repeats, dtype=np.uint8).astype(bool)
+        return fair_bits(self.derived("mask"), self.bits // self.repeats)
 
 
 def assign(book: Codebook, seed: int | None = None) -> Assign:
@@ -89,11 +91,15 @@ def assign(book: Codebook, seed: int | None = None) -> Assign:
 
 
 def registered(book: Codebook, codes: Callable[[], Packed], *, users: int) -> Registered:
-    """The users to be searched; `codes()` is asked for only where all of them are compared."""
+    """The users to be searched; `codes()` is asked for only where all of them are compared.
+
+    Balanced codes reach a score at most 1 / P[a fair code is balanced] times as often as fair ones do.
+    """
     if book.facts.kind is CodeKind.BCH and users > SEARCHED:
         key = book.derived("order")
         return ranking.decoded(book.bch, users=users, key=key, mask=book.mask(), repeats=book.repeats)
-    surplus = 1 / balance(book.bits // book.repeats) if book.facts.kind is CodeKind.BALANCED else 1.0
+    drawn_balanced = book.balanced and book.facts.kind is CodeKind.RANDOM
+    surplus = 1 / balance(book.bits // book.repeats) if drawn_balanced else 1.0
     return ranking.among_packed(codes(), bits=book.bits, repeats=book.repeats, surplus=surplus)
 
 
@@ -107,6 +113,7 @@ def _drawn(book: Codebook, seed: int, first: int, count: int, before: Callable[[
         min_distance=book.min_distance,
         existing=taken,
         repeats=book.repeats,
+        balanced=book.balanced,
     )
     return pack(drawn)
 

@@ -11,6 +11,7 @@ readable by its owner alone: who has the codes can write any user's mark.
 """
 
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from latentfp.deployment.manifest import (
     GeneratorFacts,
     Manifest,
     TamperedDeployment,
+    axes_hash,
     new_manifest,
     read_manifest,
     sha256,
@@ -84,9 +86,10 @@ def create(
     folder = Path(path)
     if os.path.lexists(folder):
         raise ValueError(f"{folder} exists and a deployment overwrites nothing: choose another folder")
-    split(basis, shift=shift, bits=bits)
-    arrays = _to_bytes(basis)
+    arrays, identity = _to_bytes(basis), secrets.token_hex(16)
+    space = split(basis, shift=shift, bits=bits)
     manifest = new_manifest(
+        identity=identity,
         generator=generator,
         sigma=sigma,
         shift=shift,
@@ -95,6 +98,7 @@ def create(
         min_distance=min_distance,
         repeats=repeats,
         layout=layout,
+        axes=axes_hash(space if secret is None else turned(space, secret, identity)),
         parts={BASIS: sha256(arrays)},
         codes=codes,
         secret=secret,
@@ -133,6 +137,9 @@ def open_deployment(
     known = _own(folder, manifest, secret)
     if known is not None:
         space = turned(space, known, manifest.id)
+    if axes_hash(space) != manifest.axes:
+        fault = f"the code's axes have the hash {axes_hash(space)}, expected {manifest.axes} as at the fit"
+        raise TamperedDeployment(folder / MANIFEST, fault)
     codebook = _codebook(manifest, known)
     registry = _registry(folder, manifest, lambda: codebook.secret)
     registry.check()
@@ -172,6 +179,7 @@ def _codebook(manifest: Manifest, secret: Secret | None) -> Codebook:
         min_distance=manifest.min_distance,
         identity=manifest.id,
         secret=secret,
+        balanced=manifest.coding is Coding.BINARY,
     )
 
 

@@ -1,9 +1,8 @@
 """The manifest of a deployment: what was made, with which versions, and the hashes of what never changes.
 
 `manifest.json` holds one object; its `digest` is the SHA-256 of all other fields as JSON with sorted keys and
-no spaces. Formats 1, without `repeats` and `layout`, 2, without `rotation`, and 3, without `codes`, are read,
-too. Digests hold no secret: they find damage, mixed up files and careless edits, but whoever edits a file on
-purpose can compute them anew.
+no spaces. Digests hold no secret: they find damage, mixed up files and careless edits, but whoever edits a
+file on purpose can compute them anew.
 """
 
 import datetime
@@ -11,7 +10,6 @@ import hashlib
 import json
 import math
 import re
-import secrets
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,11 +19,11 @@ import numpy as np
 import latentfp
 from latentfp.deployment.codebook import CodeFacts, CodeKind
 from latentfp.deployment.secret import Secret, check
-from latentfp.fingerprint.basis import Layout
+from latentfp.fingerprint.basis import Layout, Space
 from latentfp.fingerprint.codes import check_length
 from latentfp.fingerprint.embed import Coding
 
-FORMAT = 4
+FORMAT = 5
 SCHEMA = {
     "format": int,
     "id": str,
@@ -40,15 +38,10 @@ SCHEMA = {
     "repeats": int,
     "layout": str,
     "rotation": str,
+    "axes": str,
     "codes": {"kind": str, "message": int, "polynomial": str},
     "parts": {"basis.safetensors": str},
     "digest": str,
-}
-# The fields that are new in a format, and what their absence means.
-SINCE = {
-    2: {"repeats": 1, "layout": "joint"},
-    3: {"rotation": ""},
-    4: {"codes": {"kind": "balanced", "message": 0, "polynomial": ""}},
 }
 SHA256, HEX = re.compile("[0-9a-f]{64}"), re.compile("[0-9a-f]{1,64}")
 
@@ -71,7 +64,8 @@ class GeneratorFacts(NamedTuple):
 class Manifest(NamedTuple):
     """The facts of a deployment. `id` is random, `created` is UTC, `parts` maps file names to SHA-256.
 
-    `rotation`: the check of the secret that turns the code's axes, or empty (secret.py).
+    `rotation`: the check of the secret that turns the code's axes, or empty (secret.py); `axes`: the hash of
+    the axes that result (`axes_hash`).
     """
 
     id: str
@@ -86,12 +80,14 @@ class Manifest(NamedTuple):
     repeats: int
     layout: Layout
     rotation: str
+    axes: str
     codes: CodeFacts
     parts: dict[str, str]
 
 
 def new_manifest(
     *,
+    identity: str,
     generator: GeneratorFacts,
     sigma: float,
     shift: int,
@@ -100,16 +96,16 @@ def new_manifest(
     min_distance: int,
     repeats: int,
     layout: Layout,
+    axes: str,
     parts: dict[str, str],
     codes: CodeFacts = CodeFacts(CodeKind.RANDOM),  # noqa: B008
     secret: Secret | None = None,
 ) -> Manifest:
-    """A manifest with a new identity and this process' versions. ValueError for values out of range."""
+    """A manifest of now and this process' versions. ValueError for values out of range."""
     versions = {"jax": jax.__version__, "latentfp": latentfp.__version__, "numpy": np.__version__}
-    identity, created = secrets.token_hex(16), now()
     manifest = Manifest(
         id=identity,
-        created=created,
+        created=now(),
         versions=versions,
         generator=generator,
         sigma=float(sigma),
@@ -120,6 +116,7 @@ def new_manifest(
         repeats=repeats,
         layout=layout,
         rotation="" if secret is None else check(secret, identity),
+        axes=axes,
         codes=codes,
         parts=parts,
     )
@@ -137,6 +134,16 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def axes_hash(space: Space) -> str:
+    """The SHA-256 of the code's axes, rounded to multiples of 2^-12, little-endian.
+
+    Machines differ in the last digits of a rotation and of a product: that crosses a rounding about once in
+    10^5 deployments. Another rotation changes nearly every number.
+    """
+    rounded = np.round(np.asarray(space.code_axes, np.float64) * 2**12)
+    return sha256(rounded.astype("<i4").tobytes())
+
+
 def to_json(manifest: Manifest) -> bytes:
     """The contents of `manifest.json`."""
     enums = {"coding": manifest.coding.value, "layout": manifest.layout.value}
@@ -147,7 +154,7 @@ def to_json(manifest: Manifest) -> bytes:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read and verify `manifest.json`. TamperedDeployment when it is not as `to_json` writes or wrote it."""
+    """Read and verify `manifest.json`. TamperedDeployment when it is not as `to_json` writes it."""
     try:
         fields = json.loads(path.read_bytes())
         _check_fields(fields)
@@ -163,30 +170,23 @@ def _digest(fields: dict[str, Any]) -> str:
 
 
 def _from_fields(fields: dict[str, Any]) -> Manifest:
-    whole = {**_lacking(fields["format"]), **fields}
     parsed = {
-        "generator": GeneratorFacts(**whole["generator"]),
-        "coding": Coding(whole["coding"]),
-        "layout": Layout(whole["layout"]),
-        "codes": CodeFacts(**{**whole["codes"], "kind": CodeKind(whole["codes"]["kind"])}),
+        "generator": GeneratorFacts(**fields["generator"]),
+        "coding": Coding(fields["coding"]),
+        "layout": Layout(fields["layout"]),
+        "codes": CodeFacts(**{**fields["codes"], "kind": CodeKind(fields["codes"]["kind"])}),
     }
-    return Manifest(**{name: whole[name] for name in Manifest._fields} | parsed)
+    return Manifest(**{name: fields[name] for name in Manifest._fields} | parsed)
 
 
 def _check_fields(fields: Any) -> None:
     version: Any = fields.get("format") if isinstance(fields, dict) else None
-    if version not in range(1, FORMAT + 1):
-        raise ValueError(f"found format {version!r}, latentfp {latentfp.__version__} reads 1 to {FORMAT}")
-    schema = {name: kind for name, kind in SCHEMA.items() if name not in _lacking(int(version))}
-    _check_schema(fields, schema, "manifest")
+    if version != FORMAT:
+        raise ValueError(f"found format {version!r}, latentfp {latentfp.__version__} reads {FORMAT}")
+    _check_schema(fields, SCHEMA, "manifest")
     digest = _digest({name: value for name, value in fields.items() if name != "digest"})
     if fields["digest"] != digest:
         raise ValueError(f"found contents with digest {digest}, expected {fields['digest']}, as they state")
-
-
-def _lacking(version: int) -> dict[str, Any]:
-    """What a format does not say, and means."""
-    return {name: value for since, new in SINCE.items() if since > version for name, value in new.items()}
 
 
 def _check_schema(value: Any, schema: Any, name: str) -> None:
@@ -203,7 +203,7 @@ def _check_schema(value: Any, schema: Any, name: str) -> None:
 
 def _check_values(manifest: Manifest) -> None:
     facts = manifest.generator
-    hashes = (facts.sha256, *manifest.parts.values(), manifest.rotation or facts.sha256)
+    hashes = (facts.sha256, *manifest.parts.values(), manifest.rotation or facts.sha256, manifest.axes)
     check_length(bits=manifest.bits, repeats=manifest.repeats)
     rules = [
         (0 < manifest.sigma < math.inf, f"sigma {manifest.sigma}", "a positive finite number"),

@@ -4,6 +4,16 @@ Whoever has the generator can compute its principal axes. With a secret the bits
 along a rotation of the code's axes that follows from the secret and the deployment's identity, so that the
 generator does not tell which direction is which bit. A deployment keeps a check of the secret, never the
 secret; the file is readable by its owner alone.
+
+The rotation must be the same for as long as a deployment is used, so it hangs on no library's random
+numbers. A key of 32 bytes gives 64-bit words w_0, w_1, …, the little-endian output of SHAKE-256 (FIPS 202),
+and these the numbers u_i = (⌊w_i / 2^12⌋ + 1/2) / 2^52, which float64 holds exactly. Each pair gives two
+normal numbers (Box and Muller 1958),
+
+    √(-2 ln u_2j) cos(2π u_2j+1)  and  √(-2 ln u_2j) sin(2π u_2j+1),
+
+which fill a matrix [k k] row by row; of its QR decomposition with a positive diagonal of R, which is unique,
+Q is the rotation, even over all of them (Haar). Source: Mezzadri 2007 (arXiv math-ph/0609050).
 """
 
 import hashlib
@@ -15,6 +25,7 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from latentfp.fingerprint.basis import Space
 
@@ -70,15 +81,18 @@ def check(secret: Secret, identity: str) -> str:
     return secret.derive("check", identity).hex()
 
 
-def turned(space: Space, secret: Secret, identity: str) -> Space:
-    """The space with the code's axes turned by a rotation that is even over all (Haar).
+def rotation(key: bytes, k: int) -> Float[np.ndarray, "k k"]:
+    """The rotation of a key, as this module's text defines it, to about 13 digits on every machine."""
+    words = np.frombuffer(hashlib.shake_256(key).digest(16 * -(-k * k // 2)), "<u8")
+    u, v = (((words >> np.uint64(12)) + 0.5) / 2**52).reshape(-1, 2).T
+    pairs = np.sqrt(-2 * np.log(u)) * np.array([np.cos(2 * np.pi * v), np.sin(2 * np.pi * v)])
+    q, r = np.linalg.qr(pairs.T.ravel()[: k * k].reshape(k, k))
+    return q * np.sign(np.diag(r))
 
-    Source: Mezzadri 2007 (arXiv math-ph/0609050): QR of a normal matrix with signs that make R positive.
-    """
-    k = space.code_axes.shape[0]
-    seed = int.from_bytes(secret.derive("rotation", identity))
-    q, r = np.linalg.qr(np.random.Generator(np.random.Philox(seed)).standard_normal((k, k)))
-    rotation = q * np.sign(np.diag(r))
-    stds = np.sqrt(np.square(rotation) @ np.square(np.asarray(space.code_stds, np.float64)))
-    axes = rotation @ np.asarray(space.code_axes, np.float64)
+
+def turned(space: Space, secret: Secret, identity: str) -> Space:
+    """The space with the code's axes turned by the `rotation` of this deployment."""
+    turn = rotation(secret.derive("rotation", identity), space.code_axes.shape[0])
+    stds = np.sqrt(np.square(turn) @ np.square(np.asarray(space.code_stds, np.float64)))
+    axes = turn @ np.asarray(space.code_axes, np.float64)
     return space._replace(code_axes=jnp.asarray(axes, jnp.float32), code_stds=jnp.asarray(stds, jnp.float32))

@@ -2,7 +2,13 @@
 
 Bits are fair and independent, so every user's code is even over all codes, whoever the others are: refusing
 codes that are too near to earlier ones treats all codes alike. That is what a p-value rests on
-(attribution/verdict.py).
+(attribution/verdict.py). Where a one changes an image and a zero does not (binary coding), codes with more
+ones would cost more quality, so `balanced` ones are drawn evenly among those with as many ones as zeros.
+
+Codes must be the same for as long as a deployment is used, so they hang on no library's random numbers: the
+bits of SHAKE-256 (FIPS 202) of the text `latentfp/codes/SEED/USER/BLOCK`, the highest of a byte first, are
+BLOCK candidates of fair bits for a user; or its little-endian 64-bit words are their bits' lots, of which the
+lowest half gets ones.
 
 With `repeats` r, a code is a message of k / r bits, each of them r times in a row; lengths and distances
 count bits of the code all the same.
@@ -12,8 +18,9 @@ user than to any other, and two random codes fall below it with chance 1e-5, so 
 10 000th user one in ten is refused. Far more users than 10^5 need an algebraic code (bch.py).
 """
 
+import hashlib
 import math
-import zlib
+from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
@@ -25,7 +32,6 @@ OtherPacked = UInt8[np.ndarray, "m bytes"]
 
 TRIES = 1024  # candidates for one user before the request counts as unreachable
 BLOCK = 4  # candidates drawn and compared at once
-STREAM = zlib.crc32(b"codes")
 
 
 def draw_codes(
@@ -36,9 +42,10 @@ def draw_codes(
     min_distance: int | None = None,
     existing: OtherBook | None = None,
     repeats: int = 1,
+    balanced: bool = False,
 ) -> CodeBook:
     """`n` new codes [n k], at least `min_distance` (default bits // 4) bits from each other and `existing`
-    ones, each message bit `repeats` times in a row.
+    ones, each message bit `repeats` times in a row; `balanced`: with as many ones as zeros (or one less).
 
     The code of user i (counted from the first existing one) depends on `seed`, i and the codes before it, so
     users added later get the codes that they would have got at once. ValueError when no such codes exist or
@@ -51,7 +58,8 @@ def draw_codes(
     book = np.concatenate([taken, np.zeros((n, bits), dtype=bool)])
     packed = pack(book)
     for user in range(known, known + n):
-        code = _draw_one(seed, user, bits, repeats, distance, packed[:user])
+        blocks = _candidates(seed, user, bits // repeats, repeats, balanced)
+        code = _first_far(blocks, packed[:user], distance)
         if code is None:
             raise ValueError(
                 f"only {user - known} of {n} codes found: of {TRIES} more draws none is {distance} of {bits} "
@@ -60,6 +68,12 @@ def draw_codes(
         book[user] = code
         packed[user] = pack(code[None])[0]
     return book[known:]
+
+
+def fair_bits(key: bytes, count: int) -> Bool[np.ndarray, " count"]:
+    """The first bits of SHAKE-256 of a key, the highest of a byte first."""
+    octets = np.frombuffer(hashlib.shake_256(key).digest(-(-count // 8)), np.uint8)
+    return np.unpackbits(octets, count=count).astype(bool)
 
 
 def check_length(*, bits: int, repeats: int = 1) -> None:
@@ -96,13 +110,23 @@ def _distances(a: Packed, b: OtherPacked) -> Int[np.ndarray, "n m"]:
     return np.bitwise_count(differing).sum(axis=-1, dtype=np.int64)
 
 
-def _draw_one(
-    seed: int, user: int, bits: int, repeats: int, distance: int, before: OtherPacked
+def _candidates(seed: int, user: int, message: int, repeats: int, balanced: bool) -> Iterator[CodeBook]:
+    """Blocks of codes for a user, in the order in which they are tried."""
+    for block in range(TRIES // BLOCK):
+        key = f"latentfp/codes/{seed}/{user}/{block}".encode()
+        if balanced:
+            lots = np.frombuffer(hashlib.shake_256(key).digest(8 * BLOCK * message), "<u8")
+            order = lots.reshape(BLOCK, message).argsort(axis=1, kind="stable")
+            messages = order.argsort(axis=1) < message // 2
+        else:
+            messages = fair_bits(key, BLOCK * message).reshape(BLOCK, message)
+        yield messages.repeat(repeats, axis=1)
+
+
+def _first_far(
+    blocks: Iterator[CodeBook], before: OtherPacked, distance: int
 ) -> Bool[np.ndarray, " k"] | None:
-    random, message = np.random.default_rng([seed, STREAM, user]), bits // repeats
-    for _ in range(TRIES // BLOCK):
-        messages = random.integers(2, size=(BLOCK, message), dtype=np.uint8).astype(bool)
-        candidates = messages.repeat(repeats, axis=1)
+    for candidates in blocks:
         far = (_distances(pack(candidates), before) >= distance).all(axis=1)
         if far.any():
             return candidates[far.argmax()]

@@ -1,12 +1,17 @@
+import itertools
+
 import numpy as np
 import pytest
 from linear_space import write_deployment
 
+from latentfp.attribution.verdict import Ranked, p_values
 from latentfp.deployment import codebook
 from latentfp.deployment.codebook import Codebook, CodeFacts, CodeKind, assign, registered
+from latentfp.deployment.deployment import create, open_deployment
 from latentfp.deployment.secret import Secret
 from latentfp.fingerprint import bch
 from latentfp.fingerprint.codes import draw_codes, hamming, pack, unpack
+from latentfp.fingerprint.embed import Coding
 
 SECRET, OTHER = Secret(b"s" * 32), Secret(b"o" * 32)
 
@@ -111,18 +116,46 @@ class TestRegistered:
         assert found.users[0, 0] == -1
         assert found.bound[0] == 64 * 20
 
-    def test_balanced_codes_of_older_deployments_raise_chances(self):
-        older = drawn(None)._replace(facts=CodeFacts(CodeKind.BALANCED))
+    def test_balanced_codes_raise_chances(self):
+        balanced = drawn(None)._replace(balanced=True)
         codes = draw_codes(0, 3, bits=64)
         assert registered(drawn(None), lambda: pack(codes), users=3).surplus == 1
         # 64 choose 32 of 2^64
-        assert registered(older, lambda: pack(codes), users=3).surplus == pytest.approx(10.0657, rel=1e-4)
+        assert registered(balanced, lambda: pack(codes), users=3).surplus == pytest.approx(10.0657, rel=1e-4)
+        assert registered(algebraic()._replace(balanced=True), lambda: pack(codes), users=3).surplus == 1
+
+    @pytest.mark.parametrize("kind", ["sure", "any"])
+    def test_p_values_of_balanced_codes_hold(self, kind):
+        """Against all 924 balanced codes of 12 bits, for images of every kind: never more often than said."""
+        book = Codebook(CodeFacts(CodeKind.RANDOM), 12, 1, 1, "a", None, balanced=True)
+        every = np.array([code for code in itertools.product([0, 1], repeat=12) if sum(code) == 6], bool)
+        draw = np.random.default_rng(2)
+        images = draw.integers(-24, 25, (8, 12)) if kind == "any" else 20 * (2 * every[::120].astype(int) - 1)
+        for soft in images.astype(np.int8):
+            reached = np.where(every, soft, -soft.astype(int)).sum(axis=1)
+            scores = np.unique(reached)
+            among = registered(book, lambda: pack(every[:1]), users=1)
+            ranked = Ranked(
+                np.zeros((len(scores), 1), int), scores[:, None], every[: len(scores), None], scores
+            )
+            p = p_values(np.repeat(soft[None], len(scores), axis=0), ranked, among)
+            as_often = (reached[None] >= scores[:, None]).mean(axis=1)
+            assert (as_often <= p * (1 + 1e-9)).all()
+            assert p.min() < 0.02  # and says something
+
+
+def test_codes_of_ones_and_zeros_are_balanced_and_others_are_not(tmp_path, settings):
+    """A one changes the image, a zero does not: users would get images of different quality."""
+    for coding, spread in ((Coding.BINARY, False), (Coding.ANTIPODAL, True)):
+        made = create(tmp_path / coding.value, **{**settings, "coding": coding, "min_distance": 1})
+        made.registry.add([f"user {i}" for i in range(30)], seed=1)
+        _, codes = open_deployment(made.path).registry.codes()
+        assert (len(set(codes.sum(axis=1))) > 1) is spread
 
 
 def test_a_deployment_of_algebraic_codes(tmp_path, monkeypatch):
     """Through fit, the registry and the manifest."""
     from latentfp.deployment import fitting
-    from latentfp.deployment.deployment import open_deployment
 
     plain = write_deployment(tmp_path / "plain")
     generator = open_deployment(plain).manifest.generator.name

@@ -1,5 +1,7 @@
 """A secret turns the axes of a code, stays out of the deployment, and is never shown."""
 
+import hashlib
+import math
 import re
 import stat
 
@@ -53,6 +55,36 @@ def test_rotations_are_even_over_all():
     axes = np.stack([secret.turned(space, one, str(i)).code_axes[:, :4] for i in range(2000)])
     np.testing.assert_allclose(axes.mean(axis=0), 0, atol=5 * 0.5 / np.sqrt(2000))
     np.testing.assert_allclose(np.square(axes).mean(axis=0), 0.25, atol=0.03)
+
+
+def test_a_rotation_is_that_of_the_definition():
+    """Number by number, and Gram and Schmidt in place of a library's QR."""
+    k, key = 6, bytes(range(32))
+    octets = hashlib.shake_256(key).digest(8 * k * k)
+    words = [int.from_bytes(octets[8 * i : 8 * i + 8], "little") for i in range(k * k)]
+    u = [((word >> 12) + 0.5) / 2**52 for word in words]
+    normal = []
+    for one, two in zip(u[::2], u[1::2], strict=True):
+        radius = math.sqrt(-2 * math.log(one))
+        normal += [radius * math.cos(2 * math.pi * two), radius * math.sin(2 * math.pi * two)]
+    columns = []
+    for j in range(k):
+        column = np.array(normal[j::k], np.longdouble)
+        for other in 2 * columns:
+            column = column - (other @ column) * other
+        columns.append(column / np.sqrt(column @ column))
+    np.testing.assert_allclose(secret.rotation(key, k), np.stack(columns, axis=1).astype(float), atol=1e-13)
+
+
+def test_rotations_stay_those_of_this_version():
+    three = [
+        [-0.15151332, 0.63050122, -0.7612568],
+        [0.25585648, 0.7689166, 0.58592211],
+        [0.9547676, -0.10599748, -0.27781893],
+    ]
+    np.testing.assert_allclose(secret.rotation(bytes(32), 3), three, atol=1e-8)
+    corner = secret.rotation(bytes(range(32)), 64)[-1, -3:]
+    np.testing.assert_allclose(corner, [-0.04791711719, 0.05355041092, -0.01227782092], atol=1e-11)
 
 
 def fitted_basis():

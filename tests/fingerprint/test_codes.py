@@ -1,10 +1,10 @@
+import hashlib
 import time
-import zlib
 
 import numpy as np
 import pytest
 
-from latentfp.fingerprint.codes import balance, check_length, draw_codes, hamming, pack, unpack
+from latentfp.fingerprint.codes import balance, check_length, draw_codes, fair_bits, hamming, pack, unpack
 
 
 def naive_distances(a, b):
@@ -52,16 +52,64 @@ def test_repeated_codes_are_messages_repeated(bits, repeats, distance, least):
     assert naive_distances(codes, codes)[~np.eye(10, dtype=bool)].min() >= least
 
 
-def test_codes_are_those_of_earlier_versions():
+def bits_of(text, count):
+    """One by one, as the definition says."""
+    octets = hashlib.shake_256(text.encode()).digest(count)
+    return [octets[i // 8] >> 7 - i % 8 & 1 for i in range(count)]
+
+
+@pytest.mark.parametrize("bits", [12, 13])
+@pytest.mark.parametrize("balanced", [False, True])
+def test_codes_are_those_of_the_definition(bits, balanced):
+    """The first candidate of every user, where no distance refuses one."""
+    for user, code in enumerate(draw_codes(3, 5, bits=bits, min_distance=1, balanced=balanced)):
+        key = f"latentfp/codes/3/{user}/0"
+        if balanced:
+            octets = hashlib.shake_256(key.encode()).digest(8 * bits)
+            lots = [int.from_bytes(octets[8 * i : 8 * i + 8], "little") for i in range(bits)]
+            expected = [lot in sorted(lots)[: bits // 2] for lot in lots]
+        else:
+            expected = bits_of(key, bits)
+        assert code.tolist() == expected
+
+
+def written(codes):
+    return ["".join("01"[int(bit)] for bit in code) for code in codes]
+
+
+def test_codes_stay_those_of_this_version():
     """A seed gives the same users the same codes for ever; a code repeated is a message repeated."""
     codes = draw_codes(12, 3, bits=12)
-    written = ["".join("01"[int(bit)] for bit in code) for code in codes]
-    assert written == ["011100011100", "100110000100", "010101010001"]
+    assert written(codes) == ["010011111100", "100001010011", "000001011100"]
     odd = draw_codes(5, 2, bits=17, min_distance=3)
-    written = ["".join("01"[int(bit)] for bit in code) for code in odd]
-    assert written == ["11101100111010001", "11101011001110110"]
-    assert zlib.crc32(draw_codes(8, 200, bits=64).tobytes()) == 3653465935
+    assert written(odd) == ["01011100100101100", "11100001110111101"]
+    whole = hashlib.sha256(draw_codes(8, 200, bits=64).tobytes()).hexdigest()
+    assert whole == "b90e1f91c3ef6735017dcea76bbe32e4ac91e5e90574513649785c06be73d071"
     np.testing.assert_array_equal(draw_codes(12, 3, bits=36, repeats=3), codes.repeat(3, axis=1))
+    balanced = draw_codes(12, 3, bits=12, balanced=True)
+    assert written(balanced) == ["100011110010", "010100111001", "011010011010"]
+    assert written([fair_bits(bytes(32), 12)]) == ["111101011001"]
+
+
+@pytest.mark.parametrize(("bits", "repeats"), [(64, 1), (17, 1), (34, 2)])
+def test_balanced_codes_have_as_many_ones_as_zeros(bits, repeats):
+    codes = draw_codes(2, 200, bits=bits, min_distance=1, repeats=repeats, balanced=True)
+    assert (codes[:, ::repeats].sum(axis=1) == bits // repeats // 2).all()
+    # Five standard errors of a share of one half.
+    np.testing.assert_allclose(
+        codes.mean(axis=0), bits // repeats // 2 / (bits // repeats), atol=5 * 0.5 / 200**0.5
+    )
+
+
+def test_balanced_codes_are_even_among_all_of_them():
+    """Of four bits there are six, each drawn as often, also for a user after another."""
+    codes = np.concatenate(
+        [draw_codes(seed, 2, bits=4, min_distance=2, balanced=True) for seed in range(3000)]
+    )
+    for user in range(2):
+        _, times = np.unique(codes[user::2], axis=0, return_counts=True)
+        assert len(times) == 6
+        np.testing.assert_allclose(times, 500, atol=5 * (3000 * 5 / 36) ** 0.5)
 
 
 def test_a_distance_of_all_bits_is_reached():
