@@ -141,7 +141,7 @@ class TestRegistered:
             p = p_values(np.repeat(soft[None], len(scores), axis=0), ranked, among)
             as_often = (reached[None] >= scores[:, None]).mean(axis=1)
             assert (as_often <= p * (1 + 1e-9)).all()
-            assert p.min() < 0.02  # and says something
+            assert p.min() < 0.2  # and says something
 
 
 def test_codes_of_ones_and_zeros_are_balanced_and_others_are_not(tmp_path, settings):
