@@ -8,7 +8,7 @@ from linear_space import BITS, SIZE, D, jacobian, linear_space
 from latentfp.attribution.ends import Subject
 from latentfp.attribution.observation import ROUNDING
 from latentfp.attribution.whitening import Curvature, render, whiten
-from latentfp.fingerprint.embed import Coding
+from latentfp.choices import Coding
 from latentfp.pixels import to_float, to_pixels
 
 UNKNOWN = Curvature(jnp.zeros(D), jnp.eye(D))  # as if images did not depend on anything

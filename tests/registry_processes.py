@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from latentfp.deployment.exports import CopyFormat, export_copy
+from latentfp.choices import CopyFormat
+from latentfp.deployment.copies import export_copy
 from latentfp.deployment.registry import Registry, Status
 from latentfp.deployment.store import Store
 

@@ -22,7 +22,7 @@ FIELDS = [
     *("stage", "passes", "looks", "seconds", "damage", "ranked"),
 ]
 COMMANDS = [
-    *("fit", "import", "users add", "users list", "users revoke", "users reinstate"),
+    *("fit", "import", "export", "users add", "users list", "users revoke", "users reinstate"),
     *("users save", "users export", "audit verify", "audit list"),
     *("adopt", "calibrate", "generate", "attribute", "verify", "trace", "plan", "bulk", "design", "demo"),
 ]
@@ -189,7 +189,9 @@ def test_attribute_by_the_papers_search_in_words(latentfp, deployment, tmp_path)
 def test_wrong_usage_is_exit_code_2(latentfp, deployment, tmp_path, arguments):
     from latentfp.deployment import copies
 
-    (image,) = copies.generate(deployment, user="bob", count=1, out=tmp_path, seed=1, suffix="png")
+    (image,) = copies.generate_files(
+        deployment, user="bob", count=1, out=tmp_path, seed=1, suffix="png"
+    ).paths
     places = {"deployment": deployment, "image": image}
     code, out, err = latentfp(*(argument.format(**places) for argument in arguments))
     assert (code, out) == (2, "")
@@ -207,7 +209,7 @@ def read(tmp_path_factory):
     write_decoder(folder / "export", open_deployment(deployment))
     decoders.adopt(open_deployment(deployment), folder / "export")
     images = folder / "images"
-    (clean,) = copies.generate(deployment, user="bob", count=1, out=images, seed=1, suffix="png")
+    (clean,) = copies.generate_files(deployment, user="bob", count=1, out=images, seed=1, suffix="png").paths
     return deployment, clean
 
 

@@ -21,9 +21,9 @@ from latentfp.attribution.verdict import ALPHA, p_values
 from latentfp.checkpoints.adopt import adopt
 from latentfp.checkpoints.latent_diffusion_names import diffusers_first_stage
 from latentfp.checkpoints.torch_files import flatten, read_tensors
+from latentfp.choices import Coding
 from latentfp.data.files import read_image
 from latentfp.fingerprint.basis import Space, fit_channel_basis, split
-from latentfp.fingerprint.embed import Coding
 from latentfp.fingerprint.pipeline import embed_many, read_many
 from latentfp.generators.latent_diffusion import first_stage, model
 from latentfp.generators.latent_diffusion.first_stage import FirstStage

@@ -17,14 +17,14 @@ from jaxtyping import Array, Bool, Float, Int
 from latentfp.attribution import information
 from latentfp.attribution.decoder import Reading, thetas
 from latentfp.attribution.descent import PLACES, Descent, Start, descend, power_of_two
-from latentfp.attribution.estimate import Answer, Estimate, Progress, Stage, Status, answer
+from latentfp.attribution.estimate import Answer, Estimate, Progress, Status, answer
 from latentfp.attribution.ladder import Numbers
 from latentfp.attribution.observation import DAMAGED, SPREAD, UNDAMAGED, Observation, is_damaged
 from latentfp.attribution.refine import SOLVED, Model, Settings, passes, pose
 from latentfp.attribution.whitening import Curvature, Whitened
 from latentfp.augment import damage
+from latentfp.choices import Coding, Stage
 from latentfp.fingerprint.basis import Space
-from latentfp.fingerprint.embed import Coding
 from latentfp.generators.generator import Generator
 from latentfp.types import Params
 

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from latentfp.augment.damage import SIZE
+from latentfp.choices import Stage
 
 Rows = Int[np.ndarray, " n"]
 Progress = Callable[[int], object]  # is told how much more is done
@@ -20,16 +21,6 @@ class Status(enum.IntEnum):
 
     OK = 0
     NONFINITE = 1  # no start reached a finite loss at a finite point, as for an image that holds NaN
-
-
-class Stage(enum.IntEnum):
-    """The ways of attribution, from the cheapest to the dearest."""
-
-    ENCODER = 0
-    DECODER = 1
-    REFINE = 2
-    MULTISTART = 3
-    REFERENCE = 4
 
 
 class Estimate(NamedTuple):

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from latentfp.attribution.estimate import Answer, Progress, Stage, Status, replace, select
+from latentfp.attribution.estimate import Answer, Progress, Status, replace, select
+from latentfp.choices import Stage
 
 Decided = Callable[[Answer], Bool[np.ndarray, " n"]]
 Numbers = Int[np.ndarray, " n"]  # of images, from which what is random about them follows

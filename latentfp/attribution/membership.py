@@ -18,10 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
-from latentfp.attribution.estimate import Answer, Stage, Status, is_reading
+from latentfp.attribution.estimate import Answer, Status, is_reading
 from latentfp.attribution.observation import ROUNDING, is_damaged
 from latentfp.attribution.refine import SOLVED
 from latentfp.augment import damage
+from latentfp.choices import Stage
 
 Misfits = Float[np.ndarray, " n"]
 

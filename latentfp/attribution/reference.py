@@ -34,8 +34,9 @@ from latentfp.attribution.objective import (
     bytes_per_start,
     objective,
 )
+from latentfp.choices import Coding
 from latentfp.fingerprint.basis import Space
-from latentfp.fingerprint.embed import Coding, Strength
+from latentfp.fingerprint.embed import Strength
 from latentfp.generators.generator import Generator
 from latentfp.types import Count, Images, Key, Params, Scalar
 

@@ -25,12 +25,13 @@ from latentfp.attribution import reference
 from latentfp.attribution.decoder import Decoder
 from latentfp.attribution.descent import power_of_two
 from latentfp.attribution.ends import Harms, Rows, Subject, answered, better, blended, descended, ends_of
-from latentfp.attribution.estimate import Answer, Estimate, Progress, Stage, Status, answer
+from latentfp.attribution.estimate import Answer, Estimate, Progress, Status, answer
 from latentfp.attribution.ladder import Numbers, Rung
 from latentfp.attribution.objective import Distance
 from latentfp.attribution.refine import Settings
 from latentfp.attribution.whitening import Thetas
 from latentfp.augment import damage
+from latentfp.choices import Stage
 from latentfp.types import Count, Images, Key, Params
 
 Harm = Float[np.ndarray, " m"]

@@ -18,8 +18,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from latentfp import rng
+from latentfp.choices import Coding
 from latentfp.fingerprint.basis import Space
-from latentfp.fingerprint.embed import Coding
 from latentfp.generators.generator import Generator
 from latentfp.types import Images, Key, Latents, Params
 

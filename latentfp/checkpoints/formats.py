@@ -8,7 +8,6 @@ diffusers    a folder with model_index.json, or one with a first stage alone
 Nothing in a file is executed, and nothing but numbers and names is taken from it.
 """
 
-import enum
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -19,18 +18,10 @@ from latentfp.checkpoints.adopt import Imported
 from latentfp.checkpoints.configurations import read_configuration
 from latentfp.checkpoints.nvidia import read_network
 from latentfp.checkpoints.torch_files import is_legacy, read_tensors
+from latentfp.choices import Format
 from latentfp.generators import pretrained
 
 CONFIGURATIONS = ("*.yaml", "*.yml")
-
-
-class Format(enum.StrEnum):
-    """Whose format it is."""
-
-    ROSINALITY = "rosinality"
-    NVIDIA = "nvidia"
-    COMPVIS = "compvis"
-    DIFFUSERS = "diffusers"
 
 
 class Origin(NamedTuple):

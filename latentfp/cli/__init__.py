@@ -1,6 +1,7 @@
 """The everyday commands. Heavy imports happen inside a command, so that --help answers at once."""
 
 import sys
+from typing import Any, NoReturn
 
 import typer
 
@@ -37,6 +38,7 @@ app.add_typer(report, name="report")
 report.command("key")(reports.key)
 report.command("verify")(reports.verify)
 app.command("import")(provider.import_)
+app.command("export")(provider.export)
 for command in (
     *(provider.fit, provider.adopt, provider.calibrate, provider.generate),
     *(investigator.attribute, investigator.verify, investigator.trace, investigator.plan),
@@ -45,12 +47,28 @@ for command in (
     app.command()(command)
 
 
+# Click's error of usage, which some versions of typer hold within.
+UsageError: Any = typer.BadParameter.__base__
+
+
 def run() -> None:
     """The console script: a wrong request or a failing disk is one line and exit code 2."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
+    except UsageError as error:
+        asked = "" if error.ctx is None else f"; see {error.ctx.command_path} --help"
+        message = error.format_message().rstrip(".")
+        stop(message + asked if message else "")  # a group alone has shown its help already
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(2)
-    except KeyboardInterrupt:
+        stop(str(error))
+    except MemoryError as error:
+        stop(f"not enough memory ({error})")
+    except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
+
+
+def stop(message: str) -> NoReturn:
+    """Say what is wrong in one line, and exit with 2."""
+    if message:
+        print(f"error: {message}", file=sys.stderr)  # noqa: T201
+    sys.exit(2)

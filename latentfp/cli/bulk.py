@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from latentfp.cli.options import DeploymentOption, Until, UntilOption, WhereOption
+from latentfp.choices import Stage
+from latentfp.cli.options import DeploymentOption, StartsSeedOption, UntilOption, WhereOption
 
 
 def bulk(
@@ -21,9 +22,9 @@ def bulk(
     ] = None,
     processes: Annotated[int | None, typer.Option(help="How many there are.")] = None,
     alpha: Annotated[float, typer.Option(help="Largest p-value that names a user.")] = 1e-6,
-    until: UntilOption = Until.MULTISTART,
+    until: UntilOption = Stage.MULTISTART,
     resize: Annotated[bool, typer.Option(help="Resample files of another size.")] = False,
-    seed: Annotated[int, typer.Option(help="Of the starts.")] = 0,
+    seed: StartsSeedOption = 0,
     generator: WhereOption = None,
 ) -> None:
     """Attribute very many files into Parquet parts; killed jobs go on, with any number of processes.
@@ -34,7 +35,6 @@ def bulk(
     Example: latentfp bulk --deployment deployment --out parts files.txt
     Example: launch/local.sh 4 latentfp bulk --deployment deployment --out parts images
     """
-    from latentfp.attribution.estimate import Stage
     from latentfp.data.listing import Listing
     from latentfp.deployment import bulk as job
     from latentfp.deployment.deployment import open_deployment
@@ -46,7 +46,7 @@ def bulk(
     share = share_of(os.environ)
     if process is not None and processes is not None:
         share = checked(process, processes, named="--process and --processes")
-    request = Request(until=Stage[until.name], alpha=alpha, seed=seed)
+    request = Request(until=until, alpha=alpha, seed=seed)
     opened = open_deployment(deployment, generator=generator)
     done = job.bulk(opened, Listing(sources), out, request, share, part=part, resize=resize)
     typer.echo(f"{out}: {done.made} parts made, {done.complete} of {done.parts} there")

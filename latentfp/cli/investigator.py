@@ -4,13 +4,13 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latentfp.cli.options import DeploymentOption, Until, UntilOption, WhereOption
+from latentfp.choices import Distance, Method, Stage
+from latentfp.cli.options import DeploymentOption, StartsSeedOption, UntilOption, WhereOption
 
 if TYPE_CHECKING:
     from latentfp.deployment.deployment import Deployment
@@ -24,30 +24,12 @@ METHODS = (
 )
 
 
-class Method(StrEnum):
-    """How codes are estimated."""
-
-    AUTO = "auto"
-    ENCODER = "encoder"
-    DECODER = "decoder"
-    REFINE = "refine"
-    MULTISTART = "multistart"
-    REFERENCE = "reference"
-
-
-class Distance(StrEnum):
-    """What the reference search minimises."""
-
-    MULTISCALE = "multiscale"
-    LPIPS = "lpips"
-
-
 def attribute(
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
     deployment: DeploymentOption,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     method: Annotated[Method, typer.Option(help=METHODS)] = Method.AUTO,
-    until: UntilOption = Until.MULTISTART,
+    until: UntilOption = Stage.MULTISTART,
     damage: Annotated[
         list[str] | None,
         typer.Option(help="NAME=STRENGTH of what is known of the file's damage, instead of inferring it."),
@@ -67,7 +49,7 @@ def attribute(
     ] = None,
     alpha: Annotated[float, typer.Option(help="Largest p-value that names a user.")] = 1e-6,
     resize: Annotated[bool, typer.Option(help="Resample files of another size.")] = False,
-    seed: Annotated[int, typer.Option(help="Of the starts.")] = 0,
+    seed: StartsSeedOption = 0,
     report: Annotated[
         Path | None, typer.Option(help="Also write a page for people here, and its signed record as .json.")
     ] = None,
@@ -88,13 +70,12 @@ def attribute(
     Example: latentfp attribute --deployment deployment --json images/*.png
     Example: latentfp attribute --deployment deployment --report case.html --key signing.pem image.png
     """
-    from latentfp.attribution.estimate import Stage
-    from latentfp.deployment import inquiry, methods
+    from latentfp.deployment import inquiry
     from latentfp.deployment.deployment import open_deployment
 
     request = inquiry.Request(
-        method=methods.Method(method.value),
-        until=Stage[until.name],
+        method=method,
+        until=until,
         starts=starts,
         steps=steps,
         distance=distance.value,
@@ -124,7 +105,7 @@ def verify(
     method: Annotated[Method, typer.Option(help=METHODS)] = Method.AUTO,
     alpha: Annotated[float, typer.Option(help="Largest p-value that proves.")] = 1e-6,
     resize: Annotated[bool, typer.Option(help="Resample files of another size.")] = False,
-    seed: Annotated[int, typer.Option(help="Of the starts.")] = 0,
+    seed: StartsSeedOption = 0,
     generator: WhereOption = None,
 ) -> None:
     """Prove that images are one user's: exit code 0 when all are proved, 1 when any is not.
@@ -134,11 +115,11 @@ def verify(
 
     Example: latentfp verify --deployment deployment --user alice images/*.png
     """
-    from latentfp.deployment import inquiry, methods
+    from latentfp.deployment import inquiry
     from latentfp.deployment.deployment import open_deployment
 
     opened = open_deployment(deployment, generator=generator)
-    request = inquiry.Request(method=methods.Method(method.value), alpha=alpha, seed=seed)
+    request = inquiry.Request(method=method, alpha=alpha, seed=seed)
     proved = True
     for finding in inquiry.attribute(opened, images, request, resize=resize, user=user):
         proved &= finding.user == user
@@ -151,7 +132,7 @@ def trace(
     deployment: DeploymentOption,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     alpha: Annotated[float, typer.Option(help="Largest chance that any innocent user is accused.")] = 1e-6,
-    seed: Annotated[int, typer.Option(help="Of the starts.")] = 0,
+    seed: StartsSeedOption = 0,
     generator: WhereOption = None,
 ) -> None:
     """Accuse all users who made these files together, by averaging their images or copies.

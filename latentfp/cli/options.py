@@ -1,10 +1,24 @@
-"""Options that several commands share, and the values of options."""
+"""Options that several commands share."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from latentfp.choices import Stage
+
+
+def seed_option(text: str) -> Any:
+    """A seed, for what the text says; `rng.root` takes 64 bits."""
+    return typer.Option(min=0, max=2**64 - 1, help=text)
+
+
+def _stage(given: str | Stage) -> Stage:
+    names = [stage.name.lower() for stage in Stage]
+    if isinstance(given, str) and given not in names:
+        raise typer.BadParameter(f"{given!r} is not one of {', '.join(names)}")
+    return Stage[given.upper()] if isinstance(given, str) else given
+
 
 DeploymentOption = Annotated[Path, typer.Option("--deployment", help="The folder that `latentfp fit` wrote.")]
 WhereOption = Annotated[
@@ -18,51 +32,14 @@ SigmaOption = Annotated[
     float | None,
     typer.Option(help="Strength of the mark, in the latent's units; the generator's usual one if left out."),
 ]
-
-
-class Coding(StrEnum):
-    """How a bit is written: ±1/2 or 0 and 1."""
-
-    ANTIPODAL = "antipodal"
-    BINARY = "binary"
-
-
-class ImageFormat(StrEnum):
-    """Of the files that are written."""
-
-    PNG = "png"
-    JPG = "jpg"
-    WEBP = "webp"
-
-
-class Format(StrEnum):
-    """Of another program's generator."""
-
-    ROSINALITY = "rosinality"
-    NVIDIA = "nvidia"
-    COMPVIS = "compvis"
-    DIFFUSERS = "diffusers"
-
-
-class CopyFormat(StrEnum):
-    """Of a user's copy: a checkpoint of other software, a folder of ours, or what to do to latents."""
-
-    ROSINALITY = "rosinality"
-    NVIDIA = "nvidia"
-    LATENTFP = "latentfp"
-    LATENTS = "latents"
-
-
-class Until(StrEnum):
-    """The last stage that auto climbs to."""
-
-    ENCODER = "encoder"
-    DECODER = "decoder"
-    REFINE = "refine"
-    MULTISTART = "multistart"
-    REFERENCE = "reference"
-
-
+AlphaOption = Annotated[float, typer.Option(help="Largest p-value that names a user, in (0, 1).")]
+StartsSeedOption = Annotated[int, seed_option("Of the starts.")]
 UntilOption = Annotated[
-    Until, typer.Option(help="The last stage of auto; up to decoder a reading alone names.")
+    Stage,
+    typer.Option(
+        parser=_stage,
+        metavar="|".join(stage.name.lower() for stage in Stage),
+        show_default=Stage.MULTISTART.name.lower(),
+        help="The last stage of auto; up to decoder a reading alone names.",
+    ),
 ]

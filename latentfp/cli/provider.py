@@ -7,15 +7,8 @@ from typing import Annotated
 
 import typer
 
-from latentfp.cli.options import (
-    Coding,
-    DeploymentOption,
-    Format,
-    GeneratorOption,
-    ImageFormat,
-    SigmaOption,
-    WhereOption,
-)
+from latentfp.choices import Coding, CopyFormat, Format, ImageFormat, Layout
+from latentfp.cli.options import DeploymentOption, GeneratorOption, SigmaOption, WhereOption, seed_option
 
 
 class Codes(StrEnum):
@@ -23,13 +16,6 @@ class Codes(StrEnum):
 
     RANDOM = "random"
     BCH = "bch"
-
-
-class Layout(StrEnum):
-    """Which axes may carry a code: those of the whole latent, or those of each of its channels in turn."""
-
-    JOINT = "joint"
-    CHANNELS = "channels"
 
 
 def fit(
@@ -45,7 +31,7 @@ def fit(
         int | None, typer.Option(help="Bits between any two users' codes; a quarter of `bits` if left out.")
     ] = None,
     samples: Annotated[int, typer.Option(help="Latents whose principal axes are computed.")] = 10_000,
-    seed: Annotated[int, typer.Option(help="Of these samples.")] = 0,
+    seed: Annotated[int, seed_option("Of these samples.")] = 0,
     repeats: Annotated[int, typer.Option(help="How many times in a row a code has each message bit.")] = 1,
     layout: Annotated[
         Layout, typer.Option(help="Axes of the whole latent, or of each channel of it in turn.")
@@ -83,12 +69,12 @@ def fit(
         sigma=sigma,
         shift=shift,
         bits=bits,
-        coding=coding.value,
+        coding=coding,
         min_distance=min_distance,
         samples=samples,
         seed=seed,
         repeats=repeats,
-        layout=layout.value,
+        layout=layout,
         axes=axes,
         codes=codes.value,
         message=message,
@@ -119,8 +105,7 @@ def import_(
     """
     from latentfp.checkpoints import formats
 
-    chosen = None if form is None else formats.Format(form.value)
-    found, origin = formats.import_generator(path, out, form=chosen, configuration=config)
+    found, origin = formats.import_generator(path, out, form=form, configuration=config)
     for reason, count in found.ignored.items():
         typer.echo(f"not needed: {count} tensors, {reason}")
     whole = found.kind != "first_stage"
@@ -129,29 +114,47 @@ def import_(
     typer.echo(f"{out}: {found.kind} from {origin.format}{more}")
 
 
+def export(
+    generator: GeneratorOption,
+    out: Annotated[Path, typer.Option(help="The file, or for `latentfp` the folder, to make.")],
+    form: Annotated[
+        CopyFormat | None, typer.Option("--format", help="The one that it came in, if left out.")
+    ] = None,
+) -> None:
+    """Write a generator without any code for the software of others; users' copies: `latentfp users export`.
+
+    Example: latentfp export --generator avatars --format rosinality --out avatars.pt
+    """
+    from latentfp.deployment.copies import export_generator
+
+    written = export_generator(generator, out=out, form=form)
+    typer.echo(f"{out}: {generator} without a code, format {written}")
+
+
 def generate(
     deployment: DeploymentOption,
     user: Annotated[str, typer.Option(help="Whose copy makes the images.")],
     count: Annotated[int, typer.Option(min=1, help="How many images.")],
     out: Annotated[Path, typer.Option(help="The folder for the files; made if needed.")],
     seed: Annotated[
-        int | None, typer.Option(help="Makes the result repeatable; drawn and shown if left out.")
+        int | None, seed_option("Makes the result repeatable; drawn and shown if left out.")
     ] = None,
     image_format: Annotated[ImageFormat, typer.Option("--format")] = ImageFormat.PNG,
     generator: WhereOption = None,
 ) -> None:
-    """Write images that bear a user's code, as USER-SEED-NUMBER.png.
+    """Write images with a user's code, as USER-SEED-NUMBER.png. With its seed, an interrupted call goes on.
 
     Example: latentfp generate --deployment deployment --user alice --count 8 --out images
     """
-    from latentfp.deployment import copies
+    from latentfp.deployment.copies import generate_files
     from latentfp.deployment.deployment import open_deployment
 
     opened = open_deployment(deployment, generator=generator)
     seed = secrets.randbits(31) if seed is None else seed
-    written = copies.generate(opened, user=user, count=count, out=out, seed=seed, suffix=image_format.value)
-    images = "1 image" if len(written) == 1 else f"{len(written)} images"
-    typer.echo(f"{images} of {user} in {out}, seed {seed}")
+    written = generate_files(opened, user=user, count=count, out=out, seed=seed, suffix=image_format)
+    images = "1 image" if count == 1 else f"{count} images"
+    there = f", {written.there} of them there already" if written.there else ""
+    typer.echo(f"{images} of {user} in {out}, seed {seed}{there}")
 
 
 def adopt(
@@ -180,7 +183,7 @@ def adopt(
 def calibrate(
     deployment: DeploymentOption,
     images: Annotated[int, typer.Option(min=20, help="How many; 1000 support the limit of 0.001.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Of images, codes and attacks.")] = 0,
+    seed: Annotated[int, seed_option("Of images, codes and attacks.")] = 0,
     generator: WhereOption = None,
 ) -> None:
     """Measure how well the deployment's own images are explained, so that foreign ones can be told.
@@ -203,7 +206,7 @@ def demo(
     image_count: Annotated[int, typer.Option("--images", min=1, help="Images of each user.")] = 3,
     generator: GeneratorOption = "avatars",
     sigma: SigmaOption = None,
-    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
+    seed: Annotated[int, seed_option("Of everything that is drawn.")] = 0,
 ) -> None:
     """All of it: fit, register, generate, damage, attribute; writes report.html and report.json.
 

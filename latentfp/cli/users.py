@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from latentfp.cli.options import CopyFormat, DeploymentOption, WhereOption
+from latentfp.choices import CopyFormat
+from latentfp.cli.options import DeploymentOption, WhereOption
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 NoteOption = Annotated[str, typer.Option(help="Kept with the user and in the audit log.")]
@@ -119,12 +120,11 @@ def export(
 
     Example: latentfp users export alice --deployment deployment --out alice.pt
     """
-    from latentfp.deployment import exports
+    from latentfp.deployment.copies import export_copy
     from latentfp.deployment.deployment import open_deployment
 
-    chosen = None if form is None else exports.CopyFormat(form.value)
     opened = open_deployment(deployment, generator=generator)
-    written = exports.export_copy(opened, user=user, out=out, form=chosen)
+    written = export_copy(opened, user=user, out=out, form=form)
     typer.echo(f"{out}: the copy of {user}, format {written}")
 
 

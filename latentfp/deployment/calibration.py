@@ -13,13 +13,13 @@ from typing import NamedTuple
 import numpy as np
 
 from latentfp import rng
-from latentfp.attribution.estimate import Stage
 from latentfp.attribution.membership import Misfits, Null, explained, misfits
 from latentfp.augment.suites import suite
+from latentfp.choices import Method, Stage
 from latentfp.deployment import decoders
 from latentfp.deployment.deployment import Deployment, Opening, load_generator, open_deployment
 from latentfp.deployment.manifest import TamperedDeployment
-from latentfp.deployment.methods import Budget, Method, make_estimator, subject_in
+from latentfp.deployment.methods import Budget, make_estimator, subject_in
 from latentfp.deployment.own import own
 from latentfp.generators.pretrained import Pretrained
 from latentfp.pixels import to_float

@@ -21,6 +21,7 @@ from scipy.special import expit
 
 import latentfp
 from latentfp.attribution.decoder import Reading, rendered
+from latentfp.choices import Method
 from latentfp.data.files import file_hash
 from latentfp.deployment import decoders
 from latentfp.deployment.codebook import SEARCHED
@@ -28,7 +29,7 @@ from latentfp.deployment.deployment import MANIFEST, Deployment, Opening, load_g
 from latentfp.deployment.inquiry import Request, inquire
 from latentfp.deployment.investigate import Finding
 from latentfp.deployment.manifest import now, sha256
-from latentfp.deployment.methods import Method, subject_in
+from latentfp.deployment.methods import subject_in
 from latentfp.generators.pretrained import Pretrained
 from latentfp.pixels import to_pixels
 from latentfp.types import Pixels

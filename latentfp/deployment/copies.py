@@ -1,20 +1,137 @@
-"""A user's copy as a command: image files that bear the user's code."""
+"""A user's copy of a generator: what it is, the images that it makes, and the files of it.
 
-import sys
-from collections.abc import Mapping
+Whatever a copy makes bears the user's code:
+
+    w0 ~ prior,    plain = g(w0),    marked = g(w0 - V^T V (w0 - mu) + sigma V^T level(code)),
+
+each rounded to the 8 bits of a file. Image i follows from the key and i alone, so a later batch continues an
+earlier one.
+
+The map of the latents is affine. A generator that can have it built in (StyleGAN2) becomes an ordinary
+checkpoint of the format that is asked for. Of any other (latent diffusion) the map itself is written: tensors
+`axes` [k d] and `offset` [d] of `w - (w @ axes.T) @ axes + offset`, to be applied to the latents just before
+they are decoded; fingerprint/copy.py does it. Its axes are rotated at random, so that they do not tell the
+bits apart.
+"""
+
+import json
+import os
+import secrets
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from latentfp import rng
+from latentfp.checkpoints.stylegan2 import to_nvidia, to_rosinality
+from latentfp.checkpoints.torch_writer import write_tensors
+from latentfp.choices import Coding, CopyFormat
 from latentfp.data.files import write_image
+from latentfp.deployment import logbook
 from latentfp.deployment.deployment import Deployment, Opening, load_generator, open_deployment
-from latentfp.deployment.issue import issue
 from latentfp.deployment.registry import Status, User
+from latentfp.fingerprint.basis import Space
+from latentfp.fingerprint.copy import Copy, copy_for, rotated, save
+from latentfp.fingerprint.embed import Strength, embed
+from latentfp.generators import pretrained
+from latentfp.generators.generator import Generator
+from latentfp.generators.pretrained import Pretrained
+from latentfp.pixels import to_pixels
+from latentfp.runtime.files import claim
 from latentfp.runtime.progress import progress
+from latentfp.types import Key, Latent, Latents, Params
 
+BATCH, PIXELS = 32, 2**19  # images at once, and the most pixels of all of them if they are more than one
 GROUP = 256  # images between two writings
+LONGEST = 255  # bytes of a file's name
+
+
+class Issued(NamedTuple):
+    """Pixels [n h w 3] of the same latents without and with the code."""
+
+    plain: UInt8[np.ndarray, "n h w 3"]
+    marked: UInt8[np.ndarray, "n h w 3"]
+
+
+def issue(
+    generator: Generator,
+    params: Params,
+    space: Space,
+    codes: Bool[np.ndarray, "n k"],
+    *,
+    sigma: Strength,
+    coding: Coding,
+    key: Key,
+    first: int = 0,
+) -> Issued:
+    """One image for each row of `codes`: those with ids `first`, `first` + 1, … of the stream `key`."""
+    w0 = draw_latents(generator, params, key, count=len(codes), first=first)
+    return mark_latents(generator, params, space, w0, codes, sigma=sigma, coding=coding)
+
+
+def batch_of(generator: Generator) -> int:
+    """How many images are made at once: the same for any number of them, so that each is always the same."""
+    height, width, _ = generator.image_shape
+    return max(1, min(BATCH, PIXELS // (height * width)))
+
+
+def draw_latents(
+    generator: Generator, params: Params, key: Key, *, count: int, first: int = 0
+) -> Float[np.ndarray, "n d"]:
+    """True samples of the prior, of the images with ids `first`, `first` + 1, … of the stream `key`."""
+    batches = _batches(count, batch_of(generator))
+    parts = [_draw(generator, params, key, jnp.asarray(first + rows)) for rows in batches]
+    return np.concatenate([np.asarray(part) for part in parts])[:count]
+
+
+def mark_latents(
+    generator: Generator,
+    params: Params,
+    space: Space,
+    w0: Float[np.ndarray, "n d"],
+    codes: Bool[np.ndarray, "n k"],
+    *,
+    sigma: Strength,
+    coding: Coding,
+) -> Issued:
+    """The images of latents, without and with one code each."""
+    parts = [
+        _mark(generator, params, space, jnp.asarray(w0[rows]), jnp.asarray(codes[rows]), sigma, coding)
+        for rows in _batches(len(codes), batch_of(generator))
+    ]
+    plain, marked = (np.concatenate([np.asarray(part[i]) for part in parts])[: len(codes)] for i in range(2))
+    return Issued(plain, marked)
+
+
+def _batches(count: int, size: int) -> Int[np.ndarray, "batches b"]:
+    """Rows in batches of one size; the last is filled up with copies."""
+    return np.minimum(np.arange(-(-count // size) * size), count - 1).reshape(-1, size)
+
+
+@partial(jax.jit, static_argnames="generator")
+def _draw(generator: Generator, params: Params, key: Key, ids: Int[Array, " b"]) -> Latents:
+    def latent(image: Int[Array, ""]) -> Latent:
+        return generator.sample(params, rng.stream(key, "image", image), 1)[0]
+
+    return jax.vmap(latent)(ids)
+
+
+@partial(jax.jit, static_argnames=("generator", "coding"))
+def _mark(
+    generator: Generator,
+    params: Params,
+    space: Space,
+    w0: Latents,
+    codes: Bool[Array, "b k"],
+    sigma: Strength,
+    coding: Coding,
+) -> tuple[UInt8[Array, "b h w 3"], UInt8[Array, "b h w 3"]]:
+    marked = jax.vmap(partial(embed, space, sigma=sigma, coding=coding))(w0, codes)
+    return to_pixels(generator.synthesize(params, w0)), to_pixels(generator.synthesize(params, marked))
 
 
 def active(opened: Deployment, user: str) -> User:
@@ -25,39 +142,165 @@ def active(opened: Deployment, user: str) -> User:
     return found
 
 
-def log(opened: Deployment, action: str, subject: Mapping[str, Any]) -> None:
-    """Log what is about to be made; where the log cannot be written, stderr says that it is not logged."""
-    try:
-        opened.registry.record(action, subject)
-    except OSError as error:
-        sys.stderr.write(f"not logged: {action} {subject}: {error}\n")
+def generate(
+    deployment: Opening, *, user: str, count: int, seed: int, first: int = 0
+) -> UInt8[np.ndarray, "n h w 3"]:
+    """Images of a user's copy: numbers `first` … `first + count - 1` of a seed, entered in the audit log.
 
-
-def generate(deployment: Opening, *, user: str, count: int, out: Path, seed: int, suffix: str) -> list[Path]:
-    """Write `count` images; ValueError for an unknown or revoked user, and rather than overwriting a file."""
+    ValueError for an unknown or revoked user, and for numbers out of range: `seed` has 64 bits.
+    """
     opened = open_deployment(deployment)
-    code = active(opened, user).code
-    paths = [out / f"{user}-{seed}-{number:04d}.{suffix}" for number in range(count)]
-    taken = [path for path in paths if path.exists()]
-    if taken:
-        raise ValueError(f"{taken[0]} exists and nothing is overwritten: choose another seed or folder")
+    who, key = _drawer(opened, user, count=count, seed=seed)
+    if first < 0:
+        raise ValueError(f"got {first} as the first image, expected 0 or more")
     loaded = load_generator(opened)
-    out.mkdir(parents=True, exist_ok=True)
-    log(opened, "generate", {"name": user, "count": count, "seed": seed, "suffix": suffix})
+    subject = {"name": who.name, "count": count, "seed": seed} | ({"first": first} if first else {})
+    logbook.note(opened.registry, "generate", subject)
+    return _marked(opened, loaded, who, key, count=count, first=first)
+
+
+class Written(NamedTuple):
+    """The files of the images that were asked for, and how many of them were there already."""
+
+    paths: list[Path]
+    there: int
+
+
+def generate_files(
+    deployment: Opening, *, user: str, count: int, out: Path, seed: int, suffix: str
+) -> Written:
+    """Write images of a user's copy into `out`, as USER-SEED-NUMBER.SUFFIX; entered in the audit log.
+
+    Files that an earlier call made of the same user, seed and deployment stay, and the others are added: so a
+    call that was interrupted goes on. ValueError for an unknown or revoked user, a name that is too long for
+    a file, and rather than overwriting or mixing with any other file.
+    """
+    opened = open_deployment(deployment)
+    who, key = _drawer(opened, user, count=count, seed=seed)
+    begin = f"{who.name}-{seed}"
+    paths = [out / f"{begin}-{number:04d}.{suffix}" for number in range(count)]
+    if len(os.fsencode(paths[-1].name)) > LONGEST:
+        raise ValueError(f"{paths[-1].name} is longer than the {LONGEST} bytes of a file's name")
+    there = [path.exists() for path in paths]
+    made_by = out / f".{begin}.json"
+    if any(there) and not made_by.exists():
+        taken = paths[there.index(True)]
+        raise ValueError(f"{taken} exists and nothing is overwritten: choose another seed or folder")
+    loaded = load_generator(opened)
+    maker = {"deployment": opened.manifest.id, "user": who.id, "name": who.name, "seed": seed}
+    if not claim(made_by, json.dumps(maker) + "\n"):
+        raise ValueError(f"{made_by} says that another deployment made its images: choose another folder")
+    subject = {"name": who.name, "count": count, "seed": seed, "suffix": suffix}
+    logbook.note(opened.registry, "generate", subject)
     with progress("generating", count) as advance:
         for first in range(0, count, GROUP):
-            some = paths[first : first + GROUP]
-            issued = issue(
-                loaded.generator,
-                loaded.params,
-                opened.space,
-                np.tile(code, (len(some), 1)),
-                sigma=opened.manifest.sigma,
-                coding=opened.manifest.coding,
-                key=rng.stream(rng.root(seed), f"copy/{user}"),
-                first=first,
-            )
-            for path, pixels in zip(some, issued.marked, strict=True):
-                write_image(path, pixels)
-            advance(len(some))
-    return paths
+            some = slice(first, first + GROUP)
+            if not all(there[some]):
+                images = _marked(opened, loaded, who, key, count=len(paths[some]), first=first)
+                for path, known, pixels in zip(paths[some], there[some], images, strict=True):
+                    if not known:
+                        write_image(path, pixels)
+            advance(len(paths[some]))
+    return Written(paths, sum(there))
+
+
+def _drawer(opened: Deployment, user: str, *, count: int, seed: int) -> tuple[User, Key]:
+    """Who has the copy, and the stream of its images."""
+    who = active(opened, user)
+    if not 1 <= count < 2**31:
+        raise ValueError(f"got {count} images, expected 1 … 2^31 - 1")
+    return who, rng.stream(rng.root(seed), f"copy/{who.name}")
+
+
+def _marked(
+    opened: Deployment, loaded: Pretrained, user: User, key: Key, *, count: int, first: int
+) -> UInt8[np.ndarray, "n h w 3"]:
+    return issue(
+        loaded.generator,
+        loaded.params,
+        opened.space,
+        np.tile(user.code, (count, 1)),
+        sigma=opened.manifest.sigma,
+        coding=opened.manifest.coding,
+        key=key,
+        first=first,
+    ).marked
+
+
+def export_copy(deployment: Opening, *, user: str, out: Path, form: CopyFormat | None = None) -> CopyFormat:
+    """Write a user's copy to `out`; no `form`: the one that the generator came in, else ours.
+
+    ValueError for an unknown or revoked user, an `out` that exists, and a format that this generator cannot
+    have.
+    """
+    opened = open_deployment(deployment)
+    who = active(opened, user)
+    _check_new(out)
+    loaded, manifest = load_generator(opened), opened.manifest
+    copy = copy_for(opened.space, who.code, sigma=manifest.sigma, coding=manifest.coding)
+    turned = rotated(copy, secrets.randbits(128))
+    chosen = _usual_format(loaded) if form is None else form
+    subject = {"name": who.name, "format": chosen.value, "file": out.name}
+    logbook.note(opened.registry, "export", subject)
+    if chosen is CopyFormat.LATENTS:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        save(out, turned)
+        return chosen
+    source = {"format": "copy", "sha256": {Path(loaded.name).name: loaded.sha256}, "deployment": manifest.id}
+    _write(out, chosen, loaded, folded(loaded, turned), source)
+    return chosen
+
+
+def export_generator(generator: str, *, out: Path, form: CopyFormat | None = None) -> CopyFormat:
+    """Write a generator without any code to `out`, as `export_copy` writes a user's copy of it."""
+    _check_new(out)
+    loaded = pretrained.load(generator)
+    usual = _usual_format(loaded)
+    chosen = form or (CopyFormat.LATENTFP if usual is CopyFormat.LATENTS else usual)
+    if chosen is CopyFormat.LATENTS:
+        raise ValueError("without a code there is no map of the latents: choose another format")
+    _write(out, chosen, loaded, loaded.params, None)
+    return chosen
+
+
+def folded(loaded: Pretrained, copy: Copy) -> Params:
+    """The parameters of a generator with the copy built in. ValueError where that is not possible."""
+    if loaded.generator.fold is None:
+        raise ValueError(f"a {loaded.generator.name} cannot have a code built in: export it as latents")
+    return loaded.generator.fold(loaded.params, copy.axes, copy.offset)
+
+
+def _usual_format(loaded: Pretrained) -> CopyFormat:
+    if loaded.generator.fold is None:
+        return CopyFormat.LATENTS
+    origin = pretrained.read(pretrained.folder_of(loaded.name)).source or {}
+    known = {CopyFormat.ROSINALITY.value, CopyFormat.NVIDIA.value}
+    return CopyFormat(origin["format"]) if origin.get("format") in known else CopyFormat.LATENTFP
+
+
+def _check_new(out: Path) -> None:
+    if out.exists():
+        raise ValueError(f"{out} exists and nothing is overwritten: choose another name")
+
+
+def _write(
+    out: Path, form: CopyFormat, loaded: Pretrained, params: Params, source: dict[str, object] | None
+) -> None:
+    """Write a whole generator. ValueError where its kind has no such format."""
+    stored = pretrained.read(pretrained.folder_of(loaded.name))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if form is CopyFormat.LATENTFP:
+        pretrained.save(
+            out,
+            kind=stored.kind,
+            fields=stored.fields,
+            params=params,
+            noise_seed=None,
+            half=False,
+            source=source or stored.source,
+        )
+        return
+    if stored.kind != "stylegan2":
+        raise ValueError(f"a {stored.kind} is not written as {form}, only a stylegan2 is: choose latentfp")
+    write = to_nvidia if form is CopyFormat.NVIDIA else to_rosinality
+    write_tensors(out, write(stored.fields, params))

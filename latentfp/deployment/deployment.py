@@ -23,6 +23,7 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
+from latentfp.choices import Coding, Layout
 from latentfp.deployment.codebook import Codebook, CodeFacts, CodeKind, assign
 from latentfp.deployment.manifest import (
     GeneratorFacts,
@@ -38,8 +39,7 @@ from latentfp.deployment.registry import Registry
 from latentfp.deployment.secret import Secret, check, turned
 from latentfp.deployment.secret import read as read_secret
 from latentfp.deployment.store import Store
-from latentfp.fingerprint.basis import Basis, Layout, Space, split
-from latentfp.fingerprint.embed import Coding
+from latentfp.fingerprint.basis import Basis, Space, split
 from latentfp.generators import pretrained
 
 MANIFEST, BASIS, USERS = "manifest.json", "basis.safetensors", "users.sqlite"

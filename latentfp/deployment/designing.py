@@ -22,8 +22,8 @@ from scipy.special import ndtr
 from latentfp import rng
 from latentfp.attribution.observation import DAMAGED
 from latentfp.augment.damage import Damage, coordinates
+from latentfp.deployment.copies import draw_latents
 from latentfp.deployment.fitting import USUAL, basis_of
-from latentfp.deployment.issue import draw_latents
 from latentfp.deployment.planning import LENGTHS, plan
 from latentfp.fingerprint import sensitivity
 from latentfp.fingerprint.basis import Basis

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from latentfp import rng
+from latentfp.choices import Coding, Layout
 from latentfp.deployment import decoders
 from latentfp.deployment import secret as secrets
 from latentfp.deployment.codebook import CodeFacts, CodeKind
@@ -15,9 +16,8 @@ from latentfp.deployment.deployment import BASIS, Deployment, create, facts_of, 
 from latentfp.deployment.design import Chosen, Design, complete, read_chosen
 from latentfp.deployment.secret import Secret
 from latentfp.fingerprint import bch
-from latentfp.fingerprint.basis import Basis, Layout, fit_basis, fit_channel_basis, fit_leading, with_last
+from latentfp.fingerprint.basis import Basis, fit_basis, fit_channel_basis, fit_leading, with_last
 from latentfp.fingerprint.codes import check_length
-from latentfp.fingerprint.embed import Coding
 from latentfp.generators import pretrained
 from latentfp.generators.pretrained import Pretrained
 from latentfp.runtime.progress import track

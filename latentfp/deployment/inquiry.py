@@ -13,12 +13,13 @@ from latentfp import rng
 from latentfp.attribution import reference
 from latentfp.attribution.decoder import TrainedDecoder
 from latentfp.attribution.ends import Subject
-from latentfp.attribution.estimate import Answer, Stage, is_reading
+from latentfp.attribution.estimate import Answer, is_reading
 from latentfp.attribution.ladder import Decided
 from latentfp.attribution.membership import Null, explained
 from latentfp.attribution.objective import Distance
 from latentfp.attribution.verdict import Kind, Registered, check_alpha, judge
 from latentfp.augment import damage
+from latentfp.choices import Method, Stage
 from latentfp.data.files import find_images
 from latentfp.deployment import decoders
 from latentfp.deployment.calibration import null_of
@@ -26,15 +27,7 @@ from latentfp.deployment.codebook import registered
 from latentfp.deployment.deployment import Deployment, Opening, load_generator, open_deployment
 from latentfp.deployment.investigate import Finding, investigate
 from latentfp.deployment.logbook import logged
-from latentfp.deployment.methods import (
-    MULTISCALE,
-    Budget,
-    Method,
-    as_filed,
-    make_estimator,
-    stages,
-    subject_in,
-)
+from latentfp.deployment.methods import MULTISCALE, Budget, as_filed, make_estimator, stages, subject_in
 from latentfp.fingerprint.codes import pack
 from latentfp.generators.generator import Generator
 from latentfp.generators.pretrained import Pretrained

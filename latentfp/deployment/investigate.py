@@ -11,11 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from latentfp.attribution.estimate import Answer, Stage, Status, select
+from latentfp.attribution.estimate import Answer, Status, select
 from latentfp.attribution.membership import Null
 from latentfp.attribution.observation import VISIBLE
 from latentfp.attribution.verdict import ALPHA, CLEARED, Registered, Verdict, judge
 from latentfp.augment import damage
+from latentfp.choices import Stage
 from latentfp.data.files import Size, StrPath, UnreadableImage, file_hash, read_images
 from latentfp.pixels import to_float
 

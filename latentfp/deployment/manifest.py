@@ -17,11 +17,11 @@ import jax
 import numpy as np
 
 import latentfp
+from latentfp.choices import Coding, Layout
 from latentfp.deployment.codebook import CodeFacts, CodeKind
 from latentfp.deployment.secret import Secret, check
-from latentfp.fingerprint.basis import Layout, Space
+from latentfp.fingerprint.basis import Space
 from latentfp.fingerprint.codes import check_length
-from latentfp.fingerprint.embed import Coding
 
 FORMAT = 5
 SCHEMA = {

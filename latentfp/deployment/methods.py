@@ -8,7 +8,6 @@ multistart   descents from the mean and from samples of the prior
 reference    the paper's search
 """
 
-import enum
 from functools import cache, partial
 from typing import NamedTuple
 
@@ -21,7 +20,7 @@ from latentfp import rng
 from latentfp.attribution import reference
 from latentfp.attribution.decoder import TrainedDecoder
 from latentfp.attribution.ends import Subject
-from latentfp.attribution.estimate import Answer, Estimator, Progress, Stage
+from latentfp.attribution.estimate import Answer, Estimator, Progress
 from latentfp.attribution.ladder import Decided, Rung, climb, confident
 from latentfp.attribution.objective import Distance
 from latentfp.attribution.refine import Settings
@@ -33,26 +32,15 @@ from latentfp.attribution.rungs import (
     refine_rung,
 )
 from latentfp.attribution.whitening import mean_curvature, whiten
+from latentfp.choices import Coding, Method, Stage
 from latentfp.deployment.deployment import Deployment
 from latentfp.fingerprint.basis import Space
-from latentfp.fingerprint.embed import Coding
 from latentfp.generators.pretrained import Pretrained
 from latentfp.quality import pixels
 from latentfp.types import Image, Key, Scalar
 
 PROBES, PROBE_BATCH = 1024, 16  # of the mean curvature
 TOLERANCE = 0.01  # chance of a wrong bit at which an answer suffices
-
-
-class Method(enum.StrEnum):
-    """How codes are estimated."""
-
-    AUTO = "auto"
-    ENCODER = "encoder"
-    DECODER = "decoder"
-    REFINE = "refine"
-    MULTISTART = "multistart"
-    REFERENCE = "reference"
 
 
 CLIMBED = {

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
+from latentfp.deployment.copies import Issued, draw_latents, mark_latents
 from latentfp.deployment.deployment import Deployment
-from latentfp.deployment.issue import Issued, draw_latents, mark_latents
 from latentfp.generators.pretrained import Pretrained
 from latentfp.types import Key
 

@@ -10,11 +10,12 @@ from jaxtyping import Float
 from latentfp import rng
 from latentfp.attribution import tracing
 from latentfp.attribution.tracing import levels_of
+from latentfp.choices import Method
 from latentfp.data.files import UnreadableImage, find_images, read_images
 from latentfp.deployment import decoders, logbook
 from latentfp.deployment.codebook import CodeKind, registered
 from latentfp.deployment.deployment import Deployment, Opening, load_generator, open_deployment
-from latentfp.deployment.methods import Budget, Method, make_estimator, subject_in
+from latentfp.deployment.methods import Budget, make_estimator, subject_in
 from latentfp.fingerprint.codes import pack, unpack
 from latentfp.generators.pretrained import Pretrained
 from latentfp.pixels import to_float

@@ -13,9 +13,10 @@ import numpy as np
 from latentfp import rng
 from latentfp.attribution.decoder import TrainedDecoder
 from latentfp.attribution.membership import explained
+from latentfp.choices import Method
 from latentfp.deployment import decoders
 from latentfp.deployment.deployment import Deployment, load_generator
-from latentfp.deployment.methods import Budget, Method, make_estimator, subject_in
+from latentfp.deployment.methods import Budget, make_estimator, subject_in
 from latentfp.deployment.own import own
 from latentfp.pixels import to_float
 from latentfp.runtime.progress import progress

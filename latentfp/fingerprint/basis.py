@@ -10,7 +10,6 @@ all in the latent's own units.
 Source: METHOD.md §2; Nie et al. 2023, section 3.
 """
 
-import enum
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -22,13 +21,6 @@ from jaxtyping import Array, Float
 from latentfp.types import Content, Latent
 
 Samples = Float[np.ndarray, "n d"] | Float[Array, "n d"]
-
-
-class Layout(enum.Enum):
-    """Which axes a basis has: those of the whole latent, or those of each channel in turn."""
-
-    JOINT = "joint"
-    CHANNELS = "channels"
 
 
 class Basis(NamedTuple):

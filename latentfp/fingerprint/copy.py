@@ -15,8 +15,9 @@ from jaxtyping import Float
 from safetensors.numpy import save_file
 
 from latentfp.checkpoints.torch_files import read_tensors
+from latentfp.choices import Coding
 from latentfp.fingerprint.basis import Space
-from latentfp.fingerprint.embed import Bits, Coding
+from latentfp.fingerprint.embed import Bits
 from latentfp.runtime.files import replacing
 
 APPLY = {"apply": "w - (w @ axes.T) @ axes + offset", "order": "channel, row, column"}  # for other programs

@@ -12,31 +12,18 @@ example; batch with `jax.vmap`.
 Source: METHOD.md §2.
 """
 
-import enum
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from latentfp.choices import Coding
 from latentfp.fingerprint.basis import Space, coordinates
 from latentfp.types import Content, Key, Latent
 
 Bits = Bool[Array, " k"] | Bool[np.ndarray, " k"]
 Levels = Float[Array, " k"]
 Strength = float | Float[Array, ""]
-
-
-class Coding(enum.Enum):
-    """How a bit becomes a level: antipodal ±1/2, or the paper's binary 0 and 1."""
-
-    ANTIPODAL = "antipodal"
-    BINARY = "binary"
-
-    @property
-    def offset(self) -> float:
-        """What is subtracted from a bit to make its level."""
-        return 0.5 if self is Coding.ANTIPODAL else 0.0
 
 
 def levels(code: Bits, coding: Coding) -> Levels:

@@ -19,8 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from latentfp.choices import Coding
 from latentfp.fingerprint.basis import Space, coordinates
-from latentfp.fingerprint.embed import Coding, embed
+from latentfp.fingerprint.embed import embed
 from latentfp.types import Latents
 
 Maps = Float[np.ndarray, "..."] | Float[Array, "..."]  # [n, …]; shapes are checked with an explanation

@@ -18,12 +18,12 @@ from jaxtyping import Float
 
 from latentfp import rng
 from latentfp.attribution.estimate import Estimator
+from latentfp.choices import Coding, Method
+from latentfp.deployment.copies import Issued, draw_latents, mark_latents
 from latentfp.deployment.fitting import Sampling, basis_of
-from latentfp.deployment.issue import Issued, draw_latents, mark_latents
-from latentfp.deployment.methods import Budget, Method, make_estimator, subject_of
+from latentfp.deployment.methods import Budget, make_estimator, subject_of
 from latentfp.fingerprint.basis import Basis, split
 from latentfp.fingerprint.codes import draw_codes
-from latentfp.fingerprint.embed import Coding
 from latentfp.generators import pretrained
 from latentfp.generators.pretrained import Pretrained
 from latentfp.pixels import to_float

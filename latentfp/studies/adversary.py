@@ -30,8 +30,9 @@ from latentfp.attribution.verdict import Registered, judge
 from latentfp.augment.adversarial import ascend
 from latentfp.augment.attacks import Attack
 from latentfp.augment.steps import nothing
+from latentfp.choices import Method
 from latentfp.deployment.inquiry import stage_by_stage, sufficient
-from latentfp.deployment.methods import Budget, Method
+from latentfp.deployment.methods import Budget
 from latentfp.pixels import to_float, to_pixels
 from latentfp.runtime.progress import track
 from latentfp.studies.intervals import binomial_interval

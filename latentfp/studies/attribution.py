@@ -19,11 +19,12 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from latentfp.attribution.estimate import Answer, Stage
+from latentfp.attribution.estimate import Answer
 from latentfp.attribution.ranking import among
 from latentfp.attribution.verdict import Registered, judge
+from latentfp.choices import Method, Stage
 from latentfp.deployment.inquiry import stage_by_stage, sufficient
-from latentfp.deployment.methods import Budget, Method
+from latentfp.deployment.methods import Budget
 from latentfp.fingerprint.codes import CodeBook, draw_codes
 from latentfp.pixels import to_float
 from latentfp.runtime.memory import peak_memory

@@ -21,7 +21,7 @@ from latentfp.attribution.evidence import Soft, chance
 from latentfp.attribution.membership import explained
 from latentfp.attribution.verdict import family_wise
 from latentfp.augment.suites import suite
-from latentfp.deployment.methods import Method
+from latentfp.choices import Method
 from latentfp.runtime.processes import ALONE, Share
 from latentfp.studies.intervals import binomial_interval
 from latentfp.studies.marked import attack_of, marked_images, through_files

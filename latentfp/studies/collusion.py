@@ -25,8 +25,9 @@ from latentfp.attribution import tracing
 from latentfp.augment.attacks import Attack
 from latentfp.augment.collusion import COLLUSIONS
 from latentfp.augment.steps import nothing
-from latentfp.deployment.issue import draw_latents, mark_latents
-from latentfp.deployment.methods import Budget, Method
+from latentfp.choices import Method
+from latentfp.deployment.copies import draw_latents, mark_latents
+from latentfp.deployment.methods import Budget
 from latentfp.fingerprint.codes import pack
 from latentfp.fingerprint.embed import embed_levels
 from latentfp.pixels import to_float, to_pixels

@@ -21,9 +21,9 @@ from latentfp.data import avatars
 from latentfp.data.area import shrink
 from latentfp.data.files import read_image, write_image
 from latentfp.deployment import fitting, inquiry
+from latentfp.deployment.copies import issue
 from latentfp.deployment.deployment import Deployment, load_generator
 from latentfp.deployment.investigate import Finding
-from latentfp.deployment.issue import issue
 from latentfp.deployment.registry import User
 from latentfp.generators.pretrained import Pretrained
 from latentfp.runtime.progress import track

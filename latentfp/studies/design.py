@@ -19,12 +19,12 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from latentfp import rng
+from latentfp.choices import Coding
 from latentfp.deployment import designing
+from latentfp.deployment.copies import draw_latents
 from latentfp.deployment.designing import Proposal, Survey
 from latentfp.deployment.fitting import USUAL, basis_of
-from latentfp.deployment.issue import draw_latents
 from latentfp.fingerprint.basis import Basis, with_last
-from latentfp.fingerprint.embed import Coding
 from latentfp.fingerprint.sensitivity import Marking
 from latentfp.generators import pretrained
 from latentfp.generators.pretrained import Pretrained

@@ -29,7 +29,7 @@ from latentfp.attribution.evidence import Soft, chance
 from latentfp.attribution.membership import explained
 from latentfp.attribution.search import best
 from latentfp.attribution.verdict import family_wise
-from latentfp.deployment.methods import Method
+from latentfp.choices import Method
 from latentfp.runtime.progress import track
 from latentfp.studies.intervals import binomial_interval
 from latentfp.studies.negatives import draw

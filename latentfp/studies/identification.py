@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from latentfp.attribution.estimate import Stage
 from latentfp.attribution.evidence import chance
 from latentfp.attribution.ranking import among_packed
 from latentfp.attribution.verdict import Registered, family_wise
+from latentfp.choices import Method, Stage
 from latentfp.deployment.inquiry import stage_by_stage, sufficient
-from latentfp.deployment.methods import Budget, Method, stages
+from latentfp.deployment.methods import Budget, stages
 from latentfp.fingerprint.codes import Packed, pack, unpack
 from latentfp.runtime.progress import track
 from latentfp.studies.intervals import binomial_interval

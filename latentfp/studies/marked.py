@@ -14,7 +14,7 @@ from latentfp.attribution.ends import Subject
 from latentfp.augment.attacks import Attack
 from latentfp.augment.suites import suite
 from latentfp.data.files import read_image, write_image
-from latentfp.deployment.issue import batch_of, issue
+from latentfp.deployment.copies import batch_of, issue
 
 Rows = UInt8[np.ndarray, "n h w 3"]
 

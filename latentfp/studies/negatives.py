@@ -34,13 +34,14 @@ from jaxtyping import Array, Bool, UInt8
 from PIL import Image
 
 from latentfp import rng
+from latentfp.choices import Coding
 from latentfp.data import avatars, patterns, photographs
 from latentfp.data.area import shrink
+from latentfp.deployment.copies import batch_of, draw_latents
 from latentfp.deployment.design import complete
 from latentfp.deployment.fitting import USUAL, basis_of
-from latentfp.deployment.issue import batch_of, draw_latents
 from latentfp.fingerprint.basis import Space, split
-from latentfp.fingerprint.embed import Coding, embed
+from latentfp.fingerprint.embed import embed
 from latentfp.generators import pretrained
 from latentfp.generators.generator import Generator
 from latentfp.pixels import to_pixels

@@ -15,7 +15,8 @@ from jaxtyping import Bool, Float, Int, Int8, UInt8
 from latentfp.attribution.estimate import Answer
 from latentfp.attribution.evidence import soften
 from latentfp.attribution.ladder import Decided
-from latentfp.deployment.methods import Budget, Method, stages
+from latentfp.choices import Method
+from latentfp.deployment.methods import Budget, stages
 from latentfp.pixels import to_float
 from latentfp.runtime import files
 from latentfp.runtime.progress import track

@@ -20,7 +20,8 @@ import jax
 import numpy as np
 
 from latentfp.augment.suites import suite
-from latentfp.deployment.methods import Budget, Method
+from latentfp.choices import Method
+from latentfp.deployment.methods import Budget
 from latentfp.fingerprint.codes import CodeBook, draw_codes
 from latentfp.pixels import to_float
 from latentfp.runtime.processes import ALONE, Share

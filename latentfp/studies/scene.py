@@ -11,9 +11,10 @@ from latentfp.attribution.decoder import TrainedDecoder
 from latentfp.attribution.ends import Subject
 from latentfp.attribution.estimate import Answer
 from latentfp.attribution.ladder import Decided
+from latentfp.choices import Method
 from latentfp.deployment import decoders
 from latentfp.deployment.deployment import Deployment, load_generator, open_deployment
-from latentfp.deployment.methods import Budget, Method, make_estimator, subject_in
+from latentfp.deployment.methods import Budget, make_estimator, subject_in
 from latentfp.runtime.progress import progress
 from latentfp.studies.intervals import binomial_interval
 

@@ -21,10 +21,11 @@ from jaxtyping import Float
 from latentfp import rng
 from latentfp.attribution.ranking import among
 from latentfp.attribution.verdict import judge
+from latentfp.choices import Method
+from latentfp.deployment.copies import folded
 from latentfp.deployment.deployment import load_generator
-from latentfp.deployment.exports import folded
 from latentfp.deployment.fitting import USUAL, Sampling, sample_basis
-from latentfp.deployment.methods import Budget, Method
+from latentfp.deployment.methods import Budget
 from latentfp.fingerprint.codes import CodeBook, draw_codes
 from latentfp.fingerprint.copy import copy_for
 from latentfp.generators.pretrained import Pretrained

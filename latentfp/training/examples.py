@@ -15,8 +15,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from latentfp import rng
 from latentfp.augment import damage
+from latentfp.choices import Coding
 from latentfp.fingerprint.basis import Space
-from latentfp.fingerprint.embed import Coding, embed
+from latentfp.fingerprint.embed import embed
 from latentfp.generators.generator import Generator
 from latentfp.training import pool as pools
 from latentfp.training.pool import Pooled

@@ -8,8 +8,9 @@ from linear_search import BITS, BRIEF, DIM, SIGMA, energy, images_of
 
 from latentfp import rng
 from latentfp.attribution.reference import attribute_images
+from latentfp.choices import Coding
 from latentfp.fingerprint.basis import Basis, split
-from latentfp.fingerprint.embed import Coding, sample_content
+from latentfp.fingerprint.embed import sample_content
 from latentfp.generators import linear
 
 

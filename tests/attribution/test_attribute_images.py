@@ -10,7 +10,7 @@ from linear_search import BRIEF, DIM, SIGMA, assert_same, energy
 
 from latentfp import rng
 from latentfp.attribution.reference import attribute_images
-from latentfp.fingerprint.embed import Coding
+from latentfp.choices import Coding
 from latentfp.generators import linear
 from latentfp.runtime import mesh
 

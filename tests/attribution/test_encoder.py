@@ -9,11 +9,11 @@ from linear_subject import draw_thetas, images_at, make_subject
 
 from latentfp import rng
 from latentfp.attribution import encoder
-from latentfp.attribution.estimate import Stage
 from latentfp.attribution.ladder import climb
 from latentfp.attribution.observation import ROUNDING
 from latentfp.attribution.rungs import encoder_rung
 from latentfp.attribution.whitening import latents
+from latentfp.choices import Stage
 from latentfp.types import Images, Latents, Params
 
 pytestmark = pytest.mark.usefixtures("quick_compile")

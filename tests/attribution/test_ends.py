@@ -21,10 +21,11 @@ from latentfp.attribution.ends import (
     descended,
     ends_of,
 )
-from latentfp.attribution.estimate import Estimate, Stage, Status, answer
+from latentfp.attribution.estimate import Estimate, Status, answer
 from latentfp.attribution.refine import SOLVED, Settings
 from latentfp.augment import damage
 from latentfp.augment.damage import Damage
+from latentfp.choices import Stage
 from latentfp.pixels import to_float, to_pixels
 
 pytestmark = pytest.mark.usefixtures("quick_compile")

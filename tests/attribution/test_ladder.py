@@ -4,9 +4,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from latentfp.attribution.estimate import Estimate, Stage, Status, answer, replace, select, stack
+from latentfp.attribution.estimate import Estimate, Status, answer, replace, select, stack
 from latentfp.attribution.ladder import Rung, climb, confident
 from latentfp.augment import damage
+from latentfp.choices import Stage
 
 BITS, CONTENT = 4, 3
 WORKS = (1, 5, 20)

@@ -4,12 +4,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from latentfp.attribution.estimate import Estimate, Stage, Status, answer
+from latentfp.attribution.estimate import Estimate, Status, answer
 from latentfp.attribution.membership import Null, explained, misfits
 from latentfp.attribution.observation import ROUNDING
 from latentfp.attribution.refine import SOLVED
 from latentfp.augment import damage
 from latentfp.augment.damage import Damage
+from latentfp.choices import Stage
 
 NULL = Null(np.array([1.0, 2.0, 2.0, 3.0]), Stage.MULTISTART)
 

@@ -11,7 +11,7 @@ from latentfp.attribution import reference
 from latentfp.attribution.estimate import Status
 from latentfp.attribution.objective import Point, Problem
 from latentfp.attribution.reference import STYLEGAN2, Settings, draw_starts, hypercube, result
-from latentfp.fingerprint.embed import Coding
+from latentfp.choices import Coding
 from latentfp.generators import linear
 from latentfp.generators.latent_diffusion import model as latent_diffusion
 

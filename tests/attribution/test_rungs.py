@@ -12,10 +12,11 @@ from tolerances import SAME_PROGRAM
 
 from latentfp import rng
 from latentfp.attribution import ends, reference, rungs
-from latentfp.attribution.estimate import Stage, Status, select
+from latentfp.attribution.estimate import Status, select
 from latentfp.attribution.observation import ROUNDING
 from latentfp.attribution.refine import SOLVED, Settings, passes
 from latentfp.augment import damage
+from latentfp.choices import Stage
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 N, LOOKS = 5, 3

@@ -7,7 +7,8 @@ from linear_space import BITS, D, jacobian, linear_space
 
 from latentfp import rng
 from latentfp.attribution.whitening import latents, mean_curvature, render, whiten
-from latentfp.fingerprint.embed import Coding, compose, levels
+from latentfp.choices import Coding
+from latentfp.fingerprint.embed import compose, levels
 
 PROBES = 512
 

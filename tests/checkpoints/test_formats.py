@@ -18,7 +18,7 @@ from latent_diffusion_files import (
 )
 
 from latentfp.checkpoints import formats
-from latentfp.checkpoints.formats import Format
+from latentfp.choices import Format
 from latentfp.deployment import fitting
 from latentfp.generators import pretrained
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from latentfp.choices import Coding
 from latentfp.deployment import deployment as deployments
 from latentfp.deployment.manifest import GeneratorFacts
 from latentfp.fingerprint.basis import fit_basis
-from latentfp.fingerprint.embed import Coding
 
 D = 24
 

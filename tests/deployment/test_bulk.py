@@ -14,7 +14,7 @@ from latentfp import cli
 from latentfp.data.listing import Listing
 from latentfp.deployment import logbook
 from latentfp.deployment.bulk import COLUMNS, bulk
-from latentfp.deployment.copies import generate
+from latentfp.deployment.copies import generate_files
 from latentfp.deployment.deployment import open_deployment
 from latentfp.deployment.inquiry import Request, attribute
 from latentfp.runtime.processes import Share
@@ -30,7 +30,7 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bulk")
     deployment = write_deployment(folder)
     for user in ("alice", "bob"):
-        generate(deployment, user=user, count=11, out=folder / "images", seed=5, suffix="png")
+        generate_files(deployment, user=user, count=11, out=folder / "images", seed=5, suffix="png")
     sorted((folder / "images").iterdir())[7].write_bytes(b"torn")
     return deployment, folder / "images"
 

@@ -10,13 +10,13 @@ from linear_space import write_deployment
 from small_decoder import write_decoder
 
 from latentfp.augment.suites import suite
+from latentfp.choices import Method
 from latentfp.data.files import write_image
 from latentfp.deployment import calibration, decoders, inquiry
 from latentfp.deployment.calibration import FILE, calibrate, null_of, own_images
 from latentfp.deployment.deployment import load_generator, open_deployment
 from latentfp.deployment.inquiry import Request
 from latentfp.deployment.manifest import TamperedDeployment
-from latentfp.deployment.methods import Method
 from latentfp.fingerprint.basis import coordinates
 from latentfp.pixels import to_float
 

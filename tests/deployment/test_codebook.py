@@ -5,13 +5,13 @@ import pytest
 from linear_space import write_deployment
 
 from latentfp.attribution.verdict import Ranked, p_values
+from latentfp.choices import Coding
 from latentfp.deployment import codebook
 from latentfp.deployment.codebook import Codebook, CodeFacts, CodeKind, assign, registered
 from latentfp.deployment.deployment import create, open_deployment
 from latentfp.deployment.secret import Secret
 from latentfp.fingerprint import bch
 from latentfp.fingerprint.codes import draw_codes, hamming, pack, unpack
-from latentfp.fingerprint.embed import Coding
 
 SECRET, OTHER = Secret(b"s" * 32), Secret(b"o" * 32)
 

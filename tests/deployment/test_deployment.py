@@ -13,13 +13,13 @@ import safetensors.numpy
 
 import latentfp
 from latentfp import rng
+from latentfp.choices import Coding
 from latentfp.deployment import deployment as deployments
 from latentfp.deployment import manifest as manifests
 from latentfp.deployment.deployment import create, facts_of, load_generator, open_deployment
 from latentfp.deployment.manifest import TamperedDeployment
 from latentfp.deployment.store import Store
 from latentfp.fingerprint.basis import split
-from latentfp.fingerprint.embed import Coding
 from latentfp.generators import linear, pretrained
 
 PARTS = ["manifest.json", "basis.safetensors", "users.sqlite"]

@@ -9,10 +9,11 @@ from linear_space import write_generator
 from small_decoder import write_decoder
 
 from latentfp import cli, rng
+from latentfp.choices import Layout
 from latentfp.deployment import decoders, fitting
+from latentfp.deployment.copies import issue
 from latentfp.deployment.deployment import BASIS, load_generator, open_deployment
-from latentfp.deployment.issue import issue
-from latentfp.fingerprint.basis import Layout, fit_channel_basis
+from latentfp.fingerprint.basis import fit_channel_basis
 from latentfp.generators import pretrained
 from latentfp.generators.latent_diffusion import model as latent_diffusion
 from latentfp.pixels import to_float

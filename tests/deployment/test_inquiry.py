@@ -7,11 +7,12 @@ from linear_space import write_deployment
 from small_decoder import write_decoder
 
 from latentfp.attribution import reference
-from latentfp.attribution.estimate import Estimate, Stage, Status, answer
+from latentfp.attribution.estimate import Estimate, Status, answer
 from latentfp.attribution.ranking import among
 from latentfp.attribution.refine import SOLVED
 from latentfp.augment import damage
 from latentfp.augment.damage import Damage
+from latentfp.choices import Method, Stage
 from latentfp.deployment import decoders, inquiry
 from latentfp.deployment.deployment import load_generator, open_deployment
 from latentfp.deployment.inquiry import (
@@ -22,7 +23,7 @@ from latentfp.deployment.inquiry import (
     stage_by_stage,
     sufficient,
 )
-from latentfp.deployment.methods import Budget, Method, subject_in
+from latentfp.deployment.methods import Budget, subject_in
 from latentfp.generators import linear
 from latentfp.generators.generator import PaperSearch
 

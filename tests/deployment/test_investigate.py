@@ -8,15 +8,16 @@ import pytest
 from linear_space import write_deployment
 
 from latentfp import rng
-from latentfp.attribution.estimate import Estimate, Stage, Status, answer
+from latentfp.attribution.estimate import Estimate, Status, answer
 from latentfp.attribution.membership import Null
 from latentfp.augment import damage
+from latentfp.choices import Stage
 from latentfp.data.files import write_image
 from latentfp.deployment import investigate as investigation
+from latentfp.deployment.copies import issue
 from latentfp.deployment.deployment import load_generator, open_deployment
 from latentfp.deployment.inquiry import searched
 from latentfp.deployment.investigate import investigate
-from latentfp.deployment.issue import issue
 
 FIELDS = [
     *("file", "sha256", "verdict", "user", "matched_bits", "bits", "p_value", "shortfall", "misfit"),

@@ -17,10 +17,10 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
+from latentfp.choices import Coding
 from latentfp.deployment.deployment import create
 from latentfp.deployment.fitting import Sampling, sample_basis
 from latentfp.deployment.manifest import GeneratorFacts
-from latentfp.fingerprint.embed import Coding
 from latentfp.generators.generator import Generator
 from latentfp.generators.pretrained import Pretrained
 

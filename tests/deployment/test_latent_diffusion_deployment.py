@@ -7,8 +7,8 @@ import pytest
 
 from latentfp import cli, rng
 from latentfp.data.files import write_image
+from latentfp.deployment.copies import issue
 from latentfp.deployment.deployment import load_generator, open_deployment
-from latentfp.deployment.issue import issue
 
 pytestmark = pytest.mark.slow
 USERS = ("alice", "bob")

@@ -5,10 +5,10 @@ import json
 
 import pytest
 
+from latentfp.choices import Layout
 from latentfp.deployment.codebook import CodeFacts, CodeKind
 from latentfp.deployment.deployment import create, open_deployment
 from latentfp.deployment.manifest import TamperedDeployment, _digest, axes_hash, read_manifest, to_json
-from latentfp.fingerprint.basis import Layout
 
 
 def leaves(fields, at=()):

@@ -7,13 +7,12 @@ from small_decoder import small_decoder
 
 from latentfp import rng
 from latentfp.attribution import reference
-from latentfp.attribution.estimate import Stage
 from latentfp.attribution.refine import Settings
 from latentfp.attribution.whitening import whiten
 from latentfp.augment import damage
+from latentfp.choices import Coding, Method, Stage
 from latentfp.deployment import methods
-from latentfp.deployment.methods import Budget, Method, make_estimator
-from latentfp.fingerprint.embed import Coding
+from latentfp.deployment.methods import Budget, make_estimator
 from latentfp.generators.pretrained import Pretrained
 
 pytestmark = pytest.mark.usefixtures("quick_compile")

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from latentfp import cli
 from latentfp.data.files import read_image, write_image
-from latentfp.deployment.copies import generate
+from latentfp.deployment.copies import generate_files
 from latentfp.deployment.deployment import open_deployment
 from latentfp.deployment.trace import trace
 
@@ -23,7 +23,7 @@ def leaked(tmp_path_factory):
     deployment = write_deployment(folder, sigma=0.5)
     open_deployment(deployment).registry.add(["carol", "dave", "erin", "frank"], seed=2)
     for user in ("alice", "bob"):
-        generate(deployment, user=user, count=4, out=folder / user, seed=7, suffix="png")
+        generate_files(deployment, user=user, count=4, out=folder / user, seed=7, suffix="png")
     (folder / "leaked").mkdir()
     for i, (one, other) in enumerate(
         zip(*(sorted((folder / u).iterdir()) for u in ("alice", "bob")), strict=True)

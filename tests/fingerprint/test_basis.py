@@ -3,8 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from latentfp.choices import Coding
 from latentfp.fingerprint.basis import content, coordinates, fit_basis, fit_channel_basis, fit_leading, split
-from latentfp.fingerprint.embed import Coding, embed
+from latentfp.fingerprint.embed import embed
 
 D = 12
 

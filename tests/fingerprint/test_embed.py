@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from latentfp.choices import Coding
 from latentfp.fingerprint.basis import content, coordinates, fit_basis, split
-from latentfp.fingerprint.embed import Coding, compose, embed, levels, mark, sample_content
+from latentfp.fingerprint.embed import compose, embed, levels, mark, sample_content
 
 D, K = 16, 6
 SIGMA = 0.7

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from latentfp.choices import Coding
 from latentfp.fingerprint.basis import content, coordinates, fit_basis, split
 from latentfp.fingerprint.codes import draw_codes
-from latentfp.fingerprint.embed import Coding, embed
+from latentfp.fingerprint.embed import embed
 from latentfp.fingerprint.pipeline import embed_many, only_code, read_many
 
 SHAPE, K, N = (2, 3, 4), 6, 5

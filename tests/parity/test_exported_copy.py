@@ -8,11 +8,11 @@ import rosinality_torch as theirs
 import torch
 
 from latentfp import rng
+from latentfp.choices import CopyFormat, Method
 from latentfp.data.files import write_image
-from latentfp.deployment import copies, exports, fitting
+from latentfp.deployment import copies, fitting
 from latentfp.deployment.deployment import load_generator, open_deployment
 from latentfp.deployment.inquiry import Request, attribute
-from latentfp.deployment.methods import Method
 from latentfp.fingerprint.embed import embed
 from latentfp.generators.stylegan2.model import fresh_noise
 from latentfp.pixels import to_pixels
@@ -30,7 +30,7 @@ def deployment(tmp_path_factory):
 @pytest.fixture(scope="module")
 def state(deployment):
     out = deployment.parent / "alice.pt"
-    exports.export_copy(deployment, user="alice", out=out, form=exports.CopyFormat.ROSINALITY)
+    copies.export_copy(deployment, user="alice", out=out, form=CopyFormat.ROSINALITY)
     return torch.load(out, weights_only=True)
 
 

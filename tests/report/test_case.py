@@ -8,12 +8,12 @@ import pytest
 from linear_space import write_deployment
 
 from latentfp import cli
+from latentfp.choices import Method
 from latentfp.data.files import file_hash, write_image
 from latentfp.deployment import signature
 from latentfp.deployment.case import make_case
 from latentfp.deployment.deployment import open_deployment, open_registry
 from latentfp.deployment.inquiry import Request, attribute
-from latentfp.deployment.methods import Method
 from latentfp.report.case import check_case, record_of
 
 pytestmark = pytest.mark.usefixtures("quick_compile")

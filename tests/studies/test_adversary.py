@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from latentfp.attribution.estimate import Estimate, Stage, answer
+from latentfp.attribution.estimate import Estimate, answer
 from latentfp.attribution.ranking import among
+from latentfp.choices import Stage
 from latentfp.studies import adversary
 from latentfp.studies.adversary import Plan
 

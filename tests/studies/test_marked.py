@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from latentfp.augment.suites import suite
-from latentfp.deployment.issue import BATCH
+from latentfp.deployment.copies import BATCH
 from latentfp.fingerprint.codes import draw_codes
 from latentfp.studies.marked import attack_of, marked_images, marked_with_fresh_noise, through_files
 from latentfp.studies.scene import open_scene

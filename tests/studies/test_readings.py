@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from latentfp.attribution.estimate import Stage
-from latentfp.deployment.methods import Method
+from latentfp.choices import Method, Stage
 from latentfp.studies import readings
 from latentfp.studies.readings import Readings, kept, read
 from latentfp.studies.scene import open_scene

@@ -16,7 +16,7 @@ from tolerances import SAME_PROGRAM
 from latentfp.attribution.decoder import looks
 from latentfp.attribution.whitening import render
 from latentfp.augment import damage
-from latentfp.fingerprint.embed import Coding
+from latentfp.choices import Coding
 from latentfp.pixels import round_to_8bit
 from latentfp.training import decoder as training
 from latentfp.training.decoder import Learning
