@@ -20,8 +20,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from latentfp.augment import damage
+from latentfp.augment.codecs import coefficient_errors, coefficients
 from latentfp.augment.damage import Damage
-from latentfp.augment.jpeg import coefficient_errors, coefficients
 from latentfp.types import Image, Images
 
 ROUNDING = 2 / 255 / math.sqrt(12)  # standard deviation of 8-bit rounding, in units of the range [-1, 1]

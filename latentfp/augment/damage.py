@@ -18,9 +18,9 @@ from jaxtyping import Array, Bool, Float
 
 from latentfp import rng
 from latentfp.augment.blur import gaussian_blur
+from latentfp.augment.codecs import jpeg
 from latentfp.augment.colour import brightness, contrast
 from latentfp.augment.geometry import warp
-from latentfp.augment.jpeg import jpeg
 from latentfp.augment.noise import gaussian_noise
 from latentfp.pixels import round_to_8bit
 from latentfp.types import Image, Key, Scalar

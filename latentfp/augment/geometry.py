@@ -1,4 +1,4 @@
-"""Cropping, with the crop enlarged to the old size, turning and mirroring.
+"""Cropping, turning, mirroring, resizing and perspective; images keep their size, and black is beyond them.
 
 A window of round(scale · h) × round(scale · w) whole pixels is cut out and resized to h × w by bilinear
 interpolation: pixel centres at half-integers, the window's own edge pixels repeated outside it. `scale` is
@@ -12,14 +12,30 @@ its parameters have gradients. Output pixel (i, j) shows the place
     x = w/2 + w · shift_right + scale · (-sin φ (i + ½ - h/2) + cos φ (j + ½ - w/2)) - ½
 
 For the same window the two differ only within half a pixel of its border, where `warp` sees what lies beyond.
+
+`shrink_and_enlarge` makes a line of n pixels one of m = max(round(scale · n), 1) pixels and n again.
+Shrinking weighs old pixels by a triangle that reaches n / m to either side, so nothing is skipped; enlarging
+is bilinear with the edge pixels repeated. Source: the bilinear filter of Pillow, and of torchvision with
+antialiasing.
+
+`perspective` moves the image's corners, and straight lines stay straight: output pixel (x, y), measured from
+0 to 1 across the image, shows the place
+
+    (a x + b y + c, d x + e y + f) / (g x + h y + 1)
+
+with the eight numbers that take the places back to the corners. Source: `perspective` and `RandomPerspective`
+of torchvision.
 """
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from latentfp.augment.separable import separable
+from latentfp.augment.blur import separable
 from latentfp.types import Count, Image, Key, Scalar
+
+Corners = Float[Array, "4 2"]  # (right, down) of top left, top right, bottom right, bottom left
+SQUARE = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
 
 
 def crop_and_resize(image: Image, *, scale: float | Scalar) -> Image:
@@ -62,7 +78,7 @@ def warp(
     down, right = (jnp.arange(n) - (n - 1) / 2 for n in (h, w))
     y = (h - 1) / 2 + h * shift[0] + cos * down[:, None] + sin * right[None, :]
     x = (w - 1) / 2 + w * shift[1] - sin * down[:, None] + cos * right[None, :]
-    return looked_up(image, y, x)
+    return _looked_up(image, y, x)
 
 
 def rotate(image: Image, *, degrees: float | Scalar) -> Image:
@@ -75,17 +91,50 @@ def flip(image: Image) -> Image:
     return image[:, ::-1]
 
 
-def looked_up(image: Image, y: Float[Array, "i j"], x: Float[Array, "i j"]) -> Float[Array, "i j 3"]:
-    """What the image shows at rows `y` and columns `x`, whole at pixel centres; black (-1) beyond it."""
+def shrink_and_enlarge(image: Image, *, scale: float | Scalar) -> Image:
+    """Down to `scale`, in (0, 1], of each side and back; keeps the range of values.
+
+    Differentiable by the image; by `scale` it is piecewise constant, since pixels are whole.
+    """
     h, w, _ = image.shape
-    inside = (y > -0.5) & (y < h - 0.5) & (x > -0.5) & (x < w - 0.5)
-    return jnp.where(inside[..., None], _interpolated(image, y, x), -1.0)
+    matrices = [_there_and_back(side, _kept(side, scale)) for side in (h, w)]
+    return separable(image, rows=matrices[0], columns=matrices[1])
+
+
+def perspective(image: Image, *, corners: Corners) -> Image:
+    """With its corners at `corners`, in sides from the top left; keeps the range of values.
+
+    Differentiable by both, but piecewise as `warp`. No three corners may lie on one line.
+    """
+    h, w, _ = image.shape
+    a, b, c, d, e, f, g, k = _back(corners)
+    down, right = (jnp.arange(h)[:, None] + 0.5) / h, (jnp.arange(w)[None, :] + 0.5) / w
+    depth = g * right + k * down + 1
+    x = w * (a * right + b * down + c) / depth - 0.5
+    y = h * (d * right + e * down + f) / depth - 0.5
+    return _looked_up(image, y, x)
+
+
+def random_perspective(key: Key, image: Image, *, distortion: float | Scalar) -> Image:
+    """Every corner moved inwards by up to `distortion`, in [0, 1], of half a side, with equal chances."""
+    if isinstance(distortion, float | int) and not 0 <= distortion <= 1:
+        raise ValueError(f"distortion {distortion}: expected a share of half the sides, 0 to 1")
+    square = jnp.asarray(SQUARE)
+    moved = jax.random.uniform(key, (4, 2)) * distortion / 2
+    return perspective(image, corners=square + moved * (1 - 2 * square))
 
 
 def _kept(n: int, scale: float | Scalar) -> Count:
     if isinstance(scale, float | int) and not 0 < scale <= 1:
         raise ValueError(f"scale {scale}: expected the share of each side to keep, above 0 and at most 1")
     return jnp.maximum(jnp.round(n * jnp.float32(scale)).astype(int), 1)
+
+
+def _looked_up(image: Image, y: Float[Array, "i j"], x: Float[Array, "i j"]) -> Float[Array, "i j 3"]:
+    """What the image shows at rows `y` and columns `x`, whole at pixel centres; black (-1) beyond it."""
+    h, w, _ = image.shape
+    inside = (y > -0.5) & (y < h - 0.5) & (x > -0.5) & (x < w - 0.5)
+    return jnp.where(inside[..., None], _interpolated(image, y, x), -1.0)
 
 
 def _resized_window(image: Image, top: Count, left: Count, height: Count, width: Count) -> Image:
@@ -110,3 +159,25 @@ def _interpolated(image: Image, y: Float[Array, "i j"], x: Float[Array, "i j"]) 
     upper = image[top, left] * (1 - beside) + image[top, after] * beside
     lower = image[bottom, left] * (1 - beside) + image[bottom, after] * beside
     return upper * (1 - below) + lower * below
+
+
+def _there_and_back(n: int, small: Count) -> Float[Array, "n n"]:
+    """Down to `small` pixels and back as one matrix; of the small line's pixels only the first exist."""
+    old, new = jnp.arange(n) + 0.5, (jnp.arange(n) + 0.5) * n / small
+    shrinking = jnp.maximum(0.0, 1.0 - jnp.abs(new[:, None] - old[None, :]) * small / n)
+    shrinking = shrinking / jnp.maximum(shrinking.sum(axis=1, keepdims=True), 1e-6)
+    places = jnp.clip(old * small / n - 0.5, 0, small - 1)
+    enlarging = jnp.maximum(0.0, 1.0 - jnp.abs(places[:, None] - jnp.arange(n)[None, :]))
+    return jnp.einsum("im,mj->ij", enlarging, shrinking, precision="highest")
+
+
+def _back(corners: Corners) -> Float[Array, " 8"]:
+    """The eight numbers with which `corners` become those of the square."""
+    rows, targets = [], []
+    for (x, y), (u, v) in zip(corners, SQUARE, strict=True):
+        nought = jnp.zeros_like(x)
+        one = nought + 1
+        rows.append(jnp.stack([x, y, one, nought, nought, nought, -u * x, -u * y]))
+        rows.append(jnp.stack([nought, nought, nought, x, y, one, -v * x, -v * y]))
+        targets += [u, v]
+    return jnp.linalg.solve(jnp.stack(rows), jnp.asarray(targets, corners.dtype))

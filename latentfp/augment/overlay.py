@@ -1,9 +1,14 @@
-"""Things drawn over the image: a line of text, strokes of a brush.
+"""Things drawn over the image: a line of text, strokes of a brush, a black rectangle.
 
     y = (1 - a) x + a c,    a the opacity in [0, 1] and c the colour at every pixel
 
 Differentiable by the image. Text is rendered on the host by Pillow's own font; strokes are broken lines whose
-ends wander at random, one colour each.
+ends wander at random, one colour each. Random erasing blacks out h' × w' whole pixels anywhere in the image,
+
+    h' = round(√(area · aspect · h w)),    w' = round(√(area / aspect · h w))
+
+each at least 1 and at most the side; all places inside the image have equal chances. Source: Zhong et al.
+2020, *Random Erasing Data Augmentation*, as in torchvision and kornia.
 """
 
 import jax
@@ -14,7 +19,7 @@ from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
 from latentfp import rng
-from latentfp.types import Image, Key, Scalar
+from latentfp.types import Count, Image, Key, Scalar
 
 Opacity = Float[Array, "h w"]
 
@@ -54,6 +59,24 @@ def strokes(key: Key, image: Image, *, count: int, width: float | Scalar, parts:
     return jax.lax.fori_loop(0, count, one, image)
 
 
+def random_erase(key: Key, image: Image, *, area: float | Scalar, aspect: float | Scalar) -> Image:
+    """Black out (-1) a share `area`, in (0, 1], of the pixels; `aspect` > 0 is height / width.
+
+    Differentiable by the image; by `area` and `aspect` it is piecewise constant, since the pixels are whole.
+    """
+    if isinstance(area, float | int) and not 0 < area <= 1:
+        raise ValueError(f"area {area}: expected a share of the image, above 0 and at most 1")
+    if isinstance(aspect, float | int) and aspect <= 0:
+        raise ValueError(f"aspect {aspect}: expected a positive ratio of height to width")
+    h, w, _ = image.shape
+    height = _whole(jnp.sqrt(jnp.float32(area) * aspect * (h * w)), h)
+    width = _whole(jnp.sqrt(jnp.float32(area) / aspect * (h * w)), w)
+    top, left = jax.random.randint(key, (2,), 0, jnp.stack([h - height, w - width]) + 1)
+    row, column = jnp.arange(h)[:, None, None], jnp.arange(w)[None, :, None]
+    erased = (row >= top) & (row < top + height) & (column >= left) & (column < left + width)
+    return jnp.where(erased, -1.0, image)
+
+
 def _walk(
     start: Float[Array, " 2"], moves: Float[Array, "n 2"], size: Float[Array, " 2"]
 ) -> Float[Array, "m 2"]:
@@ -75,3 +98,7 @@ def _distance(ends: Float[Array, "m 2"], h: int, w: int) -> Float[Array, "h w"]:
     share = jnp.clip((offset * along[None, None]).sum(axis=-1) / length[None, None], 0, 1)
     nearest = offset - share[..., None] * along[None, None]
     return jnp.sqrt(jnp.square(nearest).sum(axis=-1).min(axis=-1))
+
+
+def _whole(length: Scalar, side: int) -> Count:
+    return jnp.clip(jnp.round(length).astype(int), 1, side)

@@ -1,7 +1,7 @@
-"""Named suites of attacks.
+"""Named suites of attacks. A new attack is one row here: a name and what `attacks` composes.
 
 `nie2023`, `stable_signature`, `waves` and `markdiffusion` hold what those publications attack with, see
-`published/`. `codecs` holds JPEG, WebP and JPEG 2000; `geometry` what moves pixels.
+`published.py`. `codecs` holds JPEG, WebP and JPEG 2000; `geometry` what moves pixels.
 
 `robustness` holds single attacks and mixtures, one setting a row, in this order:
 
@@ -21,19 +21,22 @@ Nie et al. test blur 0.5, noise 0.05, JPEG 50 and the combination. No setting oc
 
 from functools import partial
 
-from latentfp.augment import codecs, steps
+from latentfp.augment import attacks, codecs
 from latentfp.augment.attacks import Attack, coded, edited, keyless
 from latentfp.augment.colour import hue
-from latentfp.augment.geometry import flip
+from latentfp.augment.geometry import flip, random_perspective
 from latentfp.augment.noise import salt_and_pepper
-from latentfp.augment.perspective import random_perspective
-from latentfp.augment.published import nie2023, stable_signature, waves
-from latentfp.augment.published.kim2021 import KIM2021
-from latentfp.augment.published.markdiffusion import MARKDIFFUSION
-from latentfp.augment.published.nie2023 import NIE2023
-from latentfp.augment.published.stable_signature import STABLE_SIGNATURE
-from latentfp.augment.published.waves import WAVES
-from latentfp.augment.published.wouaf import wouaf
+from latentfp.augment.published import (
+    KIM2021,
+    MARKDIFFUSION,
+    NIE2023,
+    NIE2023_COMBINATION,
+    STABLE_SIGNATURE,
+    STABLE_SIGNATURE_COMBINATION,
+    WAVES,
+    waves_chains,
+    wouaf,
+)
 
 FACTORS = (0.5, 0.75, 1.5, 2.0)  # of brightness and of contrast
 
@@ -46,22 +49,22 @@ def suite(name: str) -> tuple[Attack, ...]:
 
 
 MIXTURES = (
-    Attack("combination", nie2023.COMBINATION),
+    Attack("combination", NIE2023_COMBINATION),
     KIM2021,
-    Attack("Stable Signature", stable_signature.COMBINATION),
+    Attack("Stable Signature", STABLE_SIGNATURE_COMBINATION),
     Attack("WOUAF", wouaf()),
-    *(Attack(f"WAVES {name}", apply) for name, apply in waves.chains(0.5).items()),
+    *(Attack(f"WAVES {name}", apply) for name, apply in waves_chains(0.5).items()),
 )
 
 ROBUSTNESS = (
-    Attack("none", steps.nothing()),
-    *(Attack(f"blur {sigma:g}", edited(steps.blur(sigma))) for sigma in (0.5, 1.0, 2.0, 3.0)),
-    *(Attack(f"noise {std:g} of [0,1]", edited(steps.noise(std))) for std in (0.05, 0.1, 0.2)),
-    *(Attack(f"JPEG {quality}", steps.jpeg(quality)) for quality in (80, 50, 30, 10)),
-    *(Attack(f"crop {scale:g}", edited(steps.crop(scale))) for scale in (0.8, 0.5)),
-    *(Attack(f"rotation {turn:g}", edited(steps.rotation(turn))) for turn in (-30.0, -10.0, 10.0, 30.0)),
+    Attack("none", attacks.nothing()),
+    *(Attack(f"blur {sigma:g}", edited(attacks.blur(sigma))) for sigma in (0.5, 1.0, 2.0, 3.0)),
+    *(Attack(f"noise {std:g} of [0,1]", edited(attacks.noise(std))) for std in (0.05, 0.1, 0.2)),
+    *(Attack(f"JPEG {quality}", attacks.jpeg(quality)) for quality in (80, 50, 30, 10)),
+    *(Attack(f"crop {scale:g}", edited(attacks.crop(scale))) for scale in (0.8, 0.5)),
+    *(Attack(f"rotation {turn:g}", edited(attacks.rotation(turn))) for turn in (-30.0, -10.0, 10.0, 30.0)),
     *(
-        Attack(f"{name} {by:g}", edited(steps.factor(name, by)))
+        Attack(f"{name} {by:g}", edited(attacks.factor(name, by)))
         for name in ("brightness", "contrast")
         for by in FACTORS
     ),
@@ -69,8 +72,8 @@ ROBUSTNESS = (
 )
 
 CODECS = (
-    Attack("none", steps.nothing()),
-    *(Attack(f"JPEG {quality}", steps.jpeg(quality)) for quality in (95, 75, 50)),
+    Attack("none", attacks.nothing()),
+    *(Attack(f"JPEG {quality}", attacks.jpeg(quality)) for quality in (95, 75, 50)),
     *(Attack(f"WebP {quality}", coded(partial(codecs.webp, quality=quality))) for quality in (90, 75, 50)),
     *(
         Attack(f"JPEG 2000 {ratio:g}:1", coded(partial(codecs.jpeg2000, ratio=ratio)))
@@ -79,9 +82,9 @@ CODECS = (
 )
 
 GEOMETRY = (
-    Attack("none", steps.nothing()),
+    Attack("none", attacks.nothing()),
     Attack("flip", edited(keyless(flip))),
-    *(Attack(f"resize {scale:g}", edited(steps.resize(scale))) for scale in (0.75, 0.5)),
+    *(Attack(f"resize {scale:g}", edited(attacks.resize(scale))) for scale in (0.75, 0.5)),
     *(
         Attack(f"perspective {by:g}", edited(partial(random_perspective, distortion=by)))
         for by in (0.1, 0.3, 0.5)
@@ -89,7 +92,7 @@ GEOMETRY = (
 )
 
 PIXELS = (
-    Attack("none", steps.nothing()),
+    Attack("none", attacks.nothing()),
     *(Attack(f"hue {turn:g}", edited(keyless(partial(hue, turn=turn)))) for turn in (-0.1, 0.1, 0.25)),
     *(Attack(f"salt and pepper {by:g}", edited(partial(salt_and_pepper, amount=by))) for by in (0.01, 0.05)),
 )

@@ -1,6 +1,6 @@
 """An adversary who has the deployment's decoder: how small a change erases a mark, or writes another's.
 
-Both move the pixels of a saved file by at most `radius` grey levels (augment/adversarial.py) along gradients
+Both move the pixels of a saved file by at most `radius` grey levels (augment/learned.py) along gradients
 through all looks of the decoder. *Erase*: away from what the decoder reads, without knowing the code.
 *Forge*: towards the code of another user, which the adversary must know. The moved files are saved and judged
 by the decoder alone, by a descent from its reading, which the adversary did not look at, and by the default
@@ -27,9 +27,8 @@ from latentfp.attribution.ends import Subject
 from latentfp.attribution.estimate import Answer
 from latentfp.attribution.ranking import among
 from latentfp.attribution.verdict import Registered, judge
-from latentfp.augment.adversarial import ascend
-from latentfp.augment.attacks import Attack
-from latentfp.augment.steps import nothing
+from latentfp.augment.attacks import Attack, nothing
+from latentfp.augment.learned import ascend
 from latentfp.choices import Method
 from latentfp.deployment.inquiry import stage_by_stage, sufficient
 from latentfp.deployment.methods import Budget

@@ -22,9 +22,8 @@ from jaxtyping import Bool, Float, UInt8
 
 from latentfp import rng
 from latentfp.attribution import tracing
-from latentfp.augment.attacks import Attack
+from latentfp.augment.attacks import Attack, nothing
 from latentfp.augment.collusion import COLLUSIONS
-from latentfp.augment.steps import nothing
 from latentfp.choices import Method
 from latentfp.deployment.copies import draw_latents, mark_latents
 from latentfp.deployment.methods import Budget

@@ -13,9 +13,8 @@ from latentfp.attribution.descent import Start, descend
 from latentfp.attribution.observation import DAMAGED, ROUNDING, SMOOTH, SPREAD, UNDAMAGED, is_damaged
 from latentfp.attribution.refine import Model, Settings
 from latentfp.augment import damage
-from latentfp.augment.codecs import libjpeg
+from latentfp.augment.codecs import coefficient_errors, coefficients, libjpeg
 from latentfp.augment.damage import Damage
-from latentfp.augment.jpeg import coefficient_errors, coefficients
 from latentfp.pixels import to_float, to_pixels
 
 pytestmark = pytest.mark.usefixtures("quick_compile")

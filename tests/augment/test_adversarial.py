@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from latentfp import rng
-from latentfp.augment.adversarial import ascend, away_from
+from latentfp.augment.learned import ascend, away_from
 from latentfp.augment.suites import suite
+
+pytestmark = pytest.mark.optimised  # hundreds of gradients
 
 
 def test_a_linear_gain_is_raised_to_the_corner_of_the_ball(key):
@@ -29,7 +31,7 @@ def test_it_stays_in_the_ball_and_moves_the_features_more_than_noise_does(key):
     assert gain(moved) > 5 * gain(image + noise)
 
 
-@pytest.mark.parametrize("levels", [2, 8])
+@pytest.mark.parametrize("levels", [2, pytest.param(8, marks=pytest.mark.slow)])
 def test_the_attacks_of_waves_stay_within_their_levels(levels, key):
     apply = {attack.name: attack.apply for attack in suite("waves")}[f"adversarial {levels}"]
     pixels = np.random.default_rng(0).integers(40, 200, (32, 32, 3), dtype=np.uint8)

@@ -11,10 +11,10 @@ from gradients import assert_gradient
 from latentfp import rng
 from latentfp.augment import damage
 from latentfp.augment.blur import gaussian_blur
+from latentfp.augment.codecs import jpeg
 from latentfp.augment.colour import brightness, contrast
 from latentfp.augment.damage import NONE, Damage
 from latentfp.augment.geometry import rotate, warp
-from latentfp.augment.jpeg import jpeg
 from latentfp.augment.noise import gaussian_noise
 from latentfp.pixels import round_to_8bit, to_pixels
 

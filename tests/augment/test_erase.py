@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from latentfp.augment.erase import random_erase
+from latentfp.augment.overlay import random_erase
 
 H, W = 6, 8
 

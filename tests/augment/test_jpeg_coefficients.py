@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from scipy.fft import dctn
 
-from latentfp.augment.codecs import libjpeg
-from latentfp.augment.jpeg import (
+from latentfp.augment.codecs import (
     CHROMINANCE,
     LUMINANCE,
     coefficient_errors,
     coefficients,
     file_table,
+    libjpeg,
 )
 from latentfp.pixels import to_float
 

@@ -9,13 +9,13 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from latentfp import rng
+from latentfp.augment import published
 from latentfp.augment.blur import gaussian_blur
 from latentfp.augment.codecs import libjpeg
 from latentfp.augment.colour import brightness
-from latentfp.augment.erase import random_erase
 from latentfp.augment.geometry import crop_and_resize, random_crop_and_resize, rotate
 from latentfp.augment.noise import gaussian_noise
-from latentfp.augment.published import wouaf
+from latentfp.augment.overlay import random_erase
 from latentfp.augment.suites import MIXTURES
 from latentfp.pixels import to_float, to_pixels
 
@@ -122,7 +122,14 @@ def test_the_blur_of_waves_grows_with_the_image(key):
 def test_wouaf_is_its_steps_in_order(key, pixels):
     noise = partial(gaussian_noise, std=0.4)
     image = floats(pixels)
-    steps = (wouaf.shift, wouaf.turn, wouaf.blur, wouaf.lighten, noise, wouaf.erase)
+    steps = (
+        published.wouaf_shift,
+        published.wouaf_turn,
+        published.wouaf_blur,
+        published.wouaf_lighten,
+        noise,
+        published.wouaf_erase,
+    )
     for index, operation in enumerate(steps):
         image = operation(step(stage(key, 0), index), image)
     assert_close(APPLY["WOUAF"](key, pixels), libjpeg(filed(image), quality=50), mean=0.1)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage.transform import ProjectiveTransform, warp
 
-from latentfp.augment.perspective import SQUARE, perspective, random_perspective
+from latentfp.augment.geometry import SQUARE, perspective, random_perspective
 
 H, W = 24, 40
 

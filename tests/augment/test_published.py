@@ -9,8 +9,8 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from latentfp import rng
+from latentfp.augment import published
 from latentfp.augment.codecs import libjpeg
-from latentfp.augment.published import markdiffusion
 from latentfp.augment.suites import suite
 from latentfp.pixels import to_float, to_pixels
 
@@ -117,7 +117,7 @@ def test_the_strongest_of_waves_are_the_ends_of_its_ranges(key, pixels):
 def test_masks_are_black_and_small(key):
     white = jnp.ones((100, 60, 3))
     hidden = np.stack(
-        [np.asarray(markdiffusion.mask(rng.stream(key, "m", i), white))[..., 0] == -1 for i in range(40)]
+        [np.asarray(published.mask(rng.stream(key, "m", i), white))[..., 0] == -1 for i in range(40)]
     )
     # Lengths 5 … 10 and 3 … 6, and one pixel more: 8.5 · 5.5 on average, five times, with few overlaps.
     assert 0.9 * 5 * 8.5 * 5.5 / 6000 < hidden.mean() < 1.02 * 5 * 8.5 * 5.5 / 6000
@@ -146,7 +146,7 @@ def test_adaptive_noise_looks_at_the_image():
         0.7 * waves + 0.2,
         0.05 * waves,
     ]
-    chosen = [int(markdiffusion._kind(jnp.asarray(image, jnp.float32))) for image in images]
+    chosen = [int(published._noise_of(jnp.asarray(image, jnp.float32))) for image in images]
     assert chosen == [kind(image) for image in images] == [0, 1, 1, 2, 3]
 
 
@@ -161,7 +161,7 @@ def test_adaptive_noise_looks_at_the_image():
 )
 def test_the_noises_have_the_strength_of_their_settings(number, level, spread, key):
     image = jnp.full((64, 64, 3), level / 127.5 - 1)
-    noise = np.asarray((jax.jit(markdiffusion.KINDS[number])(key, image) - image) * 127.5)
+    noise = np.asarray((jax.jit(published.ADAPTIVE_NOISES[number])(key, image) - image) * 127.5)
     # Five standard errors of 12288 values; of salt and pepper, of a share of 0.075 of 4096 pixels.
     np.testing.assert_allclose(noise.std(), spread, rtol=0.15 if number == 1 else 0.035)
 

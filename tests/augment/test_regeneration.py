@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from latentfp import rng
-from latentfp.augment.regeneration import autoencoded, diffused, embedded, encoded, shipped_model
+from latentfp.augment.learned import autoencoded, diffused, embedded, encoded, shipped_model
 from latentfp.pixels import to_float, to_pixels
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentfp.augment.resize import shrink_and_enlarge
+from latentfp.augment.geometry import shrink_and_enlarge
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.75, 0.5, 0.316, 0.01])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from latentfp.augment.sharpness import sharpness
+from latentfp.augment.blur import sharpness
 from latentfp.pixels import to_float, to_pixels
 
 

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import binom, kstest
 
 from latentfp import rng
-from latentfp.augment.published import wouaf
+from latentfp.augment import published
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 DRAWS = 600
@@ -37,7 +37,7 @@ def test_shifts_are_whole_pixels_within_the_margins(many):
     """Every pixel of the image holds its own position, from which the shift is read."""
     h, w = 50, 25
     rows, columns = np.meshgrid(np.arange(h) / 100, np.arange(w) / 100, indexing="ij")
-    moved = many(wouaf.shift, jnp.asarray(np.stack([rows, columns, rows], axis=-1), jnp.float32))
+    moved = many(published.wouaf_shift, jnp.asarray(np.stack([rows, columns, rows], axis=-1), jnp.float32))
     down, right = np.moveaxis(100 * moved[:, 25, 12, :2] - [25, 12], 1, 0)
     np.testing.assert_allclose(down, np.round(down), atol=1e-3)  # 50 in float32 is exact to 4e-6
     np.testing.assert_allclose(right, np.round(right), atol=1e-3)
@@ -54,7 +54,7 @@ def test_shifts_are_whole_pixels_within_the_margins(many):
 def test_angles_are_even(many):
     """A slope keeps its steepness and turns with the image."""
     slope = jnp.broadcast_to(jnp.arange(16.0)[None, :, None] / 100, (16, 16, 3))
-    turned = many(wouaf.turn, slope)[..., 0]
+    turned = many(published.wouaf_turn, slope)[..., 0]
     across, down = turned[:, 8, 9] - turned[:, 8, 7], turned[:, 9, 8] - turned[:, 7, 8]
     degrees = np.rad2deg(np.arctan2(-down, across))
     assert kstest((degrees + 30) / 60, "uniform").pvalue > UNLIKELY
@@ -66,7 +66,7 @@ def test_angles_are_even(many):
 def test_blurs_have_three_sizes_and_even_strengths(many):
     """Of a single bright pixel, neighbouring taps show the strength: t0 / t1 = exp(1 / 2 sigma²)."""
     image = jnp.zeros((9, 9, 3)).at[4, 4].set(1.0)
-    row = many(wouaf.blur, image)[:, 4, :, 0]
+    row = many(published.wouaf_blur, image)[:, 4, :, 0]
     sizes, counts = np.unique((row > 0).sum(axis=1), return_counts=True)
     np.testing.assert_array_equal(sizes, [3, 5, 7])
     assert_shares(counts, 1 / 3)
@@ -78,14 +78,14 @@ def test_blurs_have_three_sizes_and_even_strengths(many):
 
 def test_brightness_is_added(many):
     image = jnp.full((1, 2, 3), -0.3).at[0, 1].set(0.2)
-    lit = many(wouaf.lighten, image)
+    lit = many(published.wouaf_lighten, image)
     np.testing.assert_allclose(lit[:, 0, 1] - lit[:, 0, 0], 0.5, atol=1e-6)
     assert kstest((lit[:, 0, 1, 0] - 0.2 + 0.6) / 1.2, "uniform").pvalue > UNLIKELY
-    assert np.abs(many(wouaf.lighten, jnp.ones((1, 1, 3)))).max() == 1
+    assert np.abs(many(published.wouaf_lighten, jnp.ones((1, 1, 3)))).max() == 1
 
 
 def test_erased_rectangles_have_their_areas_and_aspects(many):
-    erased = (many(wouaf.erase, jnp.zeros((100, 100, 3))) == -1).all(axis=-1)
+    erased = (many(published.wouaf_erase, jnp.zeros((100, 100, 3))) == -1).all(axis=-1)
     heights, widths = erased.any(axis=2).sum(axis=1), erased.any(axis=1).sum(axis=1)
     np.testing.assert_array_equal(erased.sum(axis=(1, 2)), heights * widths)
     fits = np.maximum(heights, widths) < 100

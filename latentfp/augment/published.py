@@ -1,0 +1,329 @@
+"""The suites of publications: one section each, with its source and where we differ.
+
+A number of pixels that a paper gives for images of SIDE × SIDE is scaled with the image where that is said;
+otherwise it is taken as it is, and is worth more on small images.
+"""
+
+import math
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool
+
+from latentfp import rng
+from latentfp.augment import attacks
+from latentfp.augment.attacks import Apply, Attack, coded, edited, in_order, keyless
+from latentfp.augment.blur import gaussian_blur
+from latentfp.augment.codecs import libjpeg
+from latentfp.augment.geometry import rotate, warp
+from latentfp.augment.learned import ascend, autoencoded, away_from, diffused, embedded, encoded
+from latentfp.augment.noise import gaussian_noise, poisson, salt_and_pepper, speckle
+from latentfp.augment.overlay import overlay, random_erase, strokes, text_opacity
+from latentfp.generators.generator import Generator
+from latentfp.types import Image, Key, Params
+
+SIDE = 512  # pixels of the images that WAVES and MarkDiffusion mean
+
+# The post-processes of Nie et al., ICML 2023, and the crop of Kim et al. 2021.
+#
+#     none
+#     blur          0.5 pixels, 25 taps
+#     noise         of std 0.1 on [-1, 1], 0.05 on [0, 1]
+#     jpeg          quality 50: real libjpeg (4:2:0) in place of the differentiable one
+#     combination   blur → noise → 8 bits → JPEG, at the same strengths
+#     crop          the centre, 0.8 of each side, resized back: the strongest of Kim et al.
+
+NIE2023_COMBINATION = in_order(edited(attacks.blur(0.5), attacks.noise(0.05)), attacks.jpeg(50))
+NIE2023 = (
+    Attack("none", attacks.nothing()),
+    Attack("blur", edited(attacks.blur(0.5))),
+    Attack("noise", edited(attacks.noise(0.05))),
+    Attack("jpeg", attacks.jpeg(50)),
+    Attack("combination", NIE2023_COMBINATION),
+    Attack("crop", edited(attacks.crop(0.8))),
+)
+
+
+# The mixture of Kim, Ren and Yang 2021, *Decentralized Attribution of Generative Models*.
+#
+#   blur 3 pixels, 25 taps → centre crop to 0.8 of each side → noise of std 0.1 on [-1, 1] → 8 bits → JPEG 75
+#
+# The strongest of each training range, as in their tests; the blur is in pixels whatever the size of the
+# image.
+
+KIM2021 = Attack(
+    "Kim 2021", in_order(edited(attacks.blur(3.0), attacks.crop(0.8), attacks.noise(0.05)), attacks.jpeg(75))
+)
+
+
+# The attacks of Stable Signature: `run_evals.py` of its public code, one row each.
+#
+# Crops and resizings keep 0.5 and 0.1 of the *area*, 0.707 and 0.316 of each side; ours are enlarged again,
+# so that the file keeps its size. The text is `Lorem Ipsum`, red, 0.15 of the height, from the middle of
+# the left edge on, as AugLy draws it (in another font). `combination` is crop 0.5 → brightness 1.5 → 8 bits
+# → JPEG 80. Source: Fernandez et al. 2023, *The Stable Signature: Rooting Watermarks in Latent Diffusion
+# Models*.
+
+TEXT = "Lorem Ipsum"
+RED = (1.0, -1.0, -1.0)
+
+
+def overlay_text(image: Image) -> Image:
+    """The image with TEXT over it."""
+    h, w, _ = image.shape
+    opacity = text_opacity(TEXT, h, w, height=0.15, left=0.0, top=0.5)
+    return overlay(image, colour=jnp.asarray(RED), opacity=jnp.asarray(opacity))
+
+
+STABLE_SIGNATURE_COMBINATION = in_order(
+    edited(attacks.crop(math.sqrt(0.5)), attacks.factor("brightness", 1.5)), attacks.jpeg(80)
+)
+STABLE_SIGNATURE = (
+    Attack("none", attacks.nothing()),
+    *(Attack(f"crop {area:g}", edited(attacks.crop(math.sqrt(area)))) for area in (0.5, 0.1)),
+    *(Attack(f"rotation {turn:g}", edited(attacks.rotation(turn))) for turn in (25.0, 90.0)),
+    *(Attack(f"resize {area:g}", edited(attacks.resize(math.sqrt(area)))) for area in (0.5, 0.1)),
+    *(Attack(f"JPEG {quality}", attacks.jpeg(quality)) for quality in (80, 50)),
+    *(
+        Attack(f"{name} {by:g}", edited(attacks.factor(name, by)))
+        for name in attacks.FACTORS
+        for by in (1.5, 2.0)
+    ),
+    Attack("text", edited(keyless(overlay_text))),
+    Attack("combination", STABLE_SIGNATURE_COMBINATION),
+)
+
+
+# The attacks of WAVES: single distortions, mixtures of them, regeneration, and adversarial changes.
+#
+# A relative strength s in [0, 1] is mapped linearly to each range:
+#
+#     rotation     0 … 45 degrees                     brightness   1 … 2
+#     crop         1 … 0.5 of the area, anywhere,     contrast     1 … 2
+#                  resized back                       blur         0 … 20 pixels of 512, whole ones
+#     erasing      0 … 0.25 of the area, a square     noise        0 … 0.1 std on [0, 1]
+#                  anywhere                           JPEG         90 … 10
+#
+#     geometric     rotation → crop → erasing         degradation  blur → noise → JPEG
+#     photometric   brightness → contrast             all          geometric → photometric → degradation
+#
+# Each part is rounded to 8 bits. The public code holds the parts but not the chains; their order is that of
+# its table. WAVES blurs images of 512 × 512: its r pixels are r · side / 512 here, `side` being the shorter
+# one, the same share of the picture. Unscaled, 10 pixels would leave a 32-pixel image one flat colour.
+#
+# Regeneration goes through the shipped latent diffusion in place of Stable Diffusion and learned codecs,
+# with the noise of 60 of 1000 times, once, twice and four times; the embedding that the adversarial change
+# moves is that of its first stage, by 2 and 8 grey levels. Source: An et al. 2024, *WAVES: Benchmarking the
+# Robustness of Image Watermarks*, and its public code.
+
+REGENERATED = embedded(partial(diffused, share=0.06))
+
+
+def _between(weakest: float, strongest: float, strength: float) -> float:
+    return weakest + strength * (strongest - weakest)
+
+
+def _waves_blur(image: Image, *, strength: float) -> Image:
+    sigma = int(_between(0.0, 20.0, strength)) * min(image.shape[:2]) / SIDE
+    return gaussian_blur(image, sigma=sigma, kernel_size=2 * math.ceil(4 * sigma) + 1)
+
+
+def _adversarial(generator: Generator, params: Params, key: Key, image: Image, *, levels: float) -> Image:
+    embedding = partial(encoded, generator, params)
+    return ascend(key, image, gain=away_from(embedding, image), radius=2 * levels / 255)
+
+
+def waves_distortions(strength: float) -> dict[str, Apply]:
+    """The eight single distortions at a relative strength in (0, 1], in the order of the chains."""
+    area, hidden = _between(1.0, 0.5, strength), _between(0.0, 0.25, strength)
+    return {
+        "rotation": edited(attacks.rotation(_between(0.0, 45.0, strength))),
+        "crop": edited(attacks.crop_anywhere(math.sqrt(area))),
+        "erasing": edited(partial(random_erase, area=hidden, aspect=1.0)),
+        "brightness": edited(attacks.factor("brightness", _between(1.0, 2.0, strength))),
+        "contrast": edited(attacks.factor("contrast", _between(1.0, 2.0, strength))),
+        "blur": edited(keyless(partial(_waves_blur, strength=strength))),
+        "noise": edited(attacks.noise(_between(0.0, 0.1, strength))),
+        "JPEG": attacks.jpeg(int(_between(90.0, 10.0, strength))),
+    }
+
+
+def waves_chains(strength: float) -> dict[str, Apply]:
+    """The three mixtures and all of them, at a relative strength."""
+    single = [*waves_distortions(strength).values()]
+    return {
+        "photometric": in_order(*single[3:5]),
+        "geometric": in_order(*single[:3]),
+        "degradation": in_order(*single[5:]),
+        "all": in_order(*single),
+    }
+
+
+WAVES = (
+    Attack("none", attacks.nothing()),
+    *(
+        Attack(f"{name} at {strength:g}", apply)
+        for strength in (0.5, 1.0)
+        for name, apply in waves_distortions(strength).items()
+    ),
+    *(Attack(name, apply) for name, apply in waves_chains(0.5).items()),
+    Attack("autoencoded", embedded(autoencoded)),
+    Attack("regenerated", REGENERATED),
+    Attack("regenerated twice", in_order(*2 * [REGENERATED])),
+    Attack("regenerated 4 times", in_order(*4 * [REGENERATED])),
+    *(
+        Attack(f"adversarial {levels:g}", embedded(partial(_adversarial, levels=levels)))
+        for levels in (2.0, 8.0)
+    ),
+)
+
+
+# The attacks of MarkDiffusion, at its default settings.
+#
+#     JPEG 95 · rotation 30 degrees · centre crop to 0.8 of each side, resized back · blur 2 pixels ·
+#     noise of 25 grey levels · brightness 1.2 · five black masks of 0.05 … 0.1 of each side · ten strokes of
+#     5 pixels of 512 · adaptive noise 0.5 · autoencoding · regeneration from 0.3 of the diffusion
+#
+# Adaptive noise looks at the image: dark ones get Gaussian noise, those of many edges salt and pepper,
+# those of much texture speckle, and all others Poisson noise. Its way of counting photons gives 256 of them
+# for a grey level, which is next to nothing. The strokes' width scales with the image, the blur is in
+# pixels whatever its size. Autoencoding and regeneration go through the shipped latent diffusion. Source:
+# Pan et al. 2025, *MarkDiffusion: An Open-Source Toolkit for Generative Watermarking of Latent Diffusion
+# Models*, and `image_editor.py` of its public code.
+
+MASKS, MASK = 5, 0.1  # how many, and how long at most, in sides
+INTENSITY = 0.5
+TEXTURE = 5  # pixels of a patch
+PHOTONS = 255 * 256.0  # of white
+
+
+def mask(key: Key, image: Image) -> Image:
+    """The image with MASKS black rectangles anywhere."""
+    for index in range(MASKS):
+        hidden = [
+            _stretch(rng.stream(key, "mask", index, axis), side) for axis, side in enumerate(image.shape[:2])
+        ]
+        image = jnp.where((hidden[0][:, None] & hidden[1][None, :])[..., None], -1.0, image)
+    return image
+
+
+def _stretch(key: Key, side: int) -> Bool[Array, " side"]:
+    """Of a line of pixels, those of a piece that is between half and all of MASK long, both ends included."""
+    longest = int(side * MASK)
+    length = jax.random.randint(rng.stream(key, "length"), (), longest // 2, longest + 1)
+    start = jax.random.randint(rng.stream(key, "start"), (), 0, side - length + 1)
+    place = jnp.arange(side)
+    return (place >= start) & (place <= start + length)
+
+
+def draw_strokes(key: Key, image: Image) -> Image:
+    """The image with ten strokes over it."""
+    width = max(1.0, 5 * min(image.shape[:2]) / SIDE)
+    return strokes(key, image, count=10, width=width, parts=7, reach=0.25)
+
+
+def adaptive_noise(key: Key, image: Image) -> Image:
+    """Noise of the kind that the image calls for."""
+    return jax.lax.switch(_noise_of(image), [partial(noise, key) for noise in ADAPTIVE_NOISES], image)
+
+
+def _blended_poisson(key: Key, image: Image) -> Image:
+    share = min(0.8, INTENSITY * 1.5)
+    return (1 - share) * image + share * poisson(key, image, peak=PHOTONS)
+
+
+ADAPTIVE_NOISES = (
+    partial(gaussian_noise, std=2 * 40 * INTENSITY / 255),
+    partial(salt_and_pepper, amount=0.15 * INTENSITY),
+    partial(speckle, std=0.5 * INTENSITY),
+    _blended_poisson,
+)
+
+
+def _noise_of(image: Image) -> Array:
+    """The number in ADAPTIVE_NOISES: by mean brightness, step between neighbours, and spread of patches."""
+    grey = (image.mean(axis=-1) + 1) * 127.5
+    h, w = grey.shape
+    edges = sum(jnp.abs(jnp.diff(grey, axis=axis)).sum() for axis in (0, 1)) / (h * w)
+    rows, columns = h // TEXTURE, w // TEXTURE
+    patches = grey[: rows * TEXTURE, : columns * TEXTURE].reshape(rows, TEXTURE, columns, TEXTURE)
+    texture = patches.std(axis=(1, 3)).mean() if rows and columns else 0.0
+    bright = jnp.where(edges > 30, 1, jnp.where(texture > 20, 2, 3))
+    return jnp.where(grey.mean() < 80, 0, bright)
+
+
+MARKDIFFUSION = (
+    Attack("none", attacks.nothing()),
+    Attack("JPEG 95", attacks.jpeg(95)),
+    Attack("rotation 30", edited(attacks.rotation(30.0))),
+    Attack("crop 0.8", edited(attacks.crop(0.8))),
+    Attack("blur 2", edited(attacks.blur(2.0))),
+    Attack("noise 25/255", edited(attacks.noise(25 / 255))),
+    Attack("brightness 1.2", edited(attacks.factor("brightness", 1.2))),
+    Attack("masks", edited(mask)),
+    Attack("strokes", edited(draw_strokes)),
+    Attack("adaptive noise", edited(adaptive_noise)),
+    Attack("autoencoded", embedded(autoencoded)),
+    Attack("purified 0.3", embedded(partial(diffused, share=0.3))),
+)
+
+
+# The post-processes of WOUAF, with strengths drawn anew for each image:
+#
+#     shift → rotation → blur → brightness → noise → erasing → 8 bits → JPEG 50
+#
+# `shift`, in whole pixels, is what their crop does: it pads with black and cuts to the old size. Brightness
+# is *added*: kornia's RandomBrightness adds factor - 1. The blur is in pixels whatever the size of the
+# image, and bites harder on small ones. Source: Kim et al. 2024, *WOUAF: Weight Modulation for User
+# Attribution and Fingerprinting in Text-to-Image Diffusion Models*, and attack `all` in
+# `attack_initializer.py` of its public code, which draws margin and taps once a run.
+
+WOUAF_MARGINS = (0.02, 0.05, 0.08, 0.1)  # of each side
+WOUAF_TAPS = (3, 5, 7)
+
+
+def wouaf_shift(key: Key, image: Image) -> Image:
+    """Moved by up to int(margin · side) pixels each way, the margin one of WOUAF_MARGINS."""
+    margins = jnp.asarray([[int(margin * side) for side in image.shape[:2]] for margin in WOUAF_MARGINS])
+    limit = jax.random.choice(rng.stream(key, "margin"), margins)
+    moved = jax.random.randint(rng.stream(key, "moved"), (2,), -limit, limit + 1)
+    return warp(image, shift=moved / jnp.asarray(image.shape[:2]))
+
+
+def wouaf_turn(key: Key, image: Image) -> Image:
+    """Turned by -30 … 30 degrees."""
+    return rotate(image, degrees=jax.random.uniform(key, minval=-30.0, maxval=30.0))
+
+
+def wouaf_blur(key: Key, image: Image) -> Image:
+    """Blurred by 1 … 3 pixels, cut to one of WOUAF_TAPS."""
+    sigma = jax.random.uniform(rng.stream(key, "sigma"), minval=1.0, maxval=3.0)
+    blurs = [partial(gaussian_blur, sigma=sigma, kernel_size=taps) for taps in WOUAF_TAPS]
+    return jax.lax.switch(jax.random.randint(rng.stream(key, "taps"), (), 0, len(blurs)), blurs, image)
+
+
+def wouaf_lighten(key: Key, image: Image) -> Image:
+    """With -0.3 … 0.3 added to intensities of [0, 1]; limited to [-1, 1]."""
+    return jnp.clip(image + 2 * jax.random.uniform(key, minval=-0.3, maxval=0.3), -1, 1)
+
+
+def wouaf_erase(key: Key, image: Image) -> Image:
+    """Without 0.02 … 0.33 of the area: a rectangle of height / width 0.3 … 1 or, half of the time, 1 … 3.3.
+
+    It is as long as the image at most, which makes the longest of them smaller.
+    """
+    area = jax.random.uniform(rng.stream(key, "area"), minval=0.02, maxval=0.33)
+    flat = jax.random.uniform(rng.stream(key, "flat"), minval=0.3, maxval=1.0)
+    tall = jax.random.uniform(rng.stream(key, "tall"), minval=1.0, maxval=3.3)
+    aspect = jnp.where(jax.random.bernoulli(rng.stream(key, "either")), flat, tall)
+    return random_erase(rng.stream(key, "place"), image, area=area, aspect=aspect)
+
+
+def wouaf() -> Apply:
+    """All of them, with noise of standard deviation 0.2 of the range [0, 1] and real JPEG."""
+    noise = partial(gaussian_noise, std=2 * 0.2)
+    return in_order(
+        edited(wouaf_shift, wouaf_turn, wouaf_blur, wouaf_lighten, noise, wouaf_erase),
+        coded(partial(libjpeg, quality=50)),
+    )

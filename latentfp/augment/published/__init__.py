@@ -1,1 +1,0 @@
-"""The attacks of one publication a file, at its own strengths."""
