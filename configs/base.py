@@ -1,10 +1,17 @@
 """The fields that configurations share, each stated once. A configuration is this plus the lines that differ.
 
 `get_config()` of a configuration returns a ConfigDict, and the docstring of its file records the command, the
-hardware, the time it took and the numbers it printed.
+hardware, the time it took and the numbers it printed. What is run, made and measured are functions of the
+package, so `latentfp.build` refuses fields that these do not have.
 """
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 from ml_collections import ConfigDict, config_dict
+
+from latentfp import build
 
 EMBEDDED = {"avatars": "the embedded StyleGAN2", "avatars-ldm": "the embedded latent diffusion"}  # in titles
 
@@ -19,7 +26,7 @@ def get_config() -> ConfigDict:
 def train_config() -> ConfigDict:
     """The fields shared by all training runs; `objective` and the sizes are the configuration's own."""
     config = get_config()
-    config.run = "train"
+    config.run = build.train
     config.data = ConfigDict(
         {
             "dataset": "avatars",  # or avatars/STYLE, or the path of a folder of images
@@ -38,4 +45,14 @@ def train_config() -> ConfigDict:
             "keep": 2,  # checkpoints
         }
     )
+    return config
+
+
+def study_config(measure: Callable[..., Any], page: Callable[..., Path] | None = None) -> ConfigDict:
+    """The fields shared by studies and benches; `study` holds the fields of `measure`, and is its own.
+
+    `page`: what shows the result, if anything does.
+    """
+    config = get_config()
+    config.run, config.measure, config.page = build.study, measure, page
     return config

@@ -10,6 +10,7 @@ encoder reads, two looks and fewer steps do.
 from ml_collections import ConfigDict
 
 from configs import decoder_stylegan2_avatars
+from latentfp.training.pool import Pool
 
 STEPS = 5000
 
@@ -17,7 +18,7 @@ STEPS = 5000
 def get_config() -> ConfigDict:
     """1024 contents, of which 64 are renewed every 60 steps; no noise maps. 40 minutes on 2 CPU cores."""
     config = decoder_stylegan2_avatars.get_config()
-    changed = {"pool": {"size": 1024, "every": 60}, "shares": {"fresh": 0.0, "ramp": 2500}}
+    changed = {"pool": {"make": Pool, "size": 1024, "every": 60}, "shares": {"fresh": 0.0, "ramp": 2500}}
     config.update({"objective": {"deployment": "runs/avatars-ldm", **changed}})
     config.update({"objective": {"learning": {"steps": STEPS, "looks": 2}}, "train": {"steps": STEPS}})
     return config

@@ -9,6 +9,9 @@ For another deployment: --config.objective.deployment=FOLDER.
 from ml_collections import ConfigDict
 
 from configs import base
+from latentfp.deployment import decoders
+from latentfp.training.decoder import Learning, Network
+from latentfp.training.examples import Shares
 
 STEPS = 12_000
 
@@ -19,11 +22,12 @@ def get_config() -> ConfigDict:
     del config.data
     config.objective = ConfigDict(
         {
-            "name": "decoder",
+            "make": decoders.objective,
             "deployment": "runs/avatars",
-            "network": {"channels": 32, "squeeze": 48, "width": 640, "blocks": 2},
-            "shares": {"clean": 0.35, "mixed": 0.2, "fresh": 0.5, "ramp": 4000},
+            "network": {"make": Network, "channels": 32, "squeeze": 48, "width": 640, "blocks": 2},
+            "shares": {"make": Shares, "clean": 0.35, "mixed": 0.2, "fresh": 0.5, "ramp": 4000},
             "learning": {
+                "make": Learning,
                 "rate": 1e-3,
                 "warmup": 200,
                 "steps": STEPS,

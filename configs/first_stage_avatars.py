@@ -9,6 +9,7 @@ Made the first stage of latentfp/generators/weights/avatars-ldm (see its README.
 from ml_collections import ConfigDict
 
 from configs import base
+from latentfp.training import first_stage
 
 STEPS = 5_000
 
@@ -18,11 +19,12 @@ def get_config() -> ConfigDict:
     config = base.train_config()
     config.objective = ConfigDict(
         {
-            "name": "first_stage",
+            "make": first_stage.objective,
             "size": 32,
             "network": {"channels": (32, 32, 64), "blocks": 1, "latent": 4, "codes": 0, "groups": 16},
             "critic": (32, 64),
             "learning": {
+                "make": first_stage.Learning,
                 "rate": 2e-3,
                 "warmup": 200,
                 "steps": STEPS,

@@ -8,6 +8,7 @@ cores with other work beside.
 from ml_collections import ConfigDict
 
 from configs import base
+from latentfp.training import diffusion
 
 STEPS = 4_500
 
@@ -17,13 +18,19 @@ def get_config() -> ConfigDict:
     config = base.train_config()
     config.objective = ConfigDict(
         {
-            "name": "diffusion",
+            "make": diffusion.objective,
             "first_stage": "runs/first_stage/export",
             "denoiser": {"channels": (64, 128), "blocks": 2, "attention": (0, 1), "head": 32, "groups": 32},
             "schedule": "linear",
             "steps": 50,
             "eta": 1.0,
-            "learning": {"rate": 1e-3, "warmup": 200, "steps": STEPS, "average_decay": 0.999},
+            "learning": {
+                "make": diffusion.Learning,
+                "rate": 1e-3,
+                "warmup": 200,
+                "steps": STEPS,
+                "average_decay": 0.999,
+            },
         }
     )
     config.update(

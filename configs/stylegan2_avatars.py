@@ -8,6 +8,7 @@ argument 64 is the same at 64x64, for a GPU or a night; it has not been run to i
 from ml_collections import ConfigDict
 
 from configs import base
+from latentfp.training import gan
 
 CHANNELS = {"32": (96, 96, 64, 32), "64": (128, 128, 64, 32, 16)}  # from 4x4 up
 R1_GAMMA = {"32": 0.5, "64": 0.1}
@@ -20,7 +21,7 @@ def get_config(size: str = "32") -> ConfigDict:
         {
             "data": {"size": int(size)},
             "objective": {
-                "name": "stylegan2_gan",
+                "make": gan.objective,
                 "size": int(size),
                 "channels": CHANNELS[size],
                 "r1_gamma": R1_GAMMA[size],

@@ -1,23 +1,28 @@
 import json
+import os
 import re
+import shutil
+import subprocess
 import sys
+from pathlib import Path
 
 import mean_image
 import numpy as np
 import pytest
-from absl import flags
 
 from latentfp import build, main
 from latentfp.data import pipeline
+from latentfp.runtime.fields import recorded
 
 BASE = """
+import mean_image
 from configs import base
 
 def get_config(rate="0.05"):
     config = base.train_config()
     config.data.size = 4
     config.train.update({"steps": 6, "batch": 16, "log_every": 2, "preview_every": 6, "checkpoint_every": 3})
-    config.objective = {"name": "mean_image", "learning_rate": float(rate)}
+    config.objective = {"make": mean_image.objective, "learning_rate": float(rate)}
     return config
 """
 
@@ -37,30 +42,26 @@ def toy(monkeypatch):
         return pipeline.Source(8, noise, size=size)
 
     monkeypatch.setitem(sys.modules, "clu", None)
-    monkeypatch.setitem(build.OBJECTIVES, "mean_image", lambda: mean_image.objective)
     monkeypatch.setattr(pipeline, "open_source", open_source)
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
+def run(tmp_path):
     """Runs the command line: run("--config.train.steps=8", argument="0.1")."""
     (tmp_path / "toy.py").write_text(BASE)
 
     def run(*changes, argument="0.05"):
-        forget_flags()
-        command = ["main", f"--config={tmp_path}/toy.py:{argument}", f"--workdir={tmp_path}/run", *changes]
-        monkeypatch.setattr(sys, "argv", command)  # where config_flags looks for changed fields
-        main.main(flags.FLAGS(command))
+        main.main([f"--config={tmp_path}/toy.py:{argument}", f"--workdir={tmp_path}/run", *changes])
 
-    yield run
-    forget_flags()
+    return run
 
 
-def forget_flags():
-    """Make absl's flags as if nothing had been parsed; config_flags adds one for each changed field."""
-    flags.FLAGS.unparse_flags()
-    for name in [name for name in flags.FLAGS if name.startswith("config.")]:
-        delattr(flags.FLAGS, name)
+def refused(call, capsys):
+    """What a wrong command says on stderr."""
+    with pytest.raises(SystemExit) as ended:
+        call()
+    assert ended.value.code == 2
+    return capsys.readouterr().err
 
 
 def rows_of(folder):
@@ -74,27 +75,36 @@ def test_a_configuration_is_run_recorded_and_resumed(run, tmp_path):
     assert [row["step"] for row in rows_of(folder) if "loss" in row] == [2, 4, 6]
     assert (folder / "previews/00000006.png").exists()
     recorded = json.loads((folder / "config.json").read_text())
-    assert recorded["objective"] == {"name": "mean_image", "learning_rate": 0.05}
-    assert recorded["run"] == "train"
+    assert recorded["objective"] == {"make": "mean_image:objective", "learning_rate": 0.05}
+    assert recorded["run"] == "latentfp.build:train"
     run("--config.train.steps=8")
     assert [row["step"] for row in rows_of(folder) if "loss" in row] == [2, 4, 6, 8]
     assert json.loads((folder / "config.json").read_text())["train"]["steps"] == 8
 
 
-def test_another_configuration_is_not_resumed(run, tmp_path):
+def test_another_configuration_is_not_resumed(run, tmp_path, capsys):
     (tmp_path / "run").mkdir()
     (tmp_path / "run/config.json").write_text(
-        json.dumps(config(objective__learning_rate=0.05, data__data_dir="/x"))
+        json.dumps(recorded(config(objective__learning_rate=0.05, data__data_dir="/x")))
     )
-    told = r"configuration: objective\.learning_rate: 0\.05 -> 0\.1\. Set these fields back"
-    with pytest.raises(SystemExit, match=told):
-        run(argument="0.1")
+    told = refused(lambda: run(argument="0.1"), capsys)
+    assert "configuration: objective.learning_rate: 0.05 -> 0.1. Set these fields back" in told
+
+
+@pytest.mark.slow
+def test_code_that_moved_is_no_other_configuration(run, tmp_path):
+    (tmp_path / "run").mkdir()
+    earlier = recorded(config(objective__learning_rate=0.05, run="elsewhere:train"))
+    earlier["objective"]["make"] = "elsewhere:objective"
+    (tmp_path / "run/config.json").write_text(json.dumps(earlier))
+    run("--config.train.steps=2")
+    assert json.loads((tmp_path / "run/config.json").read_text())["run"] == "latentfp.build:train"
 
 
 def config(**changes):
     """A configuration as build.prepare gets it; `section__field=value` changes a field, None deletes it."""
     fields = {
-        "run": "train",
+        "run": build.train,
         "seed": 0,
         "data": {"dataset": "avatars", "split": "train", "size": 4, "data_dir": None},
         "train": {
@@ -105,7 +115,7 @@ def config(**changes):
             "checkpoint_every": 3,
             "keep": 1,
         },
-        "objective": {"name": "mean_image"},
+        "objective": {"make": mean_image.objective},
     }
     for path, value in changes.items():
         section, _, name = path.rpartition("__")
@@ -123,8 +133,8 @@ def config(**changes):
         ({"sead": 1}, "config does not fit: unknown fields ['sead'], missing fields []"),
         ({"config": 1}, "config does not fit: unknown fields ['config']"),
         ({"seed": None}, "config does not fit: unknown fields [], missing fields ['seed']"),
-        ({"run": "trian"}, "config.run is 'trian': choose one of ['accuracy', 'adversary', 'attribution', "),
-        ({"run": None}, "config.run is None: choose one of ['accuracy', 'adversary', 'attribution', "),
+        ({"run": "train"}, "config.run is 'train': expected a function such as latentfp.build.train"),
+        ({"run": None}, "config.run is None: expected a function"),
         ({"data__splits": "x"}, "config.data does not fit: unknown fields ['splits']"),
         ({"data__split": None}, "config.data does not fit: unknown fields [], missing fields ['split']"),
         ({"train__stpes": 1}, "config.train does not fit: unknown fields ['stpes']"),
@@ -136,11 +146,11 @@ def config(**changes):
             {"objective__rate": 1.0},
             "config.objective does not fit: unknown fields ['rate'], missing fields []; its",
         ),
+        ({"objective__make": "gan"}, "config.objective.make is 'gan': expected a function or a class"),
         (
-            {"objective__name": "gan"},
-            "config.objective.name is 'gan': choose one of ['decoder', 'diffusion', 'first_stage', ",
+            {"objective__make": None},
+            "config.objective.make is missing: the function that makes the objective",
         ),
-        ({"objective__name": None}, "config.objective.name is None"),
         ({"train__batch": 12}, "12 rows cannot be split over 8 devices"),
     ],
 )
@@ -155,11 +165,47 @@ def test_known_fields_are_listed(tmp_path):
         build.prepare(config(objective__rate=1.0), workdir=tmp_path)
 
 
-def test_the_command_line_shows_one_line(run):
-    with pytest.raises(SystemExit, match=r"^error: config\.objective.name is 'x': choose one of"):
-        run("--config.objective.name=x")
+def test_the_command_line_shows_one_line(run, capsys):
+    assert refused(lambda: run("--config.train.batch=0"), capsys).startswith("error: config.train.batch is 0")
 
 
-def test_the_command_line_refuses_what_it_does_not_know(run):
-    with pytest.raises(SystemExit, match=r"^error: not understood: more$"):
-        run("more")
+@pytest.mark.parametrize("word", ["more", "--more=1"])
+def test_the_command_line_refuses_what_it_does_not_know(run, capsys, word):
+    assert word.strip("-=1") in refused(lambda: run(word), capsys)
+
+
+def test_a_misspelt_field_of_the_command_line_is_refused(run, capsys):
+    assert "stpes" in refused(lambda: run("--config.train.stpes=1"), capsys)
+
+
+def test_a_shipped_configuration_is_found_by_its_name():
+    assert build.find("robustness:avatars-ldm", kind="studies").endswith(
+        "configs/studies/robustness.py:avatars-ldm"
+    )
+    told = (
+        "no configuration robust: give the path of a file, or one of accuracy_ldm, accuracy_stylegan2, adver"
+    )
+    with pytest.raises(ValueError, match=told):
+        build.find("robust", kind="studies")
+    assert build.load(build.find("stylegan2_avatars:64", kind=""), ["--config.seed=3"])["seed"] == 3
+
+
+def test_configurations_import_one_another_outside_of_the_checkout(tmp_path):
+    """As from an installed package, in whose users' folders there is no `configs`."""
+    program = (
+        "from latentfp import build; print(build.load(build.find('decoder_ldm_avatars', kind=''))['seed'])"
+    )
+    environment = {**os.environ, "PYTHONPATH": ""}
+    set_path = f"import sys; sys.path.append({str(tmp_path / 'site')!r})\n"
+    root = Path(build.__file__).parents[1]
+    (tmp_path / "site").mkdir()
+    shutil.copytree(root / "latentfp", tmp_path / "site/latentfp", ignore=shutil.ignore_patterns("weights"))
+    shutil.copytree(root / "configs", tmp_path / "site/latentfp/configs")
+    ended = subprocess.run(
+        [sys.executable, "-c", set_path + program],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.stdout == "0\n", ended.stderr

@@ -10,14 +10,15 @@ them: the default needs 241 passes an image, the search 80 000 and 388 times as 
 from ml_collections import ConfigDict
 
 from configs import base
+from latentfp.report.attribution import write_attribution
+from latentfp.studies import attribution
 
 COMMAND = "python -m latentfp.main --config=configs/bench/attribution.py"
 
 
 def get_config(generator: str = "avatars") -> ConfigDict:
     """500 clean images among 1000 users; 20 of them from several starts, 5 by the full search."""
-    config = base.get_config()
-    config.run = "attribution"
+    config = base.study_config(attribution.run, write_attribution)
     config.study = ConfigDict(
         {
             "title": f"Attribution of {base.EMBEDDED[generator]}",

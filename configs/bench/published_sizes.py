@@ -8,6 +8,7 @@ A sample of ldm-256 takes minutes on a CPU; it is fitted to 24 samples of 2 DDIM
 from ml_collections import ConfigDict
 
 from configs import base
+from latentfp.bench import published_sizes
 
 STYLEGAN2 = {
     "kind": "stylegan2",
@@ -29,7 +30,6 @@ LATENT_DIFFUSION = {
 
 def get_config(generator: str = "stylegan2-1024") -> ConfigDict:
     """One of the two."""
-    config = base.get_config()
-    config.run = "published_sizes"
+    config = base.study_config(published_sizes.run)
     config.study = ConfigDict({"stylegan2-1024": STYLEGAN2, "ldm-256": LATENT_DIFFUSION}[generator])
     return config

@@ -11,17 +11,19 @@ processes.
 from ml_collections import ConfigDict
 
 from configs import base
+from latentfp.bench import scaling
+from latentfp.report.scaling import write_scaling
 
 
 def get_config() -> ConfigDict:
     """The embedded StyleGAN2's deployment."""
-    config = base.get_config()
-    config.run = "scaling"
+    config = base.study_config(scaling.run, write_scaling)
     config.study = ConfigDict(
         {
             "deployment": "runs/avatars",
             "training": "configs/decoder_stylegan2_avatars.py",
             "plan": {
+                "make": scaling.Plan,
                 "processes": (1, 2, 4),
                 "batch": 256,
                 "steps": 15,

@@ -7,12 +7,13 @@ Needs faiss-cpu (the extra `test`) and 3 GB of memory.
 from ml_collections import ConfigDict
 
 from configs import base
+from latentfp.bench import search
+from latentfp.report.search import write_search
 
 
 def get_config() -> ConfigDict:
     """10^4 to 10^8 codes of 64 bits, 256 queries, the best 5 of each."""
-    config = base.get_config()
-    config.run = "search"
+    config = base.study_config(search.run, write_search)
     config.study = ConfigDict(
         {
             "sizes": (10**4, 10**5, 10**6, 10**7, 10**8),

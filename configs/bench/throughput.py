@@ -16,20 +16,22 @@ from typing import Any
 from ml_collections import ConfigDict, config_dict
 
 from configs import base, decoder_ldm_avatars, decoder_stylegan2_avatars, ldm_avatars, stylegan2_avatars
+from latentfp.bench import throughput
+from latentfp.report.bench import write_bench
 
 COMMAND = "python -m latentfp.main --config=configs/bench/throughput.py"
 
 
 def get_config(generator: str = "avatars") -> ConfigDict:
     """All stages at their usual batches, and the trainings of the generator and of its decoder."""
-    config = base.get_config()
-    config.run = "throughput"
+    config = base.study_config(throughput.run, write_bench)
     config.study = ConfigDict(
         {
             "title": f"Throughput of {base.EMBEDDED[generator]}",
             "command": f"{COMMAND}:{generator} --workdir=DIR",
             "deployment": f"runs/{generator}",
             "plan": {
+                "make": throughput.Plan,
                 "batch": 64,  # images sampled, synthesised, damaged and decoded at once
                 "places": 16,  # images refined at once
                 "codes": 10**6,
@@ -55,13 +57,13 @@ def stylegan2() -> dict[str, Any]:
 def latent_diffusion() -> dict[str, Any]:
     """The denoiser and its decoder, whose pool is smaller than in training: it has to be filled first."""
     decoder = step(decoder_ldm_avatars.get_config())
-    decoder["objective"]["pool"]["size"] = 64
+    decoder["fields"]["pool"]["size"] = 64
     return {"denoiser training": step(ldm_avatars.get_config()), "decoder training": decoder}
 
 
 def step(config: ConfigDict) -> dict[str, Any]:
     """The objective and the batch of a training; what it trains on is the deployment's own."""
     fields = config.to_dict()
-    own = ("deployment", "first_stage")
-    objective = {name: value for name, value in fields["objective"].items() if name not in own}
-    return {"objective": objective, "batch": fields["train"]["batch"]}
+    own = ("make", "deployment", "first_stage")
+    kept = {name: value for name, value in fields["objective"].items() if name not in own}
+    return {"objective": fields["objective"]["make"], "fields": kept, "batch": fields["train"]["batch"]}

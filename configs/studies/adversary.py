@@ -10,12 +10,12 @@ the default method the owner in 20 of 20; by 8 levels that names the other user 
 from ml_collections import ConfigDict
 
 from configs import base
+from latentfp.studies import adversary
 
 
 def get_config() -> ConfigDict:
     """Changes of 1 to 8 grey levels, as in WAVES; names among 1000 users."""
-    config = base.get_config()
-    config.run = "adversary"
+    config = base.study_config(adversary.run)
     config.study = ConfigDict(
         {
             "deployment": "runs/avatars",

@@ -11,12 +11,13 @@ capacity_avatars-ldm.md of 10, an hour, on 2 CPU cores with much other work besi
 from ml_collections import ConfigDict
 
 from configs import base
+from latentfp.report.capacity import write_capacity
+from latentfp.studies import capacity
 
 
 def get_config(generator: str = "avatars") -> ConfigDict:
     """From one user to a billion, at a family-wise rate of 1e-6."""
-    config = base.get_config()
-    config.run = "capacity"
+    config = base.study_config(capacity.run, write_capacity)
     config.study = ConfigDict(
         {
             "deployment": f"runs/{generator}",

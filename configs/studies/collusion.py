@@ -9,12 +9,12 @@ Run: latentfp fit --out runs/avatars
 from ml_collections import ConfigDict
 
 from configs import base
+from latentfp.studies import collusion
 
 
 def get_config() -> ConfigDict:
     """Coalitions among a thousand users; every reading is judged among 50 registries."""
-    config = base.get_config()
-    config.run = "collusion"
+    config = base.study_config(collusion.run)
     config.study = ConfigDict(
         {
             "deployment": "runs/avatars",

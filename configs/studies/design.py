@@ -11,6 +11,8 @@ designs of 10, an hour and a half with other work beside: 0.942.
 from ml_collections import ConfigDict
 
 from configs import base
+from latentfp.report.design import write_design
+from latentfp.studies import design
 
 PLACES = {
     "avatars": {"sigma": (0.5, 1.0, 2.0, 4.0), "shift": (0, 224, 448), "bits": (32, 64)},
@@ -21,8 +23,7 @@ BASELINES = {"avatars": (1.0, 448), "avatars-ldm": (1.0, 192)}  # the paper's, a
 
 def get_config(generator: str = "avatars") -> ConfigDict:
     """`generator`: one of PLACES."""
-    config = base.get_config()
-    config.run = "design"
+    config = base.study_config(design.run, write_design)
     sigma, shift = BASELINES[generator]
     attacks = ("none", "noise", "jpeg", "combination")
     config.study = ConfigDict(

@@ -10,12 +10,13 @@ By the default method with all its stages 5000, about 50 minutes.
 from ml_collections import ConfigDict
 
 from configs import base
+from latentfp.report.false_accusations import write_false_accusations
+from latentfp.studies import false_accusations
 
 
 def get_config(method: str = "decoder") -> ConfigDict:
     """Registries of one user, of a thousand and of a million, with 50, 10 and 2 secrets."""
-    config = base.get_config()
-    config.run = "false_accusations"
+    config = base.study_config(false_accusations.run, write_false_accusations)
     images = {
         "photographs": 25_000,
         "drawings": 12_000,

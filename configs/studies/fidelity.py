@@ -9,12 +9,12 @@ In the features of published FIDs, with the weights of pytorch-fid and as many i
 from ml_collections import ConfigDict, config_dict
 
 from configs import base
+from latentfp.studies import fidelity
 
 
 def get_config(generator: str = "avatars") -> ConfigDict:
     """5000 samples against 5000 training images."""
-    config = base.get_config()
-    config.run = "fidelity"
+    config = base.study_config(fidelity.run)
     config.study = ConfigDict(
         {
             "generator": generator,

@@ -10,12 +10,12 @@ An undamaged file takes a tenth of a second on 2 CPU cores, a damaged one half a
 from ml_collections import ConfigDict
 
 from configs import base
+from latentfp.studies import identification
 
 
 def get_config(generator: str = "avatars") -> ConfigDict:
     """A million users, at a family-wise rate of 1e-6."""
-    config = base.get_config()
-    config.run = "identification"
+    config = base.study_config(identification.run)
     config.study = ConfigDict(
         {
             "deployment": f"runs/{generator}",

@@ -10,14 +10,14 @@ Calibrating takes 4 minutes on 2 CPU cores, the study 2.
 from ml_collections import ConfigDict
 
 from configs import base
+from latentfp.studies import membership
 
 KINDS = ("unmarked", "other_users", "other_styles", "photographs", "flat", "noise")
 
 
 def get_config() -> ConfigDict:
     """20 files of a kind."""
-    config = base.get_config()
-    config.run = "membership"
+    config = base.study_config(membership.run)
     config.study = ConfigDict(
         {"deployment": "runs/calibrated", "images": dict.fromkeys(KINDS, 20), "limits": (0.01, 0.05)}
     )

@@ -10,6 +10,8 @@ On 2 CPU cores avatars takes about two hours, 35 minutes of them for the search 
 from ml_collections import ConfigDict
 
 from configs import base
+from latentfp.report.robustness import write_robustness
+from latentfp.studies import robustness
 
 COMMAND = "python -m latentfp.main --config=configs/studies/robustness.py"
 DESCENTS = {"avatars": 500, "avatars-ldm": 50}  # of these images
@@ -18,8 +20,7 @@ NAMES = {"avatars": "stylegan2", "avatars-ldm": "ldm"}
 
 def get_config(generator: str = "avatars") -> ConfigDict:
     """34 attacks; where there are noise maps, two of them also with unknown ones."""
-    config = base.get_config()
-    config.run = "robustness"
+    config = base.study_config(robustness.run, write_robustness)
     config.study = ConfigDict(
         {
             "name": f"robustness_{NAMES[generator]}",

@@ -9,12 +9,12 @@ same and --config.study.deployment=runs/secret. Two minutes on 2 CPU cores.
 from ml_collections import ConfigDict
 
 from configs import base
+from latentfp.studies import white_box
 
 
 def get_config() -> ConfigDict:
     """200 images of the average of two copies, among 1000 users; axes from 10 000 samples."""
-    config = base.get_config()
-    config.run = "white_box"
+    config = base.study_config(white_box.run)
     config.study = ConfigDict(
         {
             "deployment": "runs/avatars",

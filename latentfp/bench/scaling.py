@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,35 +41,39 @@ class Plan(NamedTuple):
     part: int
 
 
-def run(
-    *, deployment: str, training: str, plan: Mapping[str, Any], seed: int, workdir: Path
-) -> dict[str, Any]:
+def run(*, deployment: str, training: str, plan: Plan, seed: int, workdir: Path) -> dict[str, Any]:
     """Measure what `workdir` does not hold yet; report/scaling.py shows the result.
 
     `training`: the configuration of a training on the deployment. ValueError for a deployment without users,
     and where a command fails.
     """
-    chosen, home, folder = Plan(**plan), workdir.absolute(), str(Path(deployment).absolute())
+    home, folder = workdir.absolute(), str(Path(deployment).absolute())
     scene = open_scene(folder, seed=seed)
     users = searched(scene.opened)[0].users
     if users == 0:
         raise ValueError(f"{deployment} has no users: add one with `latentfp users add`")
     home.mkdir(parents=True, exist_ok=True)
     journal = Journal(home / "measured.jsonl")
-    images = _images(scene, home / "images", chosen.files)
+    images = _images(scene, home / "images", plan.files)
     tasks = {
-        "training": lambda n: train(training, folder, home / f"training-{n}", n, chosen),
-        "attribution": lambda n: attribute(folder, images, home / f"parts-{n}", n, chosen),
+        "training": lambda n: train(training, folder, home / f"training-{n}", n, plan),
+        "attribution": lambda n: attribute(folder, images, home / f"parts-{n}", n, plan),
     }
-    setting = [identity(scene), users, training, *chosen[1:]]
-    cells = [(name, n) for name in tasks for n in (0, *chosen.processes)]  # 0: to fill the cache
+    setting = [identity(scene), users, training, *plan[1:]]
+    cells = [(name, n) for name in tasks for n in (0, *plan.processes)]  # 0: to fill the cache
     for name, n in track(cells, "scaling"):
         journal.kept([*setting, name, n], lambda name=name, n=n: tasks[name](n))
     rows = {
-        name: [{"processes": n, **(journal.get([*setting, name, n]) or {})} for n in chosen.processes]
+        name: [{"processes": n, **(journal.get([*setting, name, n]) or {})} for n in plan.processes]
         for name in tasks
     }
-    result = {"deployment": deployment, "training_config": training, "cores": os.cpu_count(), **plan, **rows}
+    result = {
+        "deployment": deployment,
+        "training_config": training,
+        "cores": os.cpu_count(),
+        **plan._asdict(),
+        **rows,
+    }
     (home / "scaling.json").write_text(json.dumps(result, indent=1) + "\n")
     return result
 

@@ -24,6 +24,7 @@ from latentfp.bench.costs import Compiled, Cost
 from latentfp.bench.peak import Loads, Peak, call_seconds
 from latentfp.bench.stages import Program, Sizes, Stage, pixels_of, stages
 from latentfp.runtime import lines
+from latentfp.runtime.fields import recorded
 from latentfp.runtime.lines import Entry
 from latentfp.runtime.machine import cpu
 from latentfp.runtime.memory import peak_memory
@@ -53,7 +54,7 @@ def run(
     title: str,
     command: str,
     deployment: str,
-    plan: Mapping[str, int],
+    plan: Plan,
     training: Mapping[str, Mapping[str, Any]],
     history: str | None,
     seed: int,
@@ -61,22 +62,22 @@ def run(
 ) -> dict[str, Any]:
     """Measure, write bench.json, and add a line to the file `history` (None: history.jsonl in `workdir`).
 
-    `plan`: the fields of Plan. `training`: by name, the fields of training_steps.training. The result holds
+    `training`: by name, the fields of training_steps.training. The result holds
     the `previous` line of the same device, JAX, deployment, decoder and settings, if there is one.
     """
-    chosen, around, scene = Plan(**plan), surroundings(), open_scene(deployment, seed=seed)
-    loads = Loads(chosen.side, chosen.mib)
-    made = _stages(scene, chosen, training)
-    rows, measured = {}, [peak.measure(loads, repeats=chosen.rounds, seed=seed)]
+    around, scene = surroundings(), open_scene(deployment, seed=seed)
+    loads = Loads(plan.side, plan.mib)
+    made = _stages(scene, plan, training)
+    rows, measured = {}, [peak.measure(loads, repeats=plan.rounds, seed=seed)]
     for name, make in track(made.items(), "stages", len(made)):
-        rows[name] = measure(make(), chosen.rounds)
-        measured.append(peak.measure(loads, repeats=chosen.rounds, seed=seed))
+        rows[name] = measure(make(), plan.rounds)
+        measured.append(peak.measure(loads, repeats=plan.rounds, seed=seed))
     best = peak.peak_of(loads, *measured)
     result = {
         **{"title": title, "command": command, **around},
-        **{"generator": Path(scene.opened.manifest.generator.name).name, "plan": chosen._asdict()},
+        **{"generator": Path(scene.opened.manifest.generator.name).name, "plan": plan._asdict()},
         "deployment": identity(scene),
-        **{"training": json.loads(json.dumps(training)), "peak": best._asdict()},
+        **{"training": recorded(training), "peak": best._asdict()},
         "peak_memory_mib": peak_memory(),
         "stages": {name: {**row, **shares(row, best)} for name, row in rows.items()},
     }

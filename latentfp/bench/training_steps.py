@@ -22,33 +22,34 @@ from latentfp.generators import pretrained
 from latentfp.runtime import mesh
 from latentfp.runtime.loop import Lazy, Objective, one_step
 from latentfp.studies.scene import Scene
-from latentfp.training import decoder as decoder_training
-from latentfp.training import diffusion, gan
-from latentfp.training.examples import Shares
-from latentfp.training.pool import Pool
+from latentfp.training import diffusion
 
 
-def training(scene: Scene, pixels: Pixels, *, objective: Mapping[str, Any], batch: int) -> Stage:
+def training(
+    scene: Scene,
+    pixels: Pixels,
+    *,
+    objective: Callable[..., Objective],
+    fields: Mapping[str, Any],
+    batch: int,
+) -> Stage:
     """The step of an objective on the first `batch` of images, or on as many examples of a decoder's own.
 
-    `objective`: its fields as in a configuration of its training, with its `name`, and without the deployment
-    or first stage, which are the scene's own.
+    `objective` makes it of its fields and of the deployment or first stage, which are the scene's own.
     """
-    made = objective_of(scene, **objective)
-    data = np.arange(batch) if objective["name"] == "decoder" else pixels[:batch]
-    return Stage(batch, programs(made, data, seed=scene.seed))
+    data = np.arange(batch) if objective is decoders.objective else pixels[:batch]
+    return Stage(batch, programs(objective_of(scene, objective, fields), data, seed=scene.seed))
 
 
-def objective_of(scene: Scene, *, name: str, **fields: Any) -> Objective:
-    """The objective of this name for the scene. ValueError lists the known names."""
-    known: dict[str, Callable[[], Objective]] = {
-        "stylegan2_gan": lambda: gan.objective(**fields),
-        "decoder": lambda: _decoder(scene, **fields),
-        "diffusion": lambda: _diffusion(scene, fields),
-    }
-    if name not in known:
-        raise ValueError(f"training of {name!r} is not measured: choose one of {sorted(known)}")
-    return known[name]()
+def objective_of(scene: Scene, make: Callable[..., Objective], fields: Mapping[str, Any]) -> Objective:
+    """What `make` makes for the scene."""
+    if make is decoders.objective:
+        return make(scene.opened.path, **fields)
+    if make is diffusion.objective:
+        with tempfile.TemporaryDirectory() as folder:
+            _save_first_stage(scene, Path(folder))
+            return make(first_stage=folder, **fields)
+    return make(**fields)
 
 
 def programs(objective: Objective, data: np.ndarray, *, seed: int) -> list[Program]:
@@ -68,36 +69,17 @@ def programs(objective: Objective, data: np.ndarray, *, seed: int) -> list[Progr
     ]
 
 
-def _decoder(
-    scene: Scene,
-    *,
-    network: Mapping[str, Any],
-    shares: Mapping[str, Any],
-    learning: Mapping[str, Any],
-    pool: Mapping[str, Any] | None = None,
-) -> Objective:
-    return decoders.objective(
-        scene.opened.path,
-        network=decoder_training.Network(**network),
-        shares=Shares(**shares),
-        learning=decoder_training.Learning(**learning),
-        pool=Pool(**(pool or {})),
-    )
-
-
-def _diffusion(scene: Scene, fields: Mapping[str, Any]) -> Objective:
-    """On the first stage of the deployment's own generator."""
+def _save_first_stage(scene: Scene, folder: Path) -> None:
+    """That of the deployment's own generator."""
     stored = pretrained.read(pretrained.folder_of(scene.opened.manifest.generator.name))
-    with tempfile.TemporaryDirectory() as folder:
-        pretrained.save(
-            Path(folder),
-            kind="first_stage",
-            fields={
-                "size": stored.fields["size"],
-                "network": stored.fields["first_stage"],
-                "scale": stored.fields["scale"],
-            },
-            params=stored.params["first_stage"],
-            noise_seed=0,
-        )
-        return diffusion.objective(first_stage=folder, **fields)
+    pretrained.save(
+        folder,
+        kind="first_stage",
+        fields={
+            "size": stored.fields["size"],
+            "network": stored.fields["first_stage"],
+            "scale": stored.fields["scale"],
+        },
+        params=stored.params["first_stage"],
+        noise_seed=0,
+    )

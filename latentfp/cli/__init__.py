@@ -5,7 +5,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from latentfp.cli import bulk, design, investigator, provider, reports
+from latentfp.cli import bulk, configs, design, investigator, provider, reports
 from latentfp.cli import users as registered
 from latentfp.runtime.environment import prepare
 
@@ -45,6 +45,8 @@ for command in (
     *(bulk.bulk, design.design, provider.demo),
 ):
     app.command()(command)
+for command in (configs.train, configs.study, configs.bench):
+    app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(command)
 
 
 # Click's error of usage, which some versions of typer hold within.

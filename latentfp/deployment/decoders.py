@@ -31,7 +31,7 @@ from latentfp.runtime.files import replacing
 from latentfp.runtime.loop import Objective
 from latentfp.training import decoder as training
 from latentfp.training.examples import Shares, Source
-from latentfp.training.pool import Pool
+from latentfp.training.pool import NO_POOL, Pool
 from latentfp.types import Params
 
 DESCRIPTION, WEIGHTS, FOLDER = "decoder.json", "weights.safetensors", "decoder"
@@ -176,7 +176,7 @@ def objective(
     network: training.Network,
     shares: Shares,
     learning: training.Learning,
-    pool: Pool,
+    pool: Pool = NO_POOL,
 ) -> Objective:
     """The training of a decoder for the deployment in this folder."""
     opened = open_deployment(deployment)

@@ -25,6 +25,8 @@ from latentfp.generators.latent_diffusion import first_stage as stages
 from latentfp.generators.latent_diffusion import model
 from latentfp.generators.latent_diffusion.first_stage import LatentMaps
 from latentfp.generators.latent_diffusion.model import LatentDiffusion
+from latentfp.generators.latent_diffusion.unet import UNet
+from latentfp.runtime import fields
 from latentfp.runtime.loop import Objective
 from latentfp.runtime.metrics import Metrics
 from latentfp.training.averages import averaged
@@ -128,13 +130,14 @@ def objective(
     schedule: str = "linear",
     steps: int = 50,
     eta: float = 1.0,
-    learning: Mapping[str, Any],
+    learning: Learning,
 ) -> Objective:
     """The objective of the denoiser for the first stage in a folder.
 
-    `denoiser`: fields of `UNet`; `steps` and `eta`: of the DDIM sampler that the finished generator has;
-    `learning`: of `Learning`. ValueError where the folder holds no first stage.
+    `denoiser`: fields of `UNet`; `steps` and `eta`: of the DDIM sampler that the finished generator has.
+    ValueError where the folder holds no first stage.
     """
+    fields.check(UNet, denoiser, section="config.objective.denoiser", given={"parent", "name", "latent"})
     stored = pretrained.read(Path(first_stage))
     if stored.kind != "first_stage":
         raise ValueError(f"{first_stage} holds a {stored.kind}, expected a first_stage: train one first")
@@ -144,15 +147,16 @@ def objective(
         "denoiser": dict(denoiser),
     }
     sampling = {"scale": stored.fields["scale"], "schedule": schedule, "steps": steps, "eta": eta}
-    plan = Learning(**learning)
-    rate = optax.warmup_cosine_decay_schedule(0.0, plan.rate, plan.warmup, plan.steps, plan.rate / 100)
+    rate = optax.warmup_cosine_decay_schedule(
+        0.0, learning.rate, learning.warmup, learning.steps, learning.rate / 100
+    )
     task = Task(
         nets=model.networks(**parts),
         generator=model.make(**parts, **sampling),
         first_stage=jax.tree.map(np.asarray, stored.params),
         scale=stored.fields["scale"],
         signal=jnp.asarray(model.signal_of(schedule)),
-        learning=plan,
+        learning=learning,
         optimizer=optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate, b2=0.99)),
     )
     return Objective(

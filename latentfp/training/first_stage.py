@@ -26,12 +26,14 @@ from latentfp.generators.latent_diffusion import first_stage as stages
 from latentfp.generators.latent_diffusion.discriminator import PatchDiscriminator
 from latentfp.generators.latent_diffusion.first_stage import FirstStage, LatentMaps
 from latentfp.generators.latent_diffusion.model import decode, moments
+from latentfp.runtime import fields
 from latentfp.runtime.loop import Objective
 from latentfp.runtime.metrics import Metrics
 from latentfp.training.averages import averaged
 from latentfp.training.flips import flipped
 from latentfp.types import Count, Images, Key, Params, Scalar
 
+GIVEN_BY_FLAX = {"parent", "name"}  # of a module
 VARIANCE_DECAY = 0.99  # of the moving average of the latents' variance
 
 
@@ -162,24 +164,26 @@ def export(size: int, network: Mapping[str, Any], state: StageState, folder: Pat
 
 
 def objective(
-    *, size: int, network: Mapping[str, Any], critic: Sequence[int], learning: Mapping[str, Any]
+    *, size: int, network: Mapping[str, Any], critic: Sequence[int], learning: Learning
 ) -> Objective:
     """The objective of one first stage.
 
-    `network`: fields of `FirstStage`; `critic`: channels of the discriminator; `learning`: of `Learning`.
+    `network`: fields of `FirstStage`; `critic`: channels of the discriminator.
     ValueError for a size in pixels that levels, critic or scales cannot halve as often as they do.
     """
-    plan = Learning(**learning)
-    factor = 2 ** max(len(network["channels"]) - 1, plan.scales, len(critic))
+    fields.check(FirstStage, network, section="config.objective.network", given=GIVEN_BY_FLAX)
+    factor = 2 ** max(len(network["channels"]) - 1, learning.scales, len(critic))
     if size < factor or size % factor:
         raise ValueError(
             f"size {size} is not a multiple of {factor}, by which levels, scales or critic divide it"
         )
-    rate = optax.warmup_cosine_decay_schedule(0.0, plan.rate, plan.warmup, plan.steps, plan.rate / 100)
+    rate = optax.warmup_cosine_decay_schedule(
+        0.0, learning.rate, learning.warmup, learning.steps, learning.rate / 100
+    )
     task = Task(
         stage=FirstStage(**network),
         critic=PatchDiscriminator(tuple(critic)),
-        learning=plan,
+        learning=learning,
         optimizer=optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate, b1=0.9, b2=0.99)),
         critic_optimizer=optax.adam(rate, b1=0.5, b2=0.9),
     )

@@ -27,6 +27,9 @@ class Pool(NamedTuple):
     every: int = 1
 
 
+NO_POOL = Pool()
+
+
 def fill(pool: Pool, generator: Generator, params: Params, key: Key) -> Pooled:
     """A pool of new latents. ValueError for a size that is no multiple of 64."""
     if pool.size % AT_ONCE or pool.size < 1 or pool.every < 1:

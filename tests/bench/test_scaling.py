@@ -29,7 +29,7 @@ def run(deployment, tmp_path_factory):
     folder = tmp_path_factory.mktemp("scaling")
     (folder / "training.py").write_text(TRAINING)
     given = {"deployment": str(deployment), "training": str(folder / "training.py"), "seed": 1}
-    return lambda **changed: scaling.run(**given, plan=PLAN | changed, workdir=folder / "work")
+    return lambda **changed: scaling.run(**given, plan=Plan(**PLAN | changed), workdir=folder / "work")
 
 
 @pytest.mark.slow
@@ -59,7 +59,9 @@ def test_two_processes_write_the_parts_of_one(deployment, tmp_path):
 def test_a_deployment_without_users_is_refused_at_once(deployment, tmp_path, monkeypatch):
     monkeypatch.setattr(scaling, "searched", lambda _: (SimpleNamespace(users=0), str))
     with pytest.raises(ValueError, match="has no users"):
-        scaling.run(deployment=str(deployment), training="none.py", plan=PLAN, seed=1, workdir=tmp_path)
+        scaling.run(
+            deployment=str(deployment), training="none.py", plan=Plan(**PLAN), seed=1, workdir=tmp_path
+        )
 
 
 def test_a_command_that_fails_says_why():

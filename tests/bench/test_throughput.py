@@ -13,16 +13,22 @@ from small_decoder import NETWORK
 
 from configs.bench import throughput as config
 from latentfp import rng
-from latentfp.bench import costs, peak, throughput, training_steps
+from latentfp.bench import costs, peak, throughput
 from latentfp.bench.costs import Cost
 from latentfp.bench.peak import Loads, Peak, Seconds
 from latentfp.bench.stages import Program, Stage
+from latentfp.bench.throughput import Plan
 from latentfp.bench.training_steps import objective_of, programs
+from latentfp.deployment import decoders
 from latentfp.generators import pretrained
 from latentfp.report.bench import ratio, write_bench
 from latentfp.runtime import loop, mesh
+from latentfp.runtime.fields import made
 from latentfp.runtime.loop import Lazy, Objective
 from latentfp.studies.scene import open_scene
+from latentfp.training import gan
+from latentfp.training.decoder import Learning
+from latentfp.training.examples import Shares
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 M, K, N = 24, 48, 32
@@ -227,30 +233,29 @@ class TestStages:
         np.testing.assert_array_equal(state, trained)
 
 
-LEARNING = {
+LEARNING = Learning(
     **{"rate": 1e-3, "warmup": 2, "steps": 4, "weight_decay": 0.0, "average_decay": 0.9, "looks": 1},
     **{"content_weight": 0.3, "damage_weight": 0.1},
-}
+)
 DECODER = {
-    "name": "decoder",
-    "network": NETWORK._asdict(),
-    "shares": {"clean": 0.3, "mixed": 0.3, "fresh": 0.0, "ramp": 2},
+    "network": NETWORK,
+    "shares": Shares(clean=0.3, mixed=0.3, fresh=0.0, ramp=2),
     "learning": LEARNING,
 }
-GAN = {"name": "stylegan2_gan", "size": 16, "channels": (4, 4, 4), "latent_dim": 8, "r1_gamma": 0.5}
+GAN = {"size": 16, "channels": (4, 4, 4), "latent_dim": 8, "r1_gamma": 0.5}
 
 
 class TestTrainings:
     """Objectives of a scene by name; nothing is compiled."""
 
     def test_the_decoders(self, deployment):
-        objective = objective_of(open_scene(deployment, seed=0), **DECODER)
+        objective = objective_of(open_scene(deployment, seed=0), decoders.objective, DECODER)
         state = jax.eval_shape(objective.init, rng.root(0))
         assert state.weights["move"]["bias"].shape == (48 + 9,), "content, bits and damages"
         assert objective.lazy == ()
 
     def test_the_gans(self, deployment):
-        objective = objective_of(open_scene(deployment, seed=0), **GAN)
+        objective = objective_of(open_scene(deployment, seed=0), gan.objective, GAN)
         assert [lazy.every for lazy in objective.lazy] == [16, 4]
         state = jax.eval_shape(objective.init, rng.root(0))
         images, step = jnp.zeros((4, 16, 16, 3)), jnp.zeros((), int)
@@ -262,15 +267,12 @@ class TestTrainings:
         facts = scene.opened.manifest.generator._replace(name="avatars-ldm")
         manifest = scene.opened.manifest._replace(generator=facts)
         other = scene._replace(opened=scene.opened._replace(manifest=manifest))
-        fields = config.get_config("avatars-ldm").to_dict()["study"]["training"]["denoiser training"]
-        objective = objective_of(other, **fields["objective"])
+        study = made(config.get_config("avatars-ldm").to_dict()["study"], section="config.study")
+        denoiser = study["training"]["denoiser training"]
+        objective = objective_of(other, denoiser["objective"], denoiser["fields"])
         task = objective.update.args[0]  # type: ignore[attr-defined]
         shipped = pretrained.load("avatars-ldm").params["first_stage"]
         assert jax.tree.all(jax.tree.map(np.array_equal, task.first_stage, shipped))
-
-    def test_an_unknown_one_is_refused(self, deployment):
-        with pytest.raises(ValueError, match=r"training of 'magic' .* \['decoder', 'diffusion', 'stylegan2"):
-            objective_of(open_scene(deployment, seed=0), name="magic")
 
 
 PLAN = {
@@ -282,8 +284,13 @@ PLAN = {
 @pytest.fixture(scope="module")
 def given(deployment, tmp_path_factory):
     return {
-        **{"title": "Throughput", "command": "made with", "deployment": str(deployment), "plan": PLAN},
-        **{"training": {"a training": {"objective": {"name": "wandering"}, "batch": 8}}, "seed": 1},
+        **{
+            "title": "Throughput",
+            "command": "made with",
+            "deployment": str(deployment),
+            "plan": Plan(**PLAN),
+        },
+        **{"training": {"a training": {"objective": wandering, "fields": {}, "batch": 8}}, "seed": 1},
         "history": str(tmp_path_factory.mktemp("bench") / "shared" / "history.jsonl"),
     }
 
@@ -291,9 +298,7 @@ def given(deployment, tmp_path_factory):
 @pytest.fixture(scope="module")
 def measured(given, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("bench") / "out"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training_steps, "objective_of", lambda _, name: {"wandering": wandering}[name]())
-        return workdir, throughput.run(**given, workdir=workdir)
+    return workdir, throughput.run(**given, workdir=workdir)
 
 
 STAGES = ["sampling", "synthesis", "augmentation", "decoder", "refine", "search", "a training"]
@@ -333,7 +338,9 @@ class TestRun:
         assert again["previous"]["date"] == first["date"]
         lines = Path(given["history"]).read_text().splitlines()
         assert [list(json.loads(line)["per_second"]) for line in lines] == [STAGES, ["search"]]
-        other = throughput.run(**given | {"plan": PLAN | {"top": 1}, "history": None}, workdir=tmp_path)
+        other = throughput.run(
+            **given | {"plan": Plan(**PLAN | {"top": 1}), "history": None}, workdir=tmp_path
+        )
         assert other["previous"] is None
         assert (tmp_path / "history.jsonl").exists()
 
@@ -363,4 +370,4 @@ def test_the_page(measured, tmp_path):
 def test_trainings_are_those_of_their_configurations(generator):
     trained = config.get_config(generator).to_dict()["study"]["training"]
     assert [entry["batch"] for entry in trained.values()] == [{"avatars": 32}.get(generator, 64), 64]
-    assert all("deployment" not in entry["objective"] for entry in trained.values())
+    assert all("deployment" not in entry["fields"] for entry in trained.values())

@@ -16,7 +16,8 @@ from configs import first_stage_avatars, ldm_avatars
 from latentfp import build
 from latentfp.data import pipeline
 from latentfp.generators import pretrained
-from latentfp.runtime import mesh
+from latentfp.runtime import fields, mesh
+from latentfp.training import first_stage as training
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), np.uint8)
 STAGE = {"channels": (4,), "blocks": 1, "latent": 2, "codes": 0, "groups": 2}
@@ -34,29 +35,29 @@ def open_source(dataset, *, split, size, data_dir):
 def first_stage():
     config = first_stage_avatars.get_config()
     config.update({"data": {"size": 8, "data_dir": "nowhere"}, "train": TRAIN})
-    fields = config.to_dict()
-    fields["objective"] |= {"size": 8, "network": STAGE, "critic": (8,)}
-    fields["objective"]["learning"] |= {"warmup": 1, "adversary_from": 1}
-    return fields
+    chosen = config.to_dict()
+    chosen["objective"] |= {"size": 8, "network": STAGE, "critic": (8,)}
+    chosen["objective"]["learning"] |= {"warmup": 1, "adversary_from": 1}
+    return chosen
 
 
 def diffusion(folder):
     config = ldm_avatars.get_config()
     config.update({"data": {"size": 8, "data_dir": "nowhere"}, "train": TRAIN})
-    fields = config.to_dict()
-    fields["objective"] |= {"first_stage": str(folder), "denoiser": DENOISER, "steps": 2}
-    fields["objective"]["learning"] |= {"warmup": 1}
-    return fields
+    chosen = config.to_dict()
+    chosen["objective"] |= {"first_stage": str(folder), "denoiser": DENOISER, "steps": 2}
+    chosen["objective"]["learning"] |= {"warmup": 1}
+    return chosen
 
 
-def train(fields, workdir, devices):
+def train(config, workdir, devices):
     """Plain gradient descent, for Adam makes steps of the sign of rounding errors."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "clu", None)  # numbers to plain files
         patch.setattr(pipeline, "open_source", open_source)
         patch.setattr(optax, "adam", lambda rate, **_: optax.sgd(rate))
         patch.setattr(mesh, "data_mesh", partial(mesh.data_mesh, devices))
-        return build.prepare(fields, workdir=workdir)()
+        return build.prepare(config, workdir=workdir)()
 
 
 def rows_of(folder):
@@ -104,10 +105,10 @@ def test_the_generator_is_written(stage, denoiser):
     assert Image.open(folder / "previews/00000002.png").size == (8 * 8, 8 * 8)
 
 
-def assert_resumed(fields, whole, folder):
+def assert_resumed(config, whole, folder):
     """From the checkpoint of two devices after a step, on one device."""
     shutil.copytree(whole[0] / "checkpoints/1", folder / "checkpoints/1")
-    state = train(fields, folder, 1)
+    state = train(config, folder, 1)
     for one, other in zip(jax.tree.leaves(state), jax.tree.leaves(whole[1]), strict=True):
         np.testing.assert_allclose(one, other, **SAME_PROGRAM)
     (row,), (_, expected) = rows_of(folder), rows_of(whole[0])
@@ -131,16 +132,19 @@ def test_a_denoiser_needs_its_first_stage(denoiser, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("objective", "message"),
+    ("configuration", "changes", "message"),
     [
-        ({"name": "first_stage", "network": {"blocks": 1, "width": 3}}, "objective.network does not fit"),
-        ({"name": "first_stage", "learning": {"rate": 1.0}}, "objective.learning does not fit: .*'warmup'"),
-        ({"name": "first_stage", "size": 10}, "size 10 is not a multiple of"),
-        ({"name": "diffusion", "denoiser": {"channels": (4,), "chanels": 3}}, "objective.denoiser does not"),
+        (first_stage_avatars, {"network": {"blocks": 1, "width": 3}}, "objective.network does not fit"),
+        (
+            first_stage_avatars,
+            {"learning": {"make": training.Learning, "rate": 1.0}},
+            "objective.learning does not fit: .*'warmup'",
+        ),
+        (first_stage_avatars, {"size": 10}, "size 10 is not a multiple of"),
+        (ldm_avatars, {"denoiser": {"channels": (4,), "chanels": 3}}, "objective.denoiser does not"),
     ],
 )
-def test_fields_that_do_not_fit_are_named(objective, message):
-    configuration = first_stage_avatars if objective["name"] == "first_stage" else ldm_avatars
-    fields = {**configuration.get_config().to_dict()["objective"], **objective}
+def test_fields_that_do_not_fit_are_named(configuration, changes, message):
+    objective = {**configuration.get_config().to_dict()["objective"], **changes}
     with pytest.raises(ValueError, match=message):
-        build.make_objective(**fields)
+        fields.made(objective, section="config.objective")
