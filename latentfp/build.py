@@ -1,8 +1,8 @@
 """From a configuration to the program that it names, ready to be run.
 
 `config.run` is one of the functions below, and what it trains or measures is a function of the package under
-`make` or `measure`: a configuration imports what it runs. Fields that do not fit are refused before any device
-is touched (runtime/fields.py).
+`make` or `measure`: a configuration imports what it runs. Fields that do not fit are refused before any
+device is touched (runtime/fields.py).
 """
 
 import importlib.util

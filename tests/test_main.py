@@ -9,8 +9,10 @@ from pathlib import Path
 import mean_image
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from latentfp import build, main
+from latentfp.cli import app
 from latentfp.data import pipeline
 from latentfp.runtime.fields import recorded
 
@@ -209,3 +211,15 @@ def test_configurations_import_one_another_outside_of_the_checkout(tmp_path):
         text=True,
     )
     assert ended.stdout == "0\n", ended.stderr
+
+
+def test_the_three_doors(tmp_path):
+    (tmp_path / "toy.py").write_text(BASE)
+    for door in ("train", "study", "bench"):
+        called = CliRunner().invoke(app, [door, f"{tmp_path}/toy.py", "--config.train.batch=0"])
+        assert str(called.exception).startswith("config.train.batch is 0"), called.output
+    called = CliRunner().invoke(app, ["bench", "nothing"])
+    assert str(called.exception) == (
+        "no configuration nothing: give the path of a file, or one of "
+        "attribution, published_sizes, scaling, search, throughput"
+    )

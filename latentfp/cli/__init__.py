@@ -46,7 +46,7 @@ for command in (
 ):
     app.command()(command)
 for command in (configs.train, configs.study, configs.bench):
-    app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(command)
+    app.command(context_settings={"ignore_unknown_options": True})(command)
 
 
 # Click's error of usage, which some versions of typer hold within.

@@ -16,12 +16,13 @@ from latentfp.studies import capacity
 
 ROOT = Path(mean_image.__file__).parents[1]
 CONFIG = """
-from ml_collections import ConfigDict
+from configs.studies import capacity
 
 def get_config():
+    config = capacity.get_config()
     plan = {{"suites": ("codecs",), "images": 2, "users": (1, 1000), "alpha": 1e-2}}
-    study = {{"deployment": {deployment!r}, "plan": plan}}
-    return ConfigDict({{"run": "capacity", "seed": 1, "study": study}})
+    config.update({{"seed": 1, "study": {{"deployment": {deployment!r}, "plan": plan}}}})
+    return config
 """
 
 pytestmark = [
