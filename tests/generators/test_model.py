@@ -1,13 +1,13 @@
-"""What every kind of generator promises, and the noise maps of StyleGAN2."""
+"""That every kind of generator keeps what a generator promises, and the noise maps of StyleGAN2."""
 
 import hashlib
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from latentfp import rng
+from latentfp.generators import contract
 from latentfp.generators.pretrained import KINDS
 from latentfp.generators.stylegan2 import model
 
@@ -23,67 +23,24 @@ FIELDS = {
     "linear": {"latent_dim": 24, "size": 8},
     "stylegan2": {"size": 16, "channels": [4, 3, 3], "latent_dim": 24, "mapping_layers": 2},
 }
-ROWS = 3
 
 
-@pytest.fixture(scope="module", params=GENERATORS)
-def made(request):
-    """The generator, random parameters, its compiled functions."""
-    kind, fields = KINDS[request.param], FIELDS[request.param]
-    draw = np.random.default_rng(1)
-    shapes = jax.eval_shape(lambda: kind.template(fields))
-    stored = jax.tree.map(lambda leaf: jnp.asarray(draw.normal(size=leaf.shape), jnp.float32), shapes)
-    if "mapping" in stored:
-        stored["mapping"] = jax.tree.map(lambda leaf: 100 * leaf, stored["mapping"])  # 1 / its rate
-    assert kind.make is not None
-    generator = kind.make(**fields)
-    return (
-        generator,
-        stored | kind.derived(fields, 7),
-        jax.jit(generator.sample, static_argnums=2),
-        jax.jit(generator.synthesize),
-    )
-
-
-@pytest.fixture(scope="module")
-def w(made):
-    return made[2](made[1], jax.random.key(5), ROWS)
+def made(kind):
+    """The generator with random parameters."""
+    known, fields = KINDS[kind], FIELDS[kind]
+    assert known.make is not None
+    return known.make(**fields), jax.jit(lambda: known.template(fields))() | known.derived(fields, 7)
 
 
 def test_every_kind_is_tested():
     assert sorted(FIELDS) == GENERATORS
 
 
-def test_shapes_and_dtypes(made, w):
-    generator, params, _, synthesize = made
+@pytest.mark.parametrize("kind", GENERATORS)
+def test_every_kind_keeps_the_contract(kind):
+    generator, params = made(kind)
     assert generator.latent_dim == 24
-    assert (w.shape, w.dtype) == ((ROWS, generator.latent_dim), jnp.float32)
-    images = synthesize(params, w)
-    assert (images.shape, images.dtype) == ((ROWS, *generator.image_shape), jnp.float32)
-
-
-def test_a_sample_is_a_function_of_its_key(made, w):
-    _, params, sample, _ = made
-    np.testing.assert_array_equal(sample(params, jax.random.key(5), ROWS), w)
-    assert (np.abs(sample(params, jax.random.key(6), ROWS) - w) > 0).mean() > 0.9
-    assert (np.abs(w[1:] - w[:-1]) > 0).mean() > 0.9
-
-
-def test_synthesis_is_deterministic_and_compiles_to_itself(made, w):
-    generator, params, _, synthesize = made
-    images = synthesize(params, w)
-    np.testing.assert_array_equal(synthesize(params, w), images)
-    eager = generator.synthesize(params, w)
-    # the same operations, fused or not: see DEPTH_ROUNDING of the networks' tests
-    np.testing.assert_allclose(eager, images, rtol=0, atol=1.2e-5 * np.abs(images).max())
-
-
-def test_an_image_does_not_see_the_others(made, w):
-    _, params, _, synthesize = made
-    images = synthesize(params, w)
-    np.testing.assert_array_equal(synthesize(params, w[::-1])[::-1], images)
-    np.testing.assert_array_equal(synthesize(params, w.at[1:].multiply(-2))[0], images[0])
-    assert np.abs(images[1] - images[0]).max() > 0.01
+    contract.check(generator, params)
 
 
 def digest(maps):
