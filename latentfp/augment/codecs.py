@@ -56,12 +56,12 @@ TIE = 1 / 64  # decides ties, and is less than the sixteenths in which chroma is
 
 def libjpeg(pixels: Pixels, *, quality: int, subsampling: Subsampling = "4:2:0") -> Pixels:
     """The JPEG file of these pixels. NumPy in and out."""
-    return _reopened(pixels, "JPEG", quality=checked_quality(quality), subsampling=subsampling)
+    return _reopened(pixels, "JPEG", quality=_checked_quality(quality), subsampling=subsampling)
 
 
 def webp(pixels: Pixels, *, quality: int) -> Pixels:
     """The lossy WebP file of these pixels. NumPy in and out."""
-    return _reopened(pixels, "WEBP", quality=checked_quality(quality))
+    return _reopened(pixels, "WEBP", quality=_checked_quality(quality))
 
 
 def jpeg2000(pixels: Pixels, *, ratio: float) -> Pixels:
