@@ -3,7 +3,7 @@
 # of requirements.txt; with `light`, what attribution needs and no more, at the versions of requirements.txt.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-wanted="$(cat requirements.txt pyproject.toml | sha256sum)"
+wanted="$(cat requirements.txt requirements-no-deps.txt pyproject.toml | sha256sum)"
 found="$(cat .venv/installed 2>/dev/null || true)"
 if [ "$found" = "$wanted" ] || [ "${1:-full} $found" = "light light $wanted" ]; then
   exit
@@ -15,6 +15,7 @@ if [ "${1:-full}" = light ]; then
   echo "light $wanted" > .venv/installed
 else
   $pip --requirement requirements.txt
+  $pip --no-deps --requirement requirements-no-deps.txt
   $pip --no-deps --editable .
   echo "$wanted" > .venv/installed
 fi

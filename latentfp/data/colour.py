@@ -17,7 +17,7 @@ import io
 
 import numpy as np
 from jaxtyping import Float
-from PIL import ExifTags, Image, ImageCms
+from PIL import Image, ImageCms
 
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -36,12 +36,15 @@ class UnknownRange(ValueError):
     """Sample values of which nobody can say what is white."""
 
 
-def to_srgb(image: Image.Image) -> Image.Image:
-    """The loaded image as 8-bit RGB. UnknownRange for wide integers and for floats that are not in 0 … 1."""
-    colours, alpha = _colours(image), _alpha(image)
+def to_srgb(image: Image.Image, *, profile: bytes | None, orientation: int) -> Image.Image:
+    """The loaded image, with this ICC profile and EXIF orientation, as 8-bit RGB.
+
+    UnknownRange for wide integers and for floats that are not in 0 … 1.
+    """
+    colours, alpha = _colours(image, profile), _alpha(image)
     if alpha is not None:
         colours = Image.composite(colours, Image.new("RGB", image.size, "white"), alpha)
-    turn = UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    turn = UPRIGHT.get(orientation)
     return colours if turn is None else colours.transpose(turn)
 
 
@@ -54,9 +57,8 @@ def _alpha(image: Image.Image) -> Image.Image | None:
     return image.convert("RGBA").getchannel("A")
 
 
-def _colours(image: Image.Image) -> Image.Image:
+def _colours(image: Image.Image, profile: bytes | None) -> Image.Image:
     plain = _eight_bits(image)
-    profile = image.info.get("icc_profile")
     if profile is None and plain.mode != "LAB":
         return plain.convert("RGB")
     try:

@@ -1,32 +1,41 @@
 """Images are files: uint8 sRGB out of any raster file, and into PNG, JPEG or WebP.
 
 The reader takes single PNG, JPEG, WebP, BMP, TIFF, GIF and PPM images of any mode and orientation, and runs
-no other decoder; of a camera's multi-picture JPEG it takes the first, the photograph. What becomes of colours
-is said in colour.py. Everything else is refused in one line: file, reason, what to do; and the other files
-are read. PNG checksums are verified; damage that leaves a file of another format decodable cannot be seen.
+no other decoder; of a camera's multi-picture JPEG it takes the first, the photograph. Intact pixels are read
+whatever is said about them (containers.py); what becomes of colours is said in colour.py. Everything else is
+refused in one line: file, reason, what to do; and the other files are read. The checksums of a PNG's pixels
+are verified; damage that leaves a file of another format decodable cannot be seen.
 """
 
 import hashlib
+import io
 import logging
 import os
 import stat
 import threading
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
+from latentfp.data import containers
 from latentfp.data.colour import UnknownRange, to_srgb
 from latentfp.runtime.files import replacing
 from latentfp.types import Pixels
 
 READABLE = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm", ".pnm")
+SUFFIXES = {
+    *(".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif"),
+    *(".ppm", ".pgm", ".pbm", ".pnm"),
+}
 WRITABLE = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 MAX_PIXELS = 2**26  # 64 Mi pixels: every camera up to 64 megapixels; below Pillow's own limit
+MAX_BYTES = 2**30  # of a file: MAX_PIXELS with 16 bits a channel and alpha, and as much beside
 JPEG_QUALITY = 95
 DECODING = threading.Lock()  # Pillow warns of bad files; warning filters belong to the whole process
 
@@ -88,8 +97,9 @@ def file_hash(path: StrPath) -> str | None:
 def find_images(paths: Iterable[StrPath]) -> list[Path]:
     """`paths` with every folder replaced by the image files below it, sorted.
 
-    Below a folder, files count by their suffix; hidden files and links to folders are passed over. A folder
-    that has no images, or cannot be listed, stays in the list, so that the reader names it.
+    Below a folder, those files count whose first bytes, or whose suffix, are an image's. What is passed over,
+    such as hidden files and links to folders, is counted in one line of the log. A folder that has no images,
+    or cannot be listed, stays in the list, so that the reader names it.
     """
     found = []
     for path in map(Path, paths):
@@ -125,12 +135,33 @@ def _encoding(suffix: str, quality: int | None) -> dict[str, Any]:
 
 def _images_below(folder: Path) -> list[Path]:
     found: list[Path] = []
-    walk = os.walk(folder, onerror=lambda error: found.append(Path(error.filename)))
-    for root, folders, names in walk:
+    passed: Counter[str] = Counter()
+    for root, folders, names in os.walk(folder, onerror=lambda error: found.append(Path(error.filename))):
+        passed["hidden"] += sum(name.startswith(".") for name in [*folders, *names])
         folders[:] = [name for name in folders if not name.startswith(".")]
-        images = [name for name in names if Path(name).suffix.lower() in SUFFIXES and name[0] != "."]
-        found += [Path(root, name) for name in images]
+        passed["linked"] += sum(os.path.islink(os.path.join(root, name)) for name in folders)
+        for path in (Path(root, name) for name in names if not name.startswith(".")):
+            if path.suffix.lower() in SUFFIXES or _looks_like_an_image(path):
+                found.append(path)
+            else:
+                passed[path.suffix.lower() or "without suffix"] += 1
+    if passed.total():
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(passed.items()) if count)
+        logging.warning("%s: passed over %d that are no image files (%s)", folder, passed.total(), kinds)
     return sorted(found)
+
+
+def _looks_like_an_image(path: Path) -> bool:
+    """By its first bytes; a file that cannot be opened may be one."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return False
+        with open(path, "rb") as file:
+            return containers.is_image(file.read(containers.START))
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
 
 
 def _open(path: StrPath) -> BinaryIO:
@@ -156,10 +187,15 @@ def _fault(status: os.stat_result) -> tuple[str, str] | None:
 
 
 def _decode(path: StrPath, file: BinaryIO) -> Image.Image:
+    data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise UnreadableImage(
+            path, f"more than {MAX_BYTES} bytes", "save the image without what is beside it"
+        )
     try:
         with DECODING, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return to_srgb(_load(path, file))
+            return _load(path, data)
     except UnreadableImage:
         raise
     except UnknownRange as error:
@@ -171,25 +207,30 @@ def _decode(path: StrPath, file: BinaryIO) -> Image.Image:
         raise UnreadableImage(path, f"truncated or corrupt ({error})", "get it again") from error
 
 
-def _load(path: StrPath, file: BinaryIO) -> Image.Image:
-    image = _header(path, file)
-    if image.format == "PNG":
-        image.verify()
-        image = _header(path, file)
+def _load(path: StrPath, data: bytes) -> Image.Image:
+    parts = containers.parts_of(data)
+    image = _header(path, data if parts is None else parts.image)
     image.load()
-    return image
+    if parts is None:
+        return to_srgb(image, profile=image.info.get("icc_profile"), orientation=_orientation(image))
+    return to_srgb(image, profile=parts.profile, orientation=containers.orientation(parts.exif))
 
 
-def _header(path: StrPath, file: BinaryIO) -> Image.Image:
+def _orientation(image: Image.Image) -> int:
+    with suppress(Exception):  # of Pillow on broken metadata
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    return 1
+
+
+def _header(path: StrPath, data: bytes) -> Image.Image:
     """The image with nothing decoded yet, refused by its header alone."""
-    file.seek(0)
     try:
-        image = Image.open(file, formats=READABLE)
+        image = Image.open(io.BytesIO(data), formats=READABLE)
     except Image.DecompressionBombError:
         raise _too_large(path) from None
     if image.width * image.height > MAX_PIXELS:
         raise _too_large(path)
-    if getattr(image, "is_animated", False) and image.format != "MPO":
+    if getattr(image, "is_animated", False):
         raise UnreadableImage(path, "holds several frames or pages", "save the one that is meant as PNG")
     return image
 

@@ -4,6 +4,7 @@ files = Listing([Path("files.txt"), Path("folder")])
 files[5000:6000]
 """
 
+import codecs
 import hashlib
 import os
 from collections.abc import Sequence
@@ -16,16 +17,22 @@ from latentfp.data.files import find_images
 
 CHUNK = 1 << 24  # bytes of a text file that are looked at together
 TOGETHER = 10_000  # paths that are hashed together
+LOOKED_AT = 1 << 12  # bytes that show whether it is a text
 NEWLINE, RETURN = b"\n\r"
 
 
 class Listing:
     """The paths named in .txt files, one a line, and the images below folders, in the order of `sources`.
 
-    Empty lines are left out. The images of folders are held by name. OSError where a text cannot be read.
+    Texts are bytes as paths are, with or without a byte-order mark, or UTF-16 with one. Empty lines are left
+    out. The images of folders are held by name. ValueError for what is not there, holds no image, or is no
+    text.
     """
 
     def __init__(self, sources: Sequence[Path]):
+        for path in sources:
+            if not path.exists():
+                raise ValueError(f"{path}: no such list or folder; check the path")
         self._parts = [_Lines(path) if path.suffix == ".txt" else _below(path) for path in sources]
         self._ends = np.cumsum([len(part) for part in self._parts], dtype=int).tolist()
 
@@ -52,14 +59,17 @@ class Listing:
 
 
 def _below(folder: Path) -> list[bytes]:
-    return [os.fsencode(path) for path in find_images([folder])]
+    found = find_images([folder])
+    if found == [folder] and folder.is_dir():
+        raise ValueError(f"{folder}: a folder in which no image is found; name another")
+    return [os.fsencode(path) for path in found]
 
 
 class _Lines:
     """The lines of a text file that are not empty, read when they are asked for."""
 
     def __init__(self, path: Path):
-        self._text = np.memmap(path, np.uint8, "r") if path.stat().st_size else np.zeros(0, np.uint8)
+        self._text = _text(path)
         self._starts, self._stops = _spans(self._text)
 
     def __len__(self) -> int:
@@ -68,6 +78,20 @@ class _Lines:
     def __getitem__(self, rows: slice) -> list[bytes]:
         spans = zip(self._starts[rows].tolist(), self._stops[rows].tolist(), strict=True)
         return [self._text[start:stop].tobytes() for start, stop in spans]
+
+
+def _text(path: Path) -> UInt8[np.ndarray, " b"]:
+    """The bytes of its lines: mapped, but for UTF-16."""
+    text = np.memmap(path, np.uint8, "r") if path.stat().st_size else np.zeros(0, np.uint8)
+    start = text[:LOOKED_AT].tobytes()
+    try:
+        if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return np.frombuffer(os.fsencode(text.tobytes().decode("utf-16")), np.uint8)
+    except UnicodeError:
+        start = b"\0"
+    if b"\0" in start:
+        raise ValueError(f"{path}: no list of paths, one a line; save it as UTF-8 text")
+    return text[len(codecs.BOM_UTF8) :] if start.startswith(codecs.BOM_UTF8) else text
 
 
 def _spans(text: UInt8[np.ndarray, " b"]) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:

@@ -130,6 +130,32 @@ def test_folders_are_expanded_and_sorted(tmp_path):
     assert names == [*below, "b/notes.txt", "empty", "missing.png"]
 
 
+def test_below_a_folder_the_content_counts(tmp_path, caplog):
+    """And what is passed over is counted in one line."""
+    kinds = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+    for kind in kinds:
+        Image.fromarray(picture()).save(tmp_path / f"a {kind.lower()} of the web", kind)
+    Image.fromarray(picture()).save(tmp_path / "photo.jfif", "JPEG")
+    Image.fromarray(picture()).save(tmp_path / "photo.txt", "PNG")
+    (tmp_path / "broken.png").write_bytes(b"")
+    for name in ("notes.txt", "README", "movie.mp4", "P1 is a priority", ".DS_Store"):
+        (tmp_path / name).write_text("BMW, P1 and II*\n")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    found = [path.name for path in find_images([tmp_path])]
+    assert found == sorted(
+        ["broken.png", "photo.jfif", "photo.txt", *(f"a {kind.lower()} of the web" for kind in kinds)]
+    )
+    passed = "1 .mp4, 1 .txt, 1 hidden, 1 linked, 3 without suffix"
+    assert caplog.messages == [f"{tmp_path}: passed over 7 that are no image files ({passed})"]
+
+
+def test_a_folder_of_images_alone_says_nothing(tmp_path, caplog):
+    write_image(tmp_path / "a.png", picture())
+    assert find_images([tmp_path]) == [tmp_path / "a.png"]
+    assert caplog.messages == []
+
+
 def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
     (tmp_path / "a.png").touch()
     (tmp_path / "closed").mkdir()

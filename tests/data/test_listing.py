@@ -35,6 +35,10 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
         (b"\n\n", []),
         (b"", []),
         ("gr\u00fcn.png\n".encode() + b"\xff.png", ["gr\u00fcn.png", os.fsdecode(b"\xff.png")]),
+        ("\ufeffgr\u00fcn.png\nb.png".encode(), ["gr\u00fcn.png", "b.png"]),
+        ("\ufeffgr\u00fcn.png\r\nb.png".encode("utf-16-le"), ["gr\u00fcn.png", "b.png"]),
+        ("\ufeffgr\u00fcn.png\nb.png\n".encode("utf-16-be"), ["gr\u00fcn.png", "b.png"]),
+        ("\ufeff".encode(), []),
     ],
 )
 def test_lines_are_paths(tmp_path, monkeypatch, text, names, chunk):
@@ -70,6 +74,20 @@ def test_a_million_names_take_few_bytes_each(tmp_path):
     assert held * 1024 < 52 * MANY + 100 * MANY  # the mapped text counts as well
 
 
-def test_a_text_that_is_not_there(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        Listing([tmp_path / "none.txt"])
+@pytest.mark.parametrize("name", ["none.txt", "none"])
+def test_what_is_not_there_is_named(tmp_path, name):
+    with pytest.raises(ValueError, match=f"{name}: no such list or folder; check the path"):
+        Listing([tmp_path / name])
+
+
+def test_a_folder_without_images_is_named(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="empty: a folder in which no image is found; name another"):
+        Listing([tmp_path / "empty"])
+
+
+@pytest.mark.parametrize("text", ["a.png\n".encode("utf-16-le"), b"\x89PNG\r\n\x1a\n\0\0", b"\xff\xfea"])
+def test_what_is_no_list_is_refused(tmp_path, text):
+    (tmp_path / "files.txt").write_bytes(text)
+    with pytest.raises(ValueError, match=r"files\.txt: no list of paths, one a line; save it as UTF-8 text"):
+        Listing([tmp_path / "files.txt"])
