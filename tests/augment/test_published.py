@@ -12,7 +12,6 @@ from latentfp import rng
 from latentfp.augment import published
 from latentfp.augment.codecs import libjpeg
 from latentfp.augment.suites import suite
-from latentfp.pixels import to_float, to_pixels
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 STABLE_SIGNATURE = {attack.name: attack.apply for attack in suite("stable_signature")}
@@ -174,4 +173,19 @@ def test_markdiffusion_is_its_settings(key, pixels):
     assert_near(MARKDIFFUSION["crop 0.8"](key, pixels), window, levels=1)
     noise = MARKDIFFUSION["noise 25/255"](key, np.full((64, 64, 3), 128, np.uint8)).astype(float) - 128
     np.testing.assert_allclose(noise.std(), 25, rtol=0.032)
-    assert to_pixels(to_float(pixels)).shape == MARKDIFFUSION["strokes"](key, pixels).shape
+
+
+def test_strokes_scale_with_the_image(key):
+    """Ten of 5 pixels of 512: the same picture at half the size, drawn half as wide."""
+
+    def drawn(side):
+        stroked = MARKDIFFUSION["strokes"](key, np.full((side, side, 3), 128, np.uint8)).reshape(-1, 3)
+        changed = stroked[(stroked != 128).any(axis=-1)]
+        return len(changed) / len(stroked), np.unique(changed, axis=0)
+
+    (small, colours), (large, same) = drawn(256), drawn(512)
+    np.testing.assert_array_equal(colours, same)
+    assert 7 <= len(colours) <= 10, "others may hide one"
+    # 4.5 parts of a quarter of the side times 0.77 on average, and 5 of 512 wide: 0.085, less what crosses.
+    assert 0.04 < small < 0.09
+    np.testing.assert_allclose(large, small, rtol=0.08)  # half a pixel at the rims of 2.5
