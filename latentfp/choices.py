@@ -31,20 +31,21 @@ class ImageFormat(enum.StrEnum):
 
 
 class Format(enum.StrEnum):
-    """Of another program's generator."""
+    """Of a generator that is imported: another program's, or a folder of ours."""
 
     ROSINALITY = "rosinality"
     NVIDIA = "nvidia"
     COMPVIS = "compvis"
     DIFFUSERS = "diffusers"
+    LATENTFP = "latentfp"
 
 
 class CopyFormat(enum.StrEnum):
     """Of a generator, or of a user's copy, that is written.
 
-    rosinality: .pt with {"g_ema", "latent_avg"}; nvidia: .pt with {"G_ema"}, the state of a module of
-    stylegan2-ada-pytorch or stylegan3; latentfp: a generator folder of ours; latents: what a copy does to
-    latents.
+    rosinality: .pt with {"g_ema", "latent_avg"}; nvidia: .pt with {"G_ema", "settings"}, the state of
+    a module of stylegan2-ada-pytorch or stylegan3; latentfp: a generator folder of ours; latents: what a copy
+    does to latents.
     """
 
     ROSINALITY = "rosinality"

@@ -48,13 +48,16 @@ class NameTable(NamedTuple):
 class Imported(NamedTuple):
     """A generator, or a part of one, that another program wrote.
 
-    `kind` and `fields`: as in generators/pretrained.py; `ignored`: reason -> how many tensors had it.
+    `kind` and `fields`: as in generators/pretrained.py; `ignored`: reason -> how many tensors had it;
+    `noise_seed`: of the noise maps, where the file has none; `notes`: what was made up for want of it.
     """
 
     kind: str
     fields: dict[str, Any]
     params: Params
     ignored: dict[str, int]
+    noise_seed: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 def adopt(source: Mapping[str, np.ndarray], table: NameTable, template: Params) -> Params:
@@ -128,8 +131,13 @@ def _changed(source: Mapping[str, np.ndarray], constants: Mapping[str, np.ndarra
         for pattern, value in constants.items()
         for name, array in source.items()
         if fnmatchcase(name, pattern)
-        if array.shape != value.shape or not np.allclose(array, value, atol=1e-6)
+        if array.shape != value.shape or not np.allclose(array, value, rtol=rounding(array), atol=1e-6)
     }
+
+
+def rounding(array: np.ndarray) -> float:
+    """The relative error within which a number of this array is one that was rounded to its type."""
+    return max(1e-5, float(jnp.finfo(array.dtype).eps)) if jnp.issubdtype(array.dtype, jnp.floating) else 0.0
 
 
 def _complain(title: str, problems: Mapping[str, Collection[str]]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from latentfp.checkpoints import latent_diffusion_names as names
-from latentfp.checkpoints.adopt import Imported, NameTable, Rule, adopt, ignored
+from latentfp.checkpoints.adopt import Imported, NameTable, Rule, adopt, ignored, rounding
 from latentfp.checkpoints.configurations import check, number, numbers, part, positive
 from latentfp.checkpoints.torch_files import flatten
 from latentfp.generators.latent_diffusion import model
@@ -19,6 +19,7 @@ from latentfp.types import Params
 
 Settings = Mapping[str, Any]
 
+DENOISER = "model.diffusion_model."
 MAX_SIZE = 4096  # pixels a side
 BETAS = {"linear_start": 1e-4, "linear_end": 2e-2}  # and what they are where nothing is said
 SIGNAL = "state_dict.alphas_cumprod"
@@ -33,7 +34,6 @@ SETTINGS = {
 STAGE = {"in_channels": (3,), "out_ch": (3,), "attn_resolutions": ([],), "attn_type": ("vanilla",)}
 UNET = {
     "use_spatial_transformer": (False,),
-    "context_dim": (None,),
     "num_classes": (None,),
     "use_scale_shift_norm": (False,),
     "resblock_updown": (False,),
@@ -57,21 +57,30 @@ AVERAGED = {
 }
 
 
+def expect_unconditional(tree: Any) -> Any:
+    """The tree, under "state_dict" where it is only a state; ValueError if its denoiser attends to a text."""
+    if isinstance(tree, dict) and any(str(name).startswith(DENOISER) for name in tree):
+        tree = {"state_dict": tree}
+    if any("attn2" in name for name in flatten(tree)):
+        raise ValueError(names.TEXT)
+    return tree
+
+
 def from_compvis(tree: Any, configuration: Settings) -> Imported:
     """A checkpoint {"state_dict": …}, as `read_tensors` returns it, and its configuration.
 
     Averaged weights are taken where there are any; a noise schedule that it holds must be the stated one.
     """
     settings = part(configuration, "model", "params")
+    if part(settings, "unet_config", "params").get("context_dim") is not None:
+        raise ValueError(names.TEXT)
     check(settings, SETTINGS, "this latent diffusion")
     tensors = flatten(tree)
-    stated: Any = settings.get("scale_factor", 1.0)
-    scale = np.asarray(tensors.get("state_dict.scale_factor", stated))
     stage = part(settings, "first_stage_config", "params")
     networks = _networks(stage, part(settings, "unet_config", "params"))
     fields = {
         **networks,
-        "scale": positive({"scale": scale.item() if scale.size == 1 else scale}, "scale"),
+        "scale": _scale(tensors, positive(settings, "scale_factor", usual=1.0)),
         "betas": [positive(settings, name, usual=usual, most=1.0) for name, usual in BETAS.items()],
     }
     nets = model.networks(**networks)
@@ -82,6 +91,15 @@ def from_compvis(tree: Any, configuration: Settings) -> Imported:
     return Imported(
         "latent_diffusion", fields, adopt(tensors, table, template), ignored(tensors.keys(), table)
     )
+
+
+def _scale(tensors: Mapping[str, np.ndarray], stated: float) -> float:
+    """The scale that was measured and stored, or the stated one where that is the same to the stored type."""
+    measured = tensors.get("state_dict.scale_factor", np.asarray(stated))
+    found = measured.item() if measured.size == 1 else measured
+    if isinstance(found, float) and abs(found - stated) <= rounding(measured) * stated:
+        return stated
+    return positive({"scale": found}, "scale")
 
 
 def _networks(stage: Settings, unet: Settings) -> dict[str, Any]:

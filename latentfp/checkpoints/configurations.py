@@ -1,9 +1,11 @@
 """Configurations beside foreign weights: YAML and JSON, read as plain values within limits.
 
-YAML aliases are refused: a few lines of them can stand for more values than fit into memory.
+YAML aliases are refused: a few lines of them can stand for more values than fit into memory. Numbers are read
+as by OmegaConf, with which these configurations were written: 15e-4 is one, which is text to PyYAML.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,14 @@ import yaml
 
 MAX_BYTES = 2**16  # the largest public ones have about 4 KiB
 MAX_DEPTH = 32
+
+
+class Loader(yaml.SafeLoader):
+    """Plain values only; a number may have an exponent without a point or a sign."""
+
+
+EXPONENT = re.compile(r"[-+]?(\d[\d_]*(\.[\d_]*)?|\.\d[\d_]*)[eE][-+]?\d+$")
+Loader.add_implicit_resolver("tag:yaml.org,2002:float", EXPONENT, list("-+.0123456789"))
 
 
 def read_configuration(path: Path) -> dict[str, Any]:
@@ -89,4 +99,4 @@ def _yaml(text: str) -> Any:
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if isinstance(event, yaml.AliasEvent) or depth > MAX_DEPTH:
             raise ValueError(f"it has aliases or is nested more than {MAX_DEPTH} deep")
-    return yaml.safe_load(text)
+    return yaml.load(text, Loader)

@@ -89,6 +89,8 @@ def from_diffusers(folder: Path) -> Imported:
         return _stage_alone(_read_part(folder))
     index = read_configuration(folder / PIPELINE)
     stage_name = next((name for name in ("vqvae", "vae") if name in index), None)
+    if "text_encoder" in index or "transformer" in index:
+        raise ValueError(f"{folder}: {names.TEXT}")
     if stage_name is None or "unet" not in index or "scheduler" not in index:
         raise ValueError(f"{folder}: expected a pipeline of vqvae or vae, unet and scheduler")
     unet_class = index["unet"][-1] if isinstance(index["unet"], list) and index["unet"] else None
@@ -196,7 +198,5 @@ def _read_part(folder: Path) -> Part:
 
 def _expect_class(found: Any, *known: str) -> None:
     if found not in known:
-        raise ValueError(
-            f"it has a {found!s:.80}, expected a {' or '.join(known)}; a denoiser that listens to a text is "
-            "not supported, but its pipeline can be fingerprinted: see docs/your_pipeline.md"
-        )
+        text = f": {names.TEXT}" if found == "UNet2DConditionModel" else ""
+        raise ValueError(f"it has a {found!s:.80}, expected a {' or '.join(known)}{text}")

@@ -1,23 +1,24 @@
 """The formats of other programs' generators, told apart, read, and written as a generator folder of ours.
 
-rosinality   .pt, {"g_ema", "latent_avg", …}                        StyleGAN2
-nvidia       .pkl of stylegan2-ada-pytorch or stylegan3, "G_ema"    StyleGAN2
-compvis      .ckpt, {"state_dict"}, and a .yaml                     latent diffusion
-diffusers    a folder with model_index.json, or one with a first stage alone
+rosinality   .pt, {"g_ema", "latent_avg", …}; or pSp's {"state_dict": {"decoder.…"}, …}  StyleGAN2
+nvidia       .pkl of stylegan2-ada-pytorch or stylegan3, "G_ema"; or a .pt of ours       StyleGAN2
+compvis      .ckpt, {"state_dict"}, and a .yaml                                          latent diffusion
+diffusers    a folder with model_index.json, or one with a first stage alone             latent diffusion
+latentfp     a generator folder of ours
 
 Nothing in a file is executed, and nothing but numbers and names is taken from it.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from latentfp.checkpoints import compvis, diffusers, stylegan2
 from latentfp.checkpoints.adopt import Imported
 from latentfp.checkpoints.configurations import read_configuration
-from latentfp.checkpoints.nvidia import read_network
 from latentfp.checkpoints.torch_files import is_legacy, read_tensors
+from latentfp.checkpoints.torch_writer import write_tensors
 from latentfp.choices import Format
 from latentfp.generators import pretrained
 
@@ -35,16 +36,20 @@ class Origin(NamedTuple):
 def recognise(path: Path) -> Format:
     """The format of a file or folder, from what it holds. ValueError where it is none of ours."""
     if path.is_dir():
-        return Format.DIFFUSERS
-    with path.open("rb") as file:
-        start = file.read(32)
-    if start.startswith(b"\x80") and not is_legacy(start):
+        return Format.LATENTFP if (path / pretrained.DESCRIPTION).is_file() else Format.DIFFUSERS
+    if _is_plain_pickle(path):
         return Format.NVIDIA
     tree = read_tensors(path)
-    for key, found in (("g_ema", Format.ROSINALITY), ("state_dict", Format.COMPVIS)):
-        if isinstance(tree, dict) and key in tree:
-            return found
-    raise ValueError(f"{path}: it is no generator in one of the formats {', '.join(Format)}")
+    names = set(tree) if isinstance(tree, dict) else set()
+    state = tree["state_dict"] if "state_dict" in names else {}
+    inverter = isinstance(state, dict) and any(str(name).startswith("decoder.convs.") for name in state)
+    if "g_ema" in names or inverter:
+        return Format.ROSINALITY
+    if "G_ema" in names:
+        return Format.NVIDIA
+    if "state_dict" in names or any(str(name).startswith(compvis.DENOISER) for name in names):
+        return Format.COMPVIS
+    raise ValueError(f"{path}: {_unknown(path, names)}")
 
 
 def read(path: Path, form: Format, configuration: Path | None = None) -> tuple[Imported, Origin]:
@@ -55,14 +60,17 @@ def read(path: Path, form: Format, configuration: Path | None = None) -> tuple[I
     """
     if configuration is not None and form is not Format.COMPVIS:
         raise ValueError(f"{path}: {form} needs no --config, only {Format.COMPVIS} does")
-    if configuration is None and form is Format.COMPVIS:
-        configuration = _beside(path)
-    files = _files(path) + ([] if configuration is None else [configuration])
     try:
-        found = READERS[form](path, configuration)
+        if form is Format.COMPVIS:
+            tree = compvis.expect_unconditional(read_tensors(path))
+            configuration = _beside(path) if configuration is None else configuration
+            found = compvis.from_compvis(tree, read_configuration(configuration))
+        else:
+            found = READERS[form](path)
     except ValueError as error:
         named = str(error) if str(path) in str(error) else f"{path}: {error}"
         raise ValueError(named) from None
+    files = _files(path) + ([] if configuration is None else [configuration])
     return found, Origin(form, path.name, {_name(path, file): _sha256(file) for file in files})
 
 
@@ -73,41 +81,73 @@ def import_generator(
     if out.exists():
         raise ValueError(f"{out} exists and nothing is overwritten: choose another folder")
     found, origin = read(path, recognise(path) if form is None else form, configuration)
-    pretrained.save(
-        out,
-        kind=found.kind,
-        fields=found.fields,
-        params=found.params,
-        noise_seed=None,
-        half=False,
-        source={**origin._asdict(), "format": origin.format.value},
-    )
+    source = {**origin._asdict(), "format": origin.format.value}
+    export_generator(found, out, Format.LATENTFP, source=source)
     return found, origin
 
 
-def _rosinality(path: Path, _: Path | None) -> Imported:
-    return stylegan2.from_rosinality(read_tensors(path))
+def export_generator(
+    generator: Imported, out: Path, form: Format, *, source: Mapping[str, Any] | None = None
+) -> None:
+    """Write a generator in a format that `recognise` and `read` know again.
+
+    `source`: what the description of a folder of ours says it was made of. ValueError for a format that this
+    kind of generator is not written in, and where `out` exists.
+    """
+    if out.exists():
+        raise ValueError(f"{out} exists and nothing is overwritten: choose another name")
+    kind, fields, params = generator.kind, generator.fields, generator.params
+    if form is Format.LATENTFP:
+        seed = generator.noise_seed
+        pretrained.save(
+            out, kind=kind, fields=fields, params=params, noise_seed=seed, half=False, source=source
+        )
+    elif form in WRITERS and kind == "stylegan2":
+        write_tensors(out, WRITERS[form](fields, params))
+    else:
+        raise ValueError(f"a {kind} is not written in the format {form}: use {Format.LATENTFP}")
 
 
-def _nvidia(path: Path, _: Path | None) -> Imported:
-    return stylegan2.from_nvidia(*read_network(path, "G_ema"))
+def _nvidia(path: Path) -> Imported:
+    if _is_plain_pickle(path):
+        return stylegan2.from_nvidia(*stylegan2.read_network(path, "G_ema"))
+    return stylegan2.from_nvidia_state(read_tensors(path))
 
 
-def _compvis(path: Path, configuration: Path | None) -> Imported:
-    settings = {} if configuration is None else read_configuration(configuration)
-    return compvis.from_compvis(read_tensors(path), settings)
+def _latentfp(path: Path) -> Imported:
+    stored = pretrained.read(path)
+    return Imported(stored.kind, stored.fields, stored.params, {}, stored.noise_seed)
 
 
-def _diffusers(path: Path, _: Path | None) -> Imported:
-    return diffusers.from_diffusers(path)
-
-
-READERS: dict[Format, Callable[[Path, Any], Imported]] = {
-    Format.ROSINALITY: _rosinality,
+READERS: dict[Format, Callable[[Path], Imported]] = {
+    Format.ROSINALITY: lambda path: stylegan2.from_rosinality(read_tensors(path)),
     Format.NVIDIA: _nvidia,
-    Format.COMPVIS: _compvis,
-    Format.DIFFUSERS: _diffusers,
+    Format.DIFFUSERS: diffusers.from_diffusers,
+    Format.LATENTFP: _latentfp,
 }
+WRITERS: dict[Format, Callable[[Mapping[str, Any], Any], dict[str, Any]]] = {
+    Format.ROSINALITY: stylegan2.to_rosinality,
+    Format.NVIDIA: stylegan2.to_nvidia,
+}
+
+
+def _is_plain_pickle(path: Path) -> bool:
+    with path.open("rb") as file:
+        start = file.read(32)
+    return start.startswith(b"\x80") and not is_legacy(start)
+
+
+def _unknown(path: Path, names: set[Any]) -> str:
+    """What a file of tensors with these names is, that is no generator."""
+    if names == {"axes", "offset"}:
+        return (
+            "it is a user's copy as a map of latents, no generator: apply it to latents that are to be "
+            "decoded, with latentfp.fingerprint.copy"
+        )
+    if path.name in diffusers.WEIGHTS:
+        return "it is one file of a folder of diffusers: import the folder, which says what its networks are"
+    held = ", ".join(f"{name!s:.60}" for name in sorted(names, key=str)[:4]) or "no names"
+    return f"it is no generator in one of the formats {', '.join(Format)}: it holds {held}"
 
 
 def _beside(path: Path) -> Path:

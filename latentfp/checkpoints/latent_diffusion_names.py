@@ -60,6 +60,10 @@ COMPVIS_BLOCK: Renaming = [
     ("/[qkv]/", "/qkv/"), ("/out/(?=kernel|bias)", "/proj_out/"),
 ]  # fmt: skip
 EARLY = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+TEXT = (
+    "it makes images of a text (its denoiser attends to a prompt, as in Stable Diffusion), which is not "
+    "supported as a generator; its pipeline can be fingerprinted as it is: see docs/your_pipeline.md"
+)
 SCHEDULE = "part of the noise schedule, which is computed"
 
 

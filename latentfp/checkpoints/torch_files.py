@@ -4,27 +4,35 @@ Three containers, told apart by their first bytes:
 * zip (PyTorch 1.6 and later): a pickle `*/data.pkl`, and one member `*/data/KEY` for each storage;
 * the older one: pickles of a magic number, a version, the system, the object and the storage keys, then the
   storages in that order;
-* safetensors.
+* safetensors: eight bytes of header length, a JSON header that maps each name to {"dtype", "shape",
+  "data_offsets": [begin, end]} in bytes from the end of the header, then the numbers. Source: the format
+  section of the README of github.com/huggingface/safetensors.
 
 A tensor is a storage with an offset, a shape and strides. The file is mapped into memory and every array is a
 read-only view of it, so files larger than the memory can be read and tensors that share a storage still do.
+Other files that are often met in place of weights are refused by what they are.
 """
 
 import functools
 import io
+import json
+import math
 import mmap
+import os
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
-from latentfp.checkpoints import safetensors_files
-from latentfp.checkpoints.builders import PLAIN, Builders, Name, expect
-from latentfp.checkpoints.mapped import PathLike, numbers, opened, strided
-from latentfp.checkpoints.pickles import load
+from latentfp.checkpoints.pickles import PLAIN, Builders, Name, expect, load
+
+PathLike = str | os.PathLike[str]
 
 KINDS = {
     "Double": "<f8", "Float": "<f4", "Half": "<f2", "BFloat16": jnp.bfloat16, "Bool": "?",
@@ -33,15 +41,52 @@ KINDS = {
 STORAGES = {
     f"torch.{at}{kind}Storage": np.dtype(code) for kind, code in KINDS.items() for at in ("", "cuda.")
 }
+SAFETENSORS = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": jnp.bfloat16, "BOOL": "?",
+    "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
+    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1",
+}  # fmt: skip
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 BIG_ENDIAN = "it was written on a big-endian machine, which is not supported: save it again on another"
+MAX_HEADER = 100_000_000  # bytes of a safetensors header; the limit of the public implementation
 MAX_DEPTH = 64
 MAX_NODES = 200_000
+MAX_DIMENSIONS = 32
+MAX_REPEATED = 2**20  # elements of a tensor that repeats its storage through a zero stride
+
+WEB_PAGE = (
+    "it is a web page, saved in place of the file (servers send one for a login, a quota or a virus "
+    "warning): open it in a browser to see why, and download the file again"
+)
+# What is met in place of weights, by the first bytes in lower case, and the way out.
+MISTAKEN = {
+    b"version https://git-lfs": "it is a pointer of Git LFS, not the file that it stands for: fetch that "
+    "with `git lfs pull`, or download it from the repository's page",
+    b"<!doctype": WEB_PAGE,
+    b"<html": WEB_PAGE,
+    b"\x1f\x8b": "it is compressed with gzip: unpack it and import what is inside",
+    b"7z\xbc\xaf": "it is a 7z archive: unpack it and import what is inside",
+    b"rar!": "it is a RAR archive: unpack it and import what is inside",
+    b"\x89hdf": "it is an HDF5 file (of Keras or flaxmodels), which is not read: import the PyTorch file "
+    "that it was made from",
+}
 
 
 def rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> np.ndarray:
-    """The tensor at `offset` of a storage, shape and strides in elements."""
-    return strided(expect(storage, np.ndarray), offset, expect(shape, tuple), expect(strides, tuple))
+    """The view of a storage [n] with this offset, shape and strides, all in elements."""
+    expect(storage, np.ndarray)
+    for sizes in (expect(shape, tuple), expect(strides, tuple), (offset,)):
+        _check_shape(sizes)
+    if len(shape) != len(strides):
+        raise ValueError(f"it is damaged: a tensor has {len(shape)} axes and {len(strides)} strides")
+    count = math.prod(shape)
+    last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
+    if count and last >= storage.size:
+        raise ValueError(f"it is damaged: a tensor reaches element {last} of a storage of {storage.size}")
+    if count > max(storage.size, MAX_REPEATED):
+        raise ValueError(f"it declares a tensor of {count} elements on a storage of {storage.size}")
+    step = storage.strides[0]
+    return as_strided(storage[offset if count else 0 :], shape, [step * s for s in strides], writeable=False)
 
 
 BUILDERS: Builders = {
@@ -64,8 +109,8 @@ def read_tensors(path: PathLike) -> Any:
     """
     with opened(path) as mapped:
         start = mapped[:9]
-        if safetensors_files.looks_like_safetensors(start):
-            return safetensors_files.read(memoryview(mapped))
+        if start[8:] == b"{":
+            return _read_safetensors(memoryview(mapped))
         if start.startswith(b"PK\3\4"):
             return _read_zip(path, mapped)
         if start.startswith(b"\x80"):
@@ -141,9 +186,9 @@ def _legacy_storages(
         if expect(key, str) not in declared:
             raise ValueError(f"it is damaged: no tensor uses its storage {key:.100}")
         dtype, count = declared[key]
-        if numbers(buffer, np.dtype("<i8"), at, 1)[0] != count:
+        if _numbers(buffer, np.dtype("<i8"), at, 1)[0] != count:
             raise ValueError(f"it is damaged: its storage {key:.100} has another length than declared")
-        storages[key] = numbers(buffer, dtype, at + 8, count)
+        storages[key] = _numbers(buffer, dtype, at + 8, count)
         at += 8 + storages[key].nbytes
     return storages
 
@@ -157,7 +202,7 @@ def _read_zip(path: PathLike, mapped: mmap.mmap) -> Any:
 
     def storage(identity: tuple[Any, ...]) -> np.ndarray:
         dtype, key, count = _describe(identity)
-        return numbers(content(f"data/{key}"), dtype, 0, count)
+        return _numbers(content(f"data/{key}"), dtype, 0, count)
 
     if "byteorder" in members and content("byteorder") != b"little":
         raise ValueError(BIG_ENDIAN)
@@ -172,11 +217,23 @@ def _members(path: PathLike, length: int) -> dict[str, zipfile.ZipInfo]:
     except (zipfile.BadZipFile, RuntimeError, OverflowError, struct.error) as error:
         raise ValueError(f"it is truncated or damaged: {error}") from error
     members = {info.filename.partition("/")[2]: info for info in infos}
+    if "data.pkl" not in members or "constants.pkl" in members:
+        raise ValueError(_other_archive([info.filename for info in infos]))
     if len(members) != len(infos) or sum(info.file_size for info in infos) > length:
         raise ValueError("it is damaged: its members are larger than the file or have the same name")
-    if "data.pkl" not in members:
-        raise ValueError("it is a zip file without data.pkl, so no PyTorch checkpoint")
     return members
+
+
+def _other_archive(names: list[str]) -> str:
+    """What a zip file with these members is, that is no checkpoint."""
+    if any(name.endswith("/constants.pkl") for name in names):
+        return "it is a TorchScript program: save the `state_dict()` of its module with `torch.save` instead"
+    if names and all(name.endswith(".npy") for name in names):
+        return "it is a NumPy archive (.npz), which is not read: import the file that it was made from"
+    inside = ", ".join(f"{name:.60}" for name in names[:3]) or "nothing"
+    return (
+        f"it is a zip file without data.pkl, so no checkpoint; unpack it and import what it holds ({inside})"
+    )
 
 
 def _content(file: memoryview, info: zipfile.ZipInfo) -> memoryview:
@@ -189,3 +246,62 @@ def _content(file: memoryview, info: zipfile.ZipInfo) -> memoryview:
     if len(raw) != info.file_size or zlib.crc32(raw) != info.CRC:
         raise ValueError(f"its member {info.filename:.100} is damaged: the checksum does not match")
     return raw
+
+
+def _read_safetensors(buffer: memoryview) -> dict[str, np.ndarray]:
+    length = int.from_bytes(buffer[:8], "little")
+    if length > min(MAX_HEADER, len(buffer) - 8):
+        raise ValueError(f"it is truncated or damaged: it declares a header of {length} bytes")
+    try:
+        header = expect(json.loads(bytes(buffer[8 : 8 + length])), dict)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"its header is damaged: {error}") from error
+    data = buffer[8 + length :]
+    return {name: _entry(data, name, entry) for name, entry in header.items() if name != "__metadata__"}
+
+
+def _entry(data: memoryview, name: str, entry: Any) -> np.ndarray:
+    try:
+        dtype, shape = np.dtype(SAFETENSORS[entry["dtype"]]), entry["shape"]
+        begin, end = entry["data_offsets"]
+        _check_shape(shape)
+        flat = _numbers(data, dtype, begin, math.prod(shape))
+    except (LookupError, TypeError) as error:
+        raise ValueError(f"its entry for {name:.100} is damaged: {error}") from error
+    if end != begin + flat.nbytes:
+        raise ValueError(f"its entry for {name:.100} declares {flat.nbytes} bytes, but another range")
+    return flat.reshape(shape)
+
+
+@contextmanager
+def opened(path: PathLike) -> Iterator[mmap.mmap]:
+    """The file, mapped read-only. A ValueError raised inside the block gets the file's name put in front.
+
+    ValueError for what is known to be no weights, such as a web page saved in place of a file.
+    """
+    with open(path, "rb") as file:
+        try:
+            if not os.fstat(file.fileno()).st_size:
+                raise ValueError("it is empty: get it again")
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            start = mapped[:64].lower().lstrip()
+            for beginning, what in MISTAKEN.items():
+                if start.startswith(beginning):
+                    raise ValueError(what)
+            yield mapped
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+
+def _check_shape(sizes: Sequence[int]) -> None:
+    """Refuse what cannot be the shape or the strides of a tensor."""
+    if len(sizes) > MAX_DIMENSIONS or any(type(size) is not int or size < 0 for size in sizes):
+        raise ValueError(f"it is damaged: a tensor has the shape or strides {sizes[:8]!s:.100}")
+
+
+def _numbers(buffer: memoryview, dtype: np.dtype, start: int, count: int) -> np.ndarray:
+    """The `count` numbers that begin at byte `start`, as a view [count]; refused outside the buffer."""
+    end = start + count * dtype.itemsize
+    if not 0 <= start <= end <= len(buffer):
+        raise ValueError(f"it is truncated or damaged: {count} numbers of {dtype} do not fit at byte {start}")
+    return np.frombuffer(buffer[start:end], dtype) if count else np.empty(0, dtype)

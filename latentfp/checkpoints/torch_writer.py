@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from latentfp.runtime.files import replacing
 
-Tree = Mapping[str, Any]  # of names to arrays or to such mappings
+Tree = Mapping[str, Any]  # of names to arrays, plain values or such mappings
 
 ROOT = "archive"
 FORMAT_VERSION = b"3\n"
@@ -23,7 +23,10 @@ KINDS = {"float32": "FloatStorage", "float16": "HalfStorage"}
 
 
 def write_tensors(path: Path, tree: Tree) -> None:
-    """Write nested dictionaries of float32 or float16 arrays. ValueError where the file exists."""
+    """Write nested dictionaries of float32 or float16 arrays, numbers, text and None.
+
+    ValueError where the file exists.
+    """
     storages: list[np.ndarray] = []
     program = b"\x80\x02" + _dictionary(tree, storages) + b"."
     with replacing(path) as fresh:
@@ -43,7 +46,9 @@ def _dictionary(tree: Tree, storages: list[np.ndarray]) -> bytes:
 
 
 def _value(value: Any, storages: list[np.ndarray]) -> bytes:
-    return _dictionary(value, storages) if isinstance(value, Mapping) else _tensor(value, storages)
+    if isinstance(value, Mapping):
+        return _dictionary(value, storages)
+    return _tensor(value, storages) if isinstance(value, np.ndarray) else _plain(value)
 
 
 def _tensor(array: Float[np.ndarray, "..."], storages: list[np.ndarray]) -> bytes:
@@ -64,6 +69,6 @@ def _tuple(parts: list[bytes]) -> bytes:
     return b"(" + b"".join(parts) + b"t"
 
 
-def _plain(value: str | int | tuple[int, ...]) -> bytes:
+def _plain(value: str | int | float | tuple[int, ...] | None) -> bytes:
     """The instructions for a plain value, without the frame of a whole pickle."""
     return pickle.dumps(value, 2)[2:-1]

@@ -108,6 +108,8 @@ def import_(
     found, origin = formats.import_generator(path, out, form=form, configuration=config)
     for reason, count in found.ignored.items():
         typer.echo(f"not needed: {count} tensors, {reason}")
+    for note in found.notes:
+        typer.echo(note)
     whole = found.kind != "first_stage"
     fit = f"latentfp fit --generator {out} --sigma 1 --out DEPLOYMENT"
     more = f". Next: {fit}" if whole else ", part of a generator"

@@ -27,9 +27,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from latentfp import rng
-from latentfp.checkpoints.stylegan2 import to_nvidia, to_rosinality
-from latentfp.checkpoints.torch_writer import write_tensors
-from latentfp.choices import Coding, CopyFormat
+from latentfp.checkpoints import formats
+from latentfp.checkpoints.adopt import Imported
+from latentfp.choices import Coding, CopyFormat, Format
 from latentfp.data.files import write_image
 from latentfp.deployment import logbook
 from latentfp.deployment.deployment import Deployment, Opening, load_generator, open_deployment
@@ -288,19 +288,6 @@ def _write(
 ) -> None:
     """Write a whole generator. ValueError where its kind has no such format."""
     stored = pretrained.read(pretrained.folder_of(loaded.name))
+    whole = Imported(stored.kind, stored.fields, params, {})
     out.parent.mkdir(parents=True, exist_ok=True)
-    if form is CopyFormat.LATENTFP:
-        pretrained.save(
-            out,
-            kind=stored.kind,
-            fields=stored.fields,
-            params=params,
-            noise_seed=None,
-            half=False,
-            source=source or stored.source,
-        )
-        return
-    if stored.kind != "stylegan2":
-        raise ValueError(f"a {stored.kind} is not written as {form}, only a stylegan2 is: choose latentfp")
-    write = to_nvidia if form is CopyFormat.NVIDIA else to_rosinality
-    write_tensors(out, write(stored.fields, params))
+    formats.export_generator(whole, out, Format(form.value), source=source or stored.source)

@@ -149,16 +149,14 @@ def regularize_generator(
 
 def preview(gan: Gan, state: GanState, key: Key, n: int = 64) -> Images:
     """n images of the averaged generator, without style mixing."""
-    z = jax.random.normal(rng.stream(key, "z"), (n, gan.nets.mapping.latent_dim))
+    z = jax.random.normal(rng.stream(key, "z"), (n, gan.nets.mapping.inputs))
     w = apply(gan.nets.mapping, state.average["mapping"], z)
     return render(gan, state.average, broadcast(w, gan.nets.layers), key)
 
 
 def export(gan: Gan, fields: Mapping[str, Any], state: GanState, folder: Path, *, noise_seed: int) -> None:
     """Write the averaged generator as a folder that `fit` reads; w_average is the mean of 10 000 w."""
-    z = jax.random.normal(
-        rng.stream(rng.root(noise_seed), "w_average"), (10_000, gan.nets.mapping.latent_dim)
-    )
+    z = jax.random.normal(rng.stream(rng.root(noise_seed), "w_average"), (10_000, gan.nets.mapping.inputs))
     w = apply(gan.nets.mapping, state.average["mapping"], z)
     params = {**state.average, "w_average": jnp.mean(w, axis=0)}
     pretrained.save(folder, kind="stylegan2", fields=fields, params=params, noise_seed=noise_seed)

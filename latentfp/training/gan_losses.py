@@ -46,7 +46,7 @@ class Gan(NamedTuple):
 
 def draw_styles(gan: Gan, params: Params, key: Key, n: int) -> LayerLatents:
     """Per-layer latents of n images; a share `mixing` of them changes latent at a random layer."""
-    z = jax.random.normal(rng.stream(key, "z"), (2, n, gan.nets.mapping.latent_dim))
+    z = jax.random.normal(rng.stream(key, "z"), (2, n, gan.nets.mapping.inputs))
     w = apply(gan.nets.mapping, params["mapping"], z.reshape(2 * n, -1))
     coarse, fine = (broadcast(half, gan.nets.layers) for half in jnp.split(w, 2))
     crossover = jax.random.randint(rng.stream(key, "crossover"), (n,), 1, gan.nets.layers)

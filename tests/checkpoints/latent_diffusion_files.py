@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 from latent_diffusion_sizes import FIELDS
 from safetensors.numpy import save_file
-from torch_layout import tensor, write_zip
+from torch_layout import write_tree
 
 from latentfp.checkpoints import latent_diffusion_names as names
 from latentfp.generators.latent_diffusion import model
@@ -173,10 +173,7 @@ def write_compvis(folder: Path, params, *, averaged=True, configuration=None, mo
     """A checkpoint and its configuration."""
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {**compvis_tensors(params, averaged=averaged), **(more or {})}
-    arrays = {name: np.array(x, order="C") for name, x in arrays.items()}
-    keys = {name: str(i) for i, name in enumerate(arrays)}
-    tree = {"epoch": 3, "state_dict": {name: tensor(keys[name], x) for name, x in arrays.items()}}
-    write_zip(folder / "model.ckpt", tree, {keys[name]: x for name, x in arrays.items()})
+    write_tree(folder / "model.ckpt", {"epoch": 3, "state_dict": arrays})
     (folder / "config.yaml").write_text(yaml.safe_dump(configuration or CONFIGURATION))
     return folder / "model.ckpt"
 

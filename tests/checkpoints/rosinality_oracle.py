@@ -102,7 +102,15 @@ def dense(x, layer, multiplier=1.0):
 
 def mapping(tree, z):
     """z [b, d] to w [b, d]."""
-    x = z / np.sqrt(np.mean(np.float64(z) ** 2, axis=1, keepdims=True) + 1e-8)
+    return layers(tree, normalised(z))
+
+
+def normalised(z):
+    return z / np.sqrt(np.mean(np.float64(z) ** 2, axis=1, keepdims=True) + 1e-8)
+
+
+def layers(tree, x):
+    """The dense layers of the mapping network."""
     for layer in tree["g_ema"]["style"][1:]:
         x = leaky(*dense(x, layer, 0.01))
     return x

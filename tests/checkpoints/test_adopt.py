@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from latentfp.checkpoints.adopt import NameTable, Rule, adopt
+from latentfp.checkpoints.adopt import NameTable, Rule, adopt, restore
 
 TABLE = NameTable(
     "a toy network",
@@ -65,6 +65,20 @@ def test_a_change_of_layout_that_cannot_be_made_is_a_misfit():
     table = NameTable("a network", {"w": Rule("w", lambda x: x.transpose(2, 3, 1, 0))})
     with pytest.raises(ValueError, match=r"w \(shape \[2, 2\] of an unexpected rank\)"):
         adopt({"w": np.ones((2, 2))}, table, {"w": jnp.ones((2, 2, 1, 1))})
+
+
+def test_what_is_only_read_is_not_written():
+    with pytest.raises(ValueError, match="a toy network is read, but not written"):
+        restore(adopt(source(), TABLE, TEMPLATE), TABLE)
+
+
+@pytest.mark.parametrize(("dtype", "off"), [(np.float32, 1e-4), (np.float16, 2e-3), (jnp.bfloat16, 0.02)])
+def test_constants_may_be_rounded_to_the_type_of_the_file(dtype, off):
+    """0.3 is no number of any of these types; what is off by more than rounding is another value."""
+    table = TABLE._replace(constants={"*.filter": np.array([0.3])})
+    adopt(source(up_filter=np.array([0.3], dtype)), table, TEMPLATE)
+    with pytest.raises(ValueError, match="not the constant that they should be"):
+        adopt(source(up_filter=np.array([0.3 + off], dtype)), table, TEMPLATE)
 
 
 def test_a_table_that_does_not_cover_the_network_is_refused():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from torch_layout import Call, Raw, State, dump, legacy, tensor
 
-from latentfp.checkpoints.nvidia import read_network
+from latentfp.checkpoints.stylegan2 import read_network
 
 RECONSTRUCT = "torch_utils.persistence._reconstruct_persistent_obj"
 LOAD = "torch.storage._load_from_bytes"

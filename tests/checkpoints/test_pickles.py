@@ -11,7 +11,7 @@ import pytest
 from torch_layout import Call, External, Name, Raw, State, dump
 
 from latentfp.checkpoints import pickles
-from latentfp.checkpoints.builders import PLAIN
+from latentfp.checkpoints.pickles import PLAIN
 
 
 def read(data: bytes):

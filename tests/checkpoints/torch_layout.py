@@ -6,6 +6,8 @@ import struct
 import zipfile
 from typing import Any, NamedTuple
 
+import numpy as np
+
 KIND = {
     "f4": "Float", "f8": "Double", "f2": "Half", "bfloat16": "BFloat16", "b1": "Bool",
     "i8": "Long", "i4": "Int", "i2": "Short", "i1": "Char", "u1": "Byte",
@@ -97,6 +99,22 @@ def write_zip(path, value, storages, *, root="archive", byteorder=b"little", com
         for key, array in storages.items():
             archive.writestr(f"{root}/data/{key}", array.tobytes())
     return path
+
+
+def write_tree(path, tree):
+    """Nested dictionaries of arrays and plain values, as `torch.save` writes them; a storage an array."""
+    storages = {}
+
+    def described(value):
+        if isinstance(value, dict):
+            return {name: described(one) for name, one in value.items()}
+        if not isinstance(value, np.ndarray | np.generic):
+            return value
+        key = str(len(storages))
+        storages[key] = np.array(value, order="C")
+        return tensor(key, storages[key])
+
+    return write_zip(path, described(tree), storages)
 
 
 def legacy(value, storages, *, magic=MAGIC, little=True) -> bytes:

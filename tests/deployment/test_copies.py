@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from latentfp import cli, rng
 from latentfp.checkpoints import formats, stylegan2
-from latentfp.checkpoints.torch_files import flatten, read_tensors
+from latentfp.checkpoints.torch_files import read_tensors
 from latentfp.choices import Coding, CopyFormat
 from latentfp.data.files import read_image
 from latentfp.deployment import copies, fitting
@@ -262,15 +262,13 @@ def test_a_copy_is_the_map_that_embeds(deployment, expected):
         np.testing.assert_allclose(apply(one, w), marked, atol=1e-5)
 
 
-@pytest.mark.parametrize("form", [CopyFormat.ROSINALITY, CopyFormat.LATENTFP])
+@pytest.mark.parametrize("form", [CopyFormat.ROSINALITY, CopyFormat.NVIDIA, CopyFormat.LATENTFP])
 def test_what_an_exported_copy_makes_bears_the_code(deployment, expected, tmp_path, form):
     out = tmp_path / "alice"
     assert copies.export_copy(deployment, user="alice", out=out, form=form) is form
-    folder = out
-    if form is CopyFormat.ROSINALITY:
-        folder = tmp_path / "imported"
-        formats.import_generator(out, folder)
-    loaded = pretrained.load(str(folder))
+    _, origin = formats.import_generator(out, tmp_path / "imported")
+    assert origin.format.value == form.value
+    loaded = pretrained.load(str(tmp_path / "imported"))
     w, images = expected
     np.testing.assert_allclose(loaded.generator.synthesize(loaded.params, w), images, atol=1e-4)
 
@@ -280,9 +278,8 @@ def test_the_state_for_nvidias_modules_is_the_same(deployment, tmp_path):
         copies.export_copy(deployment, user="alice", out=tmp_path / form, form=form)
     ours = stylegan2.from_rosinality(read_tensors(tmp_path / CopyFormat.ROSINALITY))
     tree = read_tensors(tmp_path / CopyFormat.NVIDIA)
-    assert list(tree) == ["G_ema"]
-    settings = {f"synthesis.b{r}.conv1.conv_clamp": None for r in (4, 8, 16)}
-    theirs = stylegan2.from_nvidia(settings, flatten(tree["G_ema"]))
+    assert list(tree) == ["G_ema", "settings"]
+    theirs = stylegan2.from_nvidia_state(tree)
     # The subspace is rotated anew for every file, so folded weights agree to float32 only.
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), theirs.params, ours.params)
 
@@ -295,7 +292,7 @@ def test_nothing_but_the_affine_layers_changes(deployment, tmp_path, form):
     if form is CopyFormat.ROSINALITY:
         params = stylegan2.from_rosinality(tree).params
     else:
-        params = stylegan2.from_nvidia({"b4.conv_clamp": None}, flatten(tree["G_ema"])).params
+        params = stylegan2.from_nvidia_state(tree).params
     found, before = by_path(params), by_path(plain)
     assert found.keys() == before.keys()
     for path, array in found.items():
@@ -345,10 +342,11 @@ def test_latents_of_another_size_are_refused(tmp_path):
 
 def test_a_network_that_clamps_or_has_classes_is_not_written_as_one_that_does_not(deployment):
     loaded = load_generator(open_deployment(deployment))
-    with pytest.raises(ValueError, match="clamps at 256, which rosinality's does not: use nvidia"):
+    with pytest.raises(ValueError, match=r"clamps at 256\.0, which rosinality's cannot: use nvidia"):
         stylegan2.to_rosinality({**FIELDS, "clamp": 256.0}, loaded.params)
-    assert list(stylegan2.to_nvidia({**FIELDS, "clamp": 256.0}, loaded.params)) == ["G_ema"]
-    with pytest.raises(ValueError, match="has 5 classes, rosinality's has none: use nvidia"):
+    written = stylegan2.to_nvidia({**FIELDS, "clamp": 256.0}, loaded.params)
+    assert stylegan2.from_nvidia_state(written).fields["clamp"] == 256.0
+    with pytest.raises(ValueError, match="has 5 classes, which rosinality's cannot: use nvidia"):
         stylegan2.to_rosinality({**FIELDS, "classes": 5}, loaded.params)
 
 
@@ -383,7 +381,7 @@ def test_what_has_no_code_has_no_map_and_no_format_of_others(tmp_path):
     assert copies.export_generator(generator, out=tmp_path / "own") is CopyFormat.LATENTFP
     with pytest.raises(ValueError, match="no map of the latents"):
         copies.export_generator(generator, out=tmp_path / "x", form=CopyFormat.LATENTS)
-    with pytest.raises(ValueError, match="a linear is not written as rosinality"):
+    with pytest.raises(ValueError, match="a linear is not written in the format rosinality: use latentfp"):
         copies.export_generator(generator, out=tmp_path / "x", form=CopyFormat.ROSINALITY)
 
 

@@ -9,15 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import foreign_discriminators
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from latentfp.checkpoints import stylegan2
-from latentfp.checkpoints import stylegan2_names as names
 from latentfp.checkpoints.adopt import restore
-from latentfp.checkpoints.nvidia import read_network
+from latentfp.checkpoints.stylegan2 import Imported, read_network
 from latentfp.checkpoints.torch_files import flatten, read_tensors
 from latentfp.generators.stylegan2 import model, ops
 from latentfp.generators.stylegan2.discriminator import Discriminator
@@ -52,7 +52,7 @@ class Networks(NamedTuple):
         return channels_first(self.layers(self.params["synthesis"], tiled, noise)[0][: len(ws)])
 
 
-def prepare(imported: stylegan2.Imported, numbers: Path) -> Networks:
+def prepare(imported: Imported, numbers: Path) -> Networks:
     nets = model.networks(**imported.fields)
 
     @jax.jit
@@ -62,7 +62,7 @@ def prepare(imported: stylegan2.Imported, numbers: Path) -> Networks:
     return Networks(nets, imported.params, layers, dict(np.load(numbers)))
 
 
-def judged(imported: stylegan2.Imported) -> Callable[..., Any]:
+def judged(imported: Imported) -> Callable[..., Any]:
     """The discriminator, images [b, h, w, 3] to logits and every layer's output."""
     apply = Discriminator(**imported.fields).apply
     return jax.jit(lambda images: apply({"params": imported.params}, images, capture_intermediates=True))
@@ -179,7 +179,7 @@ class TestRosinality:
     def test_discriminator(self, networks, golden):
         numbers = networks.golden
         tree = read_tensors(golden("sg2_rosinality_32") / "ckpt.pt")
-        judge = judged(stylegan2.discriminator_from_rosinality(tree))
+        judge = judged(foreign_discriminators.from_rosinality(tree))
         images = np.concatenate([numbers["img_w"], numbers["img_z_bufnoise"]]).transpose(0, 2, 3, 1)
         for n in (1, 2, 4, 8):
             logits, state = judge(images[:n])
@@ -231,7 +231,7 @@ class TestNvidia:
 def test_nvidia_discriminator(golden, files):
     network, numbers = files
     folder = golden("sg2_nvidia_32")
-    judge = judged(stylegan2.discriminator_from_nvidia(*read_network(folder / network, "D")))
+    judge = judged(foreign_discriminators.from_nvidia(*read_network(folder / network, "D")))
     expected = np.load(folder / numbers)
     images = expected["img_const"].transpose(0, 2, 3, 1)
     for n in (1, 4):
@@ -260,10 +260,10 @@ def test_golden_checkpoints_are_given_back_bit_for_bit(golden):
         name: x for name, x in flatten(read_tensors(folder / "ckpt.pt")).items() if not name.startswith("d.")
     }
     imported = stylegan2.from_rosinality(read_tensors(folder / "ckpt.pt"))
-    assert_given_back(imported, names.rosinality_generator, source)
+    assert_given_back(imported, stylegan2.rosinality_generator, source)
     for file, _ in (*UNLABELLED, LABELLED):
         settings, tensors = read_network(golden("sg2_nvidia_32") / file, "G_ema")
-        table = functools.partial(names.nvidia_generator, labelled="mapping.embed.weight" in tensors)
+        table = functools.partial(stylegan2.nvidia_generator, labelled="mapping.embed.weight" in tensors)
         assert_given_back(stylegan2.from_nvidia(settings, tensors), table, tensors)
 
 

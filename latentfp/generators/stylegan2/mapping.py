@@ -16,6 +16,7 @@ from latentfp import rng
 from latentfp.generators.stylegan2.layers import EqualDense, apply, leaky
 from latentfp.types import Key, Latent, Latents, Params
 
+Inputs = Float[Array, "b z"]
 LayerLatents = Float[Array, "b layers d"]
 Labels = Float[Array, "b classes"]
 
@@ -26,15 +27,21 @@ def normalize(z: Latents) -> Latents:
 
 
 class Mapping(nn.Module):
-    """z [b, d], and labels [b, classes] where there are classes, to w [b, d]."""
+    """z [b, z], and labels [b, classes] where there are classes, to w [b, d]."""
 
     latent_dim: int = 512
     layers: int = 8
     lr_multiplier: float = 0.01
     classes: int = 0
+    z_dim: int | None = None
+
+    @property
+    def inputs(self) -> int:
+        """The size of z: that of w, unless `z_dim` says another."""
+        return self.z_dim or self.latent_dim
 
     @nn.compact
-    def __call__(self, z: Latents, labels: Labels | None = None) -> Latents:
+    def __call__(self, z: Inputs, labels: Labels | None = None) -> Latents:
         """Normalise, then `layers` times dense and leaky ReLU. Labels only where there are classes."""
         x = normalize(z)
         if labels is not None:
@@ -47,7 +54,7 @@ class Mapping(nn.Module):
 
 def sample(mapping: Mapping, params: Params, key: Key, n: int) -> Latents:
     """w [n, d] of normal z, and of a class for each that is drawn evenly where there are classes."""
-    z = jax.random.normal(key, (n, mapping.latent_dim))
+    z = jax.random.normal(key, (n, mapping.inputs))
     if not mapping.classes:
         return apply(mapping, params, z)
     drawn = jax.random.randint(rng.stream(key, "class"), (n,), 0, mapping.classes)

@@ -45,29 +45,33 @@ def networks(
     latent_dim: int = 512,
     mapping_layers: int = 8,
     classes: int = 0,
+    z_dim: int | None = None,
     clamp: float | None = None,
     dtype: DTypeLike = "float32",
 ) -> StyleGAN2:
-    """Networks for images of `size`, a power of two, 16…1024; `channels` from 4×4 up; `classes` of labels."""
+    """Networks for images of `size`, a power of two, 16…1024; `channels` from 4×4 up; `classes` of labels.
+
+    `z_dim`: the size of z, where it is not that of w, `latent_dim`.
+    """
     if size not in (16, 32, 64, 128, 256, 512, 1024):
         raise ValueError(f"size {size} is not a power of two from 16 to 1024")
     if len(channels) != len(resolutions(size)):
         raise ValueError(
             f"got {len(channels)} channel numbers, but {size}x{size} has resolutions {resolutions(size)}"
         )
-    mapping = Mapping(latent_dim, mapping_layers, classes=classes)
+    mapping = Mapping(latent_dim, mapping_layers, classes=classes, z_dim=z_dim)
     return StyleGAN2(mapping, Synthesis(size, tuple(channels), clamp, jnp.dtype(dtype)))
 
 
 def init(nets: StyleGAN2, key: Key) -> Params:
     """Random weights of both networks: {"mapping", "synthesis"}."""
-    z = jnp.zeros((1, nets.mapping.latent_dim))
+    z, w = jnp.zeros((1, nets.mapping.inputs)), jnp.zeros((1, nets.mapping.latent_dim))
     classes = nets.mapping.classes
     inputs = (z, jnp.zeros((1, classes))) if classes else (z,)
     noise = [jnp.zeros((n, n)) for n in noise_sizes(nets.synthesis.size)]
     return {
         "mapping": nets.mapping.init(rng.stream(key, "mapping"), *inputs)["params"],
-        "synthesis": nets.synthesis.init(rng.stream(key, "synthesis"), broadcast(z, nets.layers), noise)[
+        "synthesis": nets.synthesis.init(rng.stream(key, "synthesis"), broadcast(w, nets.layers), noise)[
             "params"
         ],
     }
