@@ -3,8 +3,8 @@
 Run: latentfp fit --out runs/avatars
      latentfp users add --deployment runs/avatars alice bob
      python -m latentfp.main --config=configs/bench/scaling.py --workdir=DIR
-Needs taskset (Linux). docs/results/scaling.md: 12 minutes on 2 CPU cores with nothing beside. It printed
-108, 163 and 138 images/s of training, and 0.89, 1.02 and 0.78 files/s of attribution, by 1, 2 and 4
+Needs taskset (Linux). docs/results/scaling.md: 12 minutes on 2 CPU cores with nothing else running. It
+printed 108, 163 and 138 images/s of training, and 0.89, 1.02 and 0.78 files/s of attribution, by 1, 2 and 4
 processes.
 """
 
@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from configs import base
 from latentfp.bench import scaling
-from latentfp.report.scaling import write_scaling
+from latentfp.report.benches import write_scaling
 
 
 def get_config() -> ConfigDict:
@@ -22,8 +22,8 @@ def get_config() -> ConfigDict:
         {
             "deployment": "runs/avatars",
             "training": "configs/decoder_stylegan2_avatars.py",
-            "plan": {
-                "make": scaling.Plan,
+            "load": {
+                "make": scaling.Load,
                 "processes": (1, 2, 4),
                 "batch": 256,
                 "steps": 15,

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from configs import base
 from latentfp.bench import search
-from latentfp.report.search import write_search
+from latentfp.report.benches import write_search
 
 
 def get_config() -> ConfigDict:

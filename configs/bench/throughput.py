@@ -3,9 +3,11 @@
 Run: latentfp fit --generator GENERATOR --out runs/GENERATOR
      python -m latentfp.main --config=configs/bench/throughput.py:GENERATOR --workdir=runs/throughput
 GENERATOR: avatars (StyleGAN2, also if it is left out) or avatars-ldm (latent diffusion).
-To compare commits, let runs share a history: --config.study.history=docs/results/bench_history.jsonl
-The published runs were made with nothing beside, in 2.5 and 5.5 minutes on 2 CPU cores, which do 186 and 190
-GFLOP/s in the matrix product. They printed, in images (search: queries) a second and shares of that product:
+To compare versions, let runs share a history: --config.study.history=FILE. Some stages must be asked for:
+every attack of suites by --config.study.suites="('nie2023','waves')", the decoding of an algebraic code by
+--config.study.algebraic.wrong="(0,3,5)". Batches of sampling: --config.study.sizes.batch=1.
+The published runs had the machine for themselves and took 2.5 and 5.5 minutes on 2 CPU cores, which do 186
+and 190 GFLOP/s in the matrix product. They printed, in images (search: queries) a second and shares of that:
     avatars      synthesis 971, 36 %; decoder 320, 35 %; refine 2.8, 35 %; search 862; GAN 60, 31 %
     avatars-ldm  sampling 8.0, 35 %; decoder 113, 28 %; refine 0.85, 26 %; search 881; denoiser 93, 28 %
 GAN and denoiser: their training.
@@ -16,30 +18,41 @@ from typing import Any
 from ml_collections import ConfigDict, config_dict
 
 from configs import base, decoder_ldm_avatars, decoder_stylegan2_avatars, ldm_avatars, stylegan2_avatars
-from latentfp.bench import throughput
-from latentfp.report.bench import write_bench
+from configs.stylegan2_avatars import CHANNELS
+from latentfp.bench import peak, stages, throughput
+from latentfp.report.benches import write_throughput
 
-COMMAND = "python -m latentfp.main --config=configs/bench/throughput.py"
+NETWORKS = {"avatars": {"64x64": {"size": 64, "channels": CHANNELS["64"]}}, "avatars-ldm": {}}
 
 
 def get_config(generator: str = "avatars") -> ConfigDict:
     """All stages at their usual batches, and the trainings of the generator and of its decoder."""
-    config = base.study_config(throughput.run, write_bench)
+    config = base.study_config(throughput.run, write_throughput)
     config.study = ConfigDict(
         {
-            "title": f"Throughput of {base.EMBEDDED[generator]}",
-            "command": f"{COMMAND}:{generator} --workdir=DIR",
             "deployment": f"runs/{generator}",
-            "plan": {
-                "make": throughput.Plan,
+            "sizes": {
+                "make": stages.Sizes,
                 "batch": 64,  # images sampled, synthesised, damaged and decoded at once
-                "places": 16,  # images refined at once
+                "refined": 16,  # images refined at once
                 "codes": 10**6,
                 "queries": 256,
                 "top": 5,
+            },
+            "loads": {
+                "make": peak.Loads,
                 "side": 2048,  # of the square matrices whose product is the peak
                 "mib": 256,  # of the array whose copy is the peak
-                "rounds": 5,
+            },
+            "rounds": 5,
+            "networks": NETWORKS[generator],  # StyleGAN2 networks with random weights
+            "suites": (),  # of attacks, each of which is a stage; all: latentfp/augment/suites.py
+            "algebraic": {
+                "make": stages.AlgebraicCode,
+                "bits": 64,
+                "message": 36,
+                "readings": 16384,
+                "wrong": (),  # bits of a reading, such as (0, 3, 5); needs the extra `bch`
             },
             "training": {"avatars": stylegan2, "avatars-ldm": latent_diffusion}[generator](),
             "history": config_dict.placeholder(str),  # a file; None: history.jsonl in the workdir

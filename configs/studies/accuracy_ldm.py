@@ -9,7 +9,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from configs import base
-from latentfp.report.study import write_study
+from latentfp.report.accuracy import write_accuracy
 from latentfp.studies import accuracy
 
 SIGMA, SHIFT = 1.0, 192
@@ -25,7 +25,7 @@ def get_config() -> ConfigDict:
 
     cells = [cell("sigma", str(s), sigma=s) for s in (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)]
     cells += [cell("shift", str(s), shift=s) for s in (0, 64, 128, 192)]
-    config = base.study_config(accuracy.run, write_study)
+    config = base.study_config(accuracy.run, write_accuracy)
     config.study = ConfigDict(
         {
             "name": "accuracy_ldm",

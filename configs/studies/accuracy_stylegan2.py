@@ -11,7 +11,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from configs import base
-from latentfp.report.study import write_study
+from latentfp.report.accuracy import write_accuracy
 from latentfp.studies import accuracy
 
 COMMAND = "python -m latentfp.main --config=configs/studies/accuracy_stylegan2.py"
@@ -38,7 +38,7 @@ def get_config(budget: str = "refine") -> ConfigDict:
         cells += [cell("sigma", str(s), sigma=s) for s in (0.2, 0.5, 1.0, 2.0, 6.0)]
         cells += [cell("shift", str(s), shift=s) for s in (0, 224, 448)]
         cells += [cell("attack", a, attack=a) for a in ATTACKS]
-    config = base.study_config(accuracy.run, write_study)
+    config = base.study_config(accuracy.run, write_accuracy)
     config.study = ConfigDict(
         {
             "name": f"accuracy_stylegan2_{budget}",

@@ -20,6 +20,7 @@ import latentfp
 from latentfp.data.files import write_image
 from latentfp.deployment.inquiry import searched
 from latentfp.fingerprint.codes import draw_codes
+from latentfp.runtime.machine import hardware
 from latentfp.runtime.progress import track
 from latentfp.studies.journal import Journal, Numbers
 from latentfp.studies.marked import marked_images
@@ -30,8 +31,10 @@ ON_ONE_CORE = f'exec taskset -c "$((LATENTFP_PROCESS % {os.cpu_count()}))" "$@"'
 TIMED = ("step", "images_per_second")
 
 
-class Plan(NamedTuple):
-    """Numbers of processes; images of a step of the training, steps, between rows; files, and of a part."""
+class Load(NamedTuple):
+    """Numbers of processes; of the training images a step, steps, and steps from one row of metrics to the
+    next; files to attribute, and files of a part.
+    """
 
     processes: Sequence[int]
     batch: int
@@ -41,8 +44,8 @@ class Plan(NamedTuple):
     part: int
 
 
-def run(*, deployment: str, training: str, plan: Plan, seed: int, workdir: Path) -> dict[str, Any]:
-    """Measure what `workdir` does not hold yet; report/scaling.py shows the result.
+def run(*, deployment: str, training: str, load: Load, seed: int, workdir: Path) -> dict[str, Any]:
+    """Measure what `workdir` does not hold yet; report/benches.py shows the result.
 
     `training`: the configuration of a training on the deployment. ValueError for a deployment without users,
     and where a command fails.
@@ -54,34 +57,35 @@ def run(*, deployment: str, training: str, plan: Plan, seed: int, workdir: Path)
         raise ValueError(f"{deployment} has no users: add one with `latentfp users add`")
     home.mkdir(parents=True, exist_ok=True)
     journal = Journal(home / "measured.jsonl")
-    images = _images(scene, home / "images", plan.files)
+    images = _images(scene, home / "images", load.files)
     tasks = {
-        "training": lambda n: train(training, folder, home / f"training-{n}", n, plan),
-        "attribution": lambda n: attribute(folder, images, home / f"parts-{n}", n, plan),
+        "training": lambda n: train(training, folder, home / f"training-{n}", n, load),
+        "attribution": lambda n: attribute(folder, images, home / f"parts-{n}", n, load),
     }
-    setting = [identity(scene), users, training, *plan[1:]]
-    cells = [(name, n) for name in tasks for n in (0, *plan.processes)]  # 0: to fill the cache
+    setting = [identity(scene), users, training, *load[1:]]
+    cells = [(name, n) for name in tasks for n in (0, *load.processes)]  # 0: to fill the cache
     for name, n in track(cells, "scaling"):
         journal.kept([*setting, name, n], lambda name=name, n=n: tasks[name](n))
     rows = {
-        name: [{"processes": n, **(journal.get([*setting, name, n]) or {})} for n in plan.processes]
+        name: [{"processes": n, **(journal.get([*setting, name, n]) or {})} for n in load.processes]
         for name in tasks
     }
     result = {
         "deployment": deployment,
         "training_config": training,
+        "hardware": hardware(),
         "cores": os.cpu_count(),
-        **plan._asdict(),
+        **load._asdict(),
         **rows,
     }
     (home / "scaling.json").write_text(json.dumps(result, indent=1) + "\n")
     return result
 
 
-def train(config: str, deployment: str, workdir: Path, processes: int, plan: Plan) -> Numbers:
+def train(config: str, deployment: str, workdir: Path, processes: int, load: Load) -> Numbers:
     """Images a second, without the rows that compile, and the metrics of the last row."""
-    steps = {"steps": plan.steps, "log_every": plan.every, "checkpoint_every": plan.steps}
-    fields = {f"train.{name}": value for name, value in {**steps, "batch": plan.batch}.items()}
+    steps = {"steps": load.steps, "log_every": load.every, "checkpoint_every": load.steps}
+    fields = {f"train.{name}": value for name, value in {**steps, "batch": load.batch}.items()}
     command = [f"--config={config}", f"--workdir={workdir}", f"--config.objective.deployment={deployment}"]
     command += [f"--config.{name}={value}" for name, value in fields.items()]
     shutil.rmtree(workdir, ignore_errors=True)  # of an interrupted measurement
@@ -92,14 +96,14 @@ def train(config: str, deployment: str, workdir: Path, processes: int, plan: Pla
     return {"per_second": len(warm) / sum(1 / rate for rate in warm), "seconds": seconds, "metrics": metrics}
 
 
-def attribute(deployment: str, images: Path, out: Path, processes: int, plan: Plan) -> Numbers:
+def attribute(deployment: str, images: Path, out: Path, processes: int, load: Load) -> Numbers:
     """Files a second, starting included, and the hash of all parts."""
     command = [sys.executable, "-m", "latentfp.cli", "bulk", "--deployment", deployment]
-    command += ["--part", str(plan.part), "--out", str(out), str(images)]
+    command += ["--part", str(load.part), "--out", str(out), str(images)]
     shutil.rmtree(out, ignore_errors=True)  # of an interrupted measurement
     seconds = local(processes, command)
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(out.glob("part-*.parquet"))))
-    return {"per_second": plan.files / seconds, "seconds": seconds, "sha256": digest.hexdigest()}
+    return {"per_second": load.files / seconds, "seconds": seconds, "sha256": digest.hexdigest()}
 
 
 def local(processes: int, command: Sequence[str]) -> float:
@@ -122,7 +126,7 @@ def local(processes: int, command: Sequence[str]) -> float:
 
 
 def _images(scene: Scene, folder: Path, count: int) -> Path:
-    """A new folder of so many images of nobody's."""
+    """A new folder of so many watermarked images of no registered user."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     codes = draw_codes(scene.seed, count, bits=scene.subject.bits)

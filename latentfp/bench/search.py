@@ -2,7 +2,7 @@
 
 A figure is the best of several calls, since other work on the machine can only slow a call down. The searches
 take turns, so that such work meets all of them alike. Half of the queries are registered codes with wrong
-bits, the others nobody's.
+bits, the others are nobody's.
 
 Every answer is checked: all distances against those of faiss, and rows and values of some queries against
 plain NumPy over the whole book.
@@ -19,13 +19,12 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from jaxtyping import Int, Int8, UInt8
 
 from latentfp.attribution.search import Hits, best, nearest
 from latentfp.fingerprint.codes import pack
-from latentfp.runtime.machine import cpu
+from latentfp.runtime.machine import hardware
 from latentfp.runtime.memory import peak_memory
 from latentfp.runtime.progress import track
 from latentfp.studies.journal import Journal, Numbers
@@ -39,7 +38,7 @@ PACKAGES = ("jax", "jaxlib", "numpy", "faiss-cpu")
 Searches = dict[str, Callable[[], Hits]]
 
 
-class Task(NamedTuple):
+class BookSize(NamedTuple):
     """A random book of `n` codes with its queries. `bits`: of a code, a multiple of 64."""
 
     n: int
@@ -82,15 +81,15 @@ def run(
     _faiss()
     workdir.mkdir(parents=True, exist_ok=True)
     journal = Journal(workdir / "journal.jsonl")
-    tasks = [Task(n, bits, queries, top, seed) for n in sizes]
-    largest = max(tasks)
+    books = [BookSize(n, bits, queries, top, seed) for n in sizes]
+    largest = max(books)
     memory = journal.kept({"memory": largest._asdict()}, lambda: _in_another_process(largest))
     rows = {}
-    for task in track(tasks, "books searched"):
-        setting = {"time": task._asdict(), "repeats": repeats, "checked": checked}
-        rows[str(task.n)] = journal.kept(setting, lambda task=task: measure(task, repeats, checked))
+    for size in track(books, "books searched"):
+        setting = {"time": size._asdict(), "repeats": repeats, "checked": checked}
+        rows[str(size.n)] = journal.kept(setting, lambda size=size: measure(size, repeats, checked))
     result = {
-        "task": {"bits": bits, "queries": queries, "top": top, "repeats": repeats, "checked": checked},
+        "size": {"bits": bits, "queries": queries, "top": top, "repeats": repeats, "checked": checked},
         **_surroundings(),
         "memory": memory,
         "sizes": rows,
@@ -99,30 +98,30 @@ def run(
     return result
 
 
-def draw(task: Task) -> Drawn:
-    """The random book and its queries; the same for the same task."""
-    random = np.random.default_rng([task.seed, task.n])
-    book = np.empty((task.n, task.bits // 8), np.uint8)
-    for first in range(0, task.n, CHUNK):
+def draw(size: BookSize) -> Drawn:
+    """The random book and its queries; the same for the same size."""
+    random = np.random.default_rng([size.seed, size.n])
+    book = np.empty((size.n, size.bits // 8), np.uint8)
+    for first in range(0, size.n, CHUNK):
         some = book[first : first + CHUNK]
         some[:] = np.frombuffer(random.bytes(some.size), np.uint8).reshape(some.shape)
-    marked = book[random.integers(task.n, size=(task.queries + 1) // 2)]
-    wrong = random.random((len(marked), task.bits)) < WRONG
-    nobody = random.random((task.queries - len(marked), task.bits)) < 0.5
+    marked = book[random.integers(size.n, size=(size.queries + 1) // 2)]
+    wrong = random.random((len(marked), size.bits)) < WRONG
+    nobody = random.random((size.queries - len(marked), size.bits)) < 0.5
     read = np.concatenate([np.unpackbits(marked, axis=1).astype(bool) ^ wrong, nobody])
     magnitudes = random.integers(LARGEST + 1, size=read.shape)
     return Drawn(book, pack(read), np.where(read, magnitudes, -magnitudes).astype(np.int8))
 
 
-def measure(task: Task, repeats: int, checked: int) -> Numbers:
+def measure(size: BookSize, repeats: int, checked: int) -> Numbers:
     """Seconds of every search, and of the first call of ours. RuntimeError for a wrong answer."""
-    drawn = draw(task)
+    drawn = draw(size)
     ours: Searches = {
-        "nearest": lambda: nearest(drawn.asked, drawn.book, top=task.top),
-        "best": lambda: best(drawn.scores, drawn.book, top=task.top),
+        "nearest": lambda: nearest(drawn.asked, drawn.book, top=size.top),
+        "best": lambda: best(drawn.scores, drawn.book, top=size.top),
     }
     first = {name: _timed(search)[0] for name, search in ours.items()}
-    answers, seconds = _in_turns({**ours, **_faiss_searches(drawn, task)}, repeats)
+    answers, seconds = _in_turns({**ours, **_faiss_searches(drawn, size)}, repeats)
     _check(drawn, answers, checked)
     theirs = min(seconds["faiss heap"], seconds["faiss counting"])
     return {
@@ -146,15 +145,15 @@ def _timed(search: Callable[[], Hits]) -> tuple[float, Hits]:
     return time.perf_counter() - began, hits
 
 
-def memory(task: Task) -> Numbers:
+def memory(size: BookSize) -> Numbers:
     """MiB that a process held with the codes, and the most that it held more in each search."""
-    drawn = draw(task)
+    drawn = draw(size)
     codes = peak_memory()
-    nearest(drawn.asked, drawn.book, top=task.top)
+    nearest(drawn.asked, drawn.book, top=size.top)
     after = peak_memory()
-    best(drawn.scores, drawn.book, top=task.top)
+    best(drawn.scores, drawn.book, top=size.top)
     return {
-        "n": task.n,
+        "n": size.n,
         "codes_mib": drawn.book.nbytes / 2**20,
         "process_with_codes_mib": codes,
         "nearest_beyond_mib": after - codes,
@@ -162,10 +161,10 @@ def memory(task: Task) -> Numbers:
     }
 
 
-def _in_another_process(task: Task) -> Numbers:
+def _in_another_process(size: BookSize) -> Numbers:
     """The peak of a process never falls, so this needs one that has done nothing else."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(memory, task).result()
+        return pool.submit(memory, size).result()
 
 
 def _faiss() -> Any:
@@ -177,15 +176,15 @@ def _faiss() -> Any:
         ) from error
 
 
-def _faiss_searches(drawn: Drawn, task: Task) -> Searches:
+def _faiss_searches(drawn: Drawn, size: BookSize) -> Searches:
     """Both ways in which IndexBinaryFlat keeps the best: a heap, its default, and counts of distances."""
-    index = _faiss().IndexBinaryFlat(task.bits)
-    for first in range(0, task.n, CHUNK):
+    index = _faiss().IndexBinaryFlat(size.bits)
+    for first in range(0, size.n, CHUNK):
         index.add(drawn.book[first : first + CHUNK])
 
     def search(heap: bool) -> Hits:
         index.use_heap = heap
-        distances, rows = index.search(drawn.asked, task.top)
+        distances, rows = index.search(drawn.asked, size.top)
         return Hits(rows, distances)
 
     return {"faiss heap": lambda: search(True), "faiss counting": lambda: search(False)}
@@ -242,8 +241,7 @@ def plain_best(
 
 def _surroundings() -> Numbers:
     return {
-        "hardware": f"{cpu()}, JAX on {jax.default_backend()}",
-        "devices": [device.device_kind for device in jax.devices()],
+        "hardware": hardware(),
         "faiss": f"{_faiss().omp_get_max_threads()} threads, {_faiss().get_compile_options().strip()}",
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES}
         | {"python": platform.python_version()},

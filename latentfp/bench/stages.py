@@ -1,10 +1,11 @@
 """The stages of a bench: what a deployment spends its time on, as programs with what they are called with.
 
-Everything is real: latents of the generator's prior, images that it marked with random codes, rounded to the
-8 bits of a file, the decoder that the deployment has.
+Those of a deployment are real: latents of the generator's prior, images watermarked with random codes and
+rounded to the 8 bits of a file, the decoder that the deployment has. Others are attacks, algebraic codes, and
+networks of other sizes, with random weights.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,15 +15,20 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from latentfp import rng
-from latentfp.attribution import blocks, refine, search
-from latentfp.attribution import decoder as decoding
+from latentfp.attribution import blocks, decoder, reference, refine, search
 from latentfp.attribution.decoder import TrainedDecoder
+from latentfp.attribution.ends import Subject
+from latentfp.attribution.objective import Problem
 from latentfp.attribution.observation import UNDAMAGED
 from latentfp.attribution.refine import Model
 from latentfp.attribution.whitening import Thetas
 from latentfp.augment import damage
-from latentfp.bench.search import Task, draw
-from latentfp.deployment.methods import Budget
+from latentfp.augment.suites import suite
+from latentfp.bench.search import BookSize, draw
+from latentfp.deployment.methods import MULTISCALE, Budget, subject_of
+from latentfp.fingerprint.basis import Space
+from latentfp.generators.pretrained import Pretrained
+from latentfp.generators.stylegan2 import model as stylegan2
 from latentfp.pixels import to_float
 from latentfp.runtime import mesh
 from latentfp.studies.marked import marked_images
@@ -30,6 +36,7 @@ from latentfp.studies.scene import Scene
 from latentfp.types import Image, Images, Key
 
 Pixels = UInt8[np.ndarray, "n h w 3"]
+SURE = 8  # magnitude of the soft bits of an algebraic code
 Carry = Callable[[Any], Any]  # from the result of a call to the first argument of the next
 
 
@@ -64,10 +71,22 @@ class Sizes(NamedTuple):
     """Images of a batch; images that are refined at once; codes that are searched, queries, hits of each."""
 
     batch: int
-    places: int
+    refined: int
     codes: int
     queries: int
     top: int
+
+
+class AlgebraicCode(NamedTuple):
+    """A code of `bits` with messages of `message` bits, and so many `readings` to decode at once.
+
+    `wrong`: for each stage, how many of a reading's bits are wrong; all are equally sure, the hardest case.
+    """
+
+    bits: int
+    message: int
+    readings: int
+    wrong: Sequence[int]
 
 
 def stages(scene: Scene, sizes: Sizes, pixels: Pixels) -> dict[str, Callable[[], Stage]]:
@@ -75,16 +94,49 @@ def stages(scene: Scene, sizes: Sizes, pixels: Pixels) -> dict[str, Callable[[],
 
     `pixels`: images of the deployment, as many as the largest batch or more.
     """
-    images = to_float(pixels)
+    images = jnp.asarray(to_float(pixels))
     found = {
         "sampling": lambda: sampling(scene, sizes.batch),
         "synthesis": lambda: synthesis(scene, sizes.batch),
-        "augmentation": lambda: augmentation(scene, jnp.asarray(images[: sizes.batch])),
-        "decoder": lambda: decoder(scene, scene.decoder, jnp.asarray(images[: sizes.batch])),
-        "refine": lambda: refinement(scene, jnp.asarray(images[: sizes.places])),
+        "augmentation": lambda: augmentation(scene, images[: sizes.batch]),
+        "decoder": lambda: decoding(scene.subject, _trained(scene), images[: sizes.batch]),
+        "refine": lambda: refinement(scene, images[: sizes.refined]),
+        "paper's search": lambda: reference_search(scene, images[:1]),
         "search": lambda: searching(scene, sizes),
     }
     return {name: make for name, make in found.items() if name != "decoder" or scene.decoder is not None}
+
+
+def untrained(
+    scene: Scene, networks: Mapping[str, Mapping[str, Any]], batch: int
+) -> dict[str, Callable[[], Stage]]:
+    """Synthesis of StyleGAN2 networks of these fields with random weights, and the decoder on each."""
+    found: dict[str, Callable[[], Stage]] = {}
+    for name, fields in networks.items():
+        found[f"synthesis, {name}"] = lambda fields=fields: synthesis(_untrained(scene, fields), batch)
+        if scene.decoder is not None:
+            found[f"decoder, {name}"] = lambda fields=fields: _untrained_decoder(scene, fields, batch)
+    return found
+
+
+def attacks(
+    suites: Sequence[str], pixels: UInt8[np.ndarray, "h w 3"], *, seed: int
+) -> dict[str, Callable[[], Stage]]:
+    """Every attack of these suites on one file of pixels [h w 3], as studies apply them."""
+    key = rng.stream(rng.root(seed), "attack")
+    return {
+        f"{name}: {attack.name}": lambda attack=attack: Stage(1, [], whole=lambda: attack.apply(key, pixels))
+        for name in suites
+        for attack in suite(name)
+    }
+
+
+def list_decoding(algebraic: AlgebraicCode, *, seed: int) -> dict[str, Callable[[], Stage]]:
+    """From readings of random messages to these, without a list of users."""
+    return {
+        f"list decoding, {wrong} bits wrong": partial(_list_decoding, algebraic, wrong, seed)
+        for wrong in algebraic.wrong
+    }
 
 
 def pixels_of(scene: Scene, n: int) -> Pixels:
@@ -110,27 +162,24 @@ def synthesis(scene: Scene, n: int) -> Stage:
 def augmentation(scene: Scene, images: Images) -> Stage:
     """Mixtures of the damage on which decoders are trained, drawn and inflicted: from images to images."""
 
-    def harm(key: Key, image: Image) -> Image:
+    def damaged(key: Key, image: Image) -> Image:
         drawn = damage.draw(rng.stream(key, "damage"), clean=0.0, mixed=1.0)
         return damage.inflict(rng.stream(key, "inflict"), image, drawn)
 
     keys = jax.vmap(partial(rng.stream, _key(scene, "augmentation"), "image"))(jnp.arange(len(images)))
-    return Stage(len(images), [Program("inflict", jax.jit(jax.vmap(harm)), (keys, images))])
+    return Stage(len(images), [Program("inflict", jax.jit(jax.vmap(damaged)), (keys, images))])
 
 
-def decoder(scene: Scene, trained: TrainedDecoder | None, images: Images) -> Stage:
-    """The deployment's decoder with as many looks as it was trained for. ValueError where there is none."""
-    if trained is None:
-        raise ValueError(f"{scene.opened.path} has no decoder: train and `latentfp adopt` one")
-    subject = scene.subject
+def decoding(subject: Subject, trained: TrainedDecoder, images: Images) -> Stage:
+    """A decoder with as many iterations as it was trained for."""
 
     def read(weights: Any, params: Any, space: Any, images: Images) -> Any:
-        return decoding.read(
+        return decoder.read(
             trained.decoder, weights, subject.generator, params, space, images, count=trained.looks
         )
 
     given = (trained.weights, subject.params, subject.whitened, images)
-    return Stage(len(images), [Program(f"{trained.looks} looks", jax.jit(read), given)])
+    return Stage(len(images), [Program(f"{trained.looks} iterations", jax.jit(read), given)])
 
 
 def refinement(scene: Scene, images: Images) -> Stage:
@@ -142,8 +191,8 @@ def refinement(scene: Scene, images: Images) -> Stage:
     generator, bits = subject.generator, subject.bits
     model = Model(subject.params, subject.whitened, subject.curvature())
 
-    def begin(model: Model, images: Images, harms: Float[Array, "b m"], theta: Thetas) -> Any:
-        problem = refine.pose(UNDAMAGED, images, harms)
+    def begin(model: Model, images: Images, distortion: Float[Array, "b m"], theta: Thetas) -> Any:
+        problem = refine.pose(UNDAMAGED, images, distortion)
         return problem, refine.init(UNDAMAGED, generator, model, settings, problem, theta)
 
     def step(state: refine.State, model: Model, problem: refine.Problem) -> refine.State:
@@ -164,25 +213,76 @@ def _same(found: Any) -> Any:
 def searching(scene: Scene, sizes: Sizes) -> Stage:
     """Soft search of random codes: the programs of one chunk, times all chunks; the whole call is timed."""
     words = -(-scene.subject.bits // 64) * 64
-    task = Task(sizes.codes, words, sizes.queries, sizes.top, scene.seed)
-    drawn, devices, share = draw(task), mesh.data_mesh(), search.chunk(task.n)
+    size = BookSize(sizes.codes, words, sizes.queries, sizes.top, scene.seed)
+    drawn, devices, share = draw(size), mesh.data_mesh(), search.chunk(size.n)
     rows = share * devices.size
     hard, planes = search.pack_scores(drawn.scores)
-    groups = list(search.groups_of(hard, planes, task.top))
-    lay_out, find = search.programs(blocks.block_rows(words=words // 32, planes=len(planes)), task.top)
+    groups = list(search.groups_of(hard, planes, size.top))
+    lay_out, find = search.programs(blocks.block_rows(words=words // 32, planes=len(planes)), size.top)
     codes = mesh.shard_batch(devices, np.resize(drawn.book, (rows, words // 8)).view(np.uint32))
     valid = mesh.shard_batch(devices, np.full(devices.size, share, np.int32))
-    chunks, lanes = -(-task.n // rows), lay_out((), (codes,))
+    chunks, lanes = -(-size.n // rows), lay_out((), (codes,))
     return Stage(
-        task.queries,
+        size.queries,
         [
             Program("lay out", lay_out, ((), (codes,)), chunks),
             Program("find", find, (mesh.replicate(devices, groups[0]), (lanes, valid)), chunks * len(groups)),
         ],
         unit="queries",
-        whole=lambda: search.best(drawn.scores, drawn.book, top=task.top),
+        whole=lambda: search.best(drawn.scores, drawn.book, top=size.top),
         whole_numbers=True,
     )
+
+
+def reference_search(scene: Scene, images: Images) -> Stage:
+    """All updates of the paper's search, of all starts of an image."""
+    subject, settings = scene.subject, reference.usual(scene.subject.generator)
+    problem = Problem(subject.params, subject.space, MULTISCALE, subject.sigma, 0.0, settings.penalty)
+    starts = reference.draw_starts(_key(scene, "starts"), jnp.arange(len(images)), subject.space, settings)
+    step = jax.jit(partial(reference.step, subject.generator.synthesize))
+    given = (problem, settings, images, 0, reference.init(starts, subject.bits))
+    return Stage(len(images), [Program("update", step, given, settings.steps)])
+
+
+def _trained(scene: Scene) -> TrainedDecoder:
+    if scene.decoder is None:
+        raise ValueError(f"{scene.opened.path} has no decoder: train and `latentfp adopt` one")
+    return scene.decoder
+
+
+def _list_decoding(algebraic: AlgebraicCode, wrong: int, seed: int) -> Stage:
+    from latentfp.attribution.list_decoding import decode
+    from latentfp.fingerprint.bch import construct, encode
+
+    code, random = construct(algebraic.bits, algebraic.message), np.random.default_rng(seed)
+    messages = random.integers(2**algebraic.message, size=algebraic.readings, dtype=np.uint64)
+    soft = np.where(encode(code, messages), SURE, -SURE).astype(np.int8)
+    turned = np.argsort(random.random(soft.shape), axis=1)[:, :wrong]
+    np.put_along_axis(soft, turned, -np.take_along_axis(soft, turned, axis=1), axis=1)
+    return Stage(len(soft), [], "readings", lambda: decode(code, soft), whole_numbers=True)
+
+
+def _untrained(scene: Scene, fields: Mapping[str, Any]) -> Scene:
+    """The scene with a StyleGAN2 of random weights, fingerprinted along coordinate axes."""
+    made, nets, bits = stylegan2.make(**fields), stylegan2.networks(**fields), scene.subject.bits
+    d, axes = made.latent_dim, jnp.eye(made.latent_dim)
+    weights = jax.jit(lambda: stylegan2.init(nets, rng.root(scene.seed)))()
+    params = {**weights, "noise": stylegan2.fixed_noise(fields["size"], scene.seed)}
+    space = Space(jnp.zeros(d), axes[bits:], jnp.ones(d - bits), axes[:bits], jnp.ones(bits))
+    loaded = Pretrained(made, params, "untrained", identity="")
+    subject = subject_of(loaded, space, sigma=1.0, coding=scene.subject.coding)
+    return scene._replace(subject=subject)
+
+
+def _untrained_decoder(scene: Scene, fields: Mapping[str, Any], batch: int) -> Stage:
+    """A decoder of the deployment's sizes for an untrained network."""
+    subject, trained = _untrained(scene, fields).subject, _trained(scene)
+    shape, content = subject.generator.image_shape, subject.space.content_axes.shape[0]
+    images = jax.random.uniform(_key(scene, "images"), (batch, *shape), minval=-1.0)
+    network = trained.decoder.clone(content=content, bits=subject.bits)
+    start = decoder.blank(1, content=content, bits=subject.bits)
+    weights = jax.jit(network.init)(_key(scene, "decoder"), images[:1], images[:1], start)["params"]
+    return decoding(subject, trained._replace(decoder=network, weights=weights), images)
 
 
 def _key(scene: Scene, name: str) -> Key:

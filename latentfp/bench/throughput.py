@@ -11,119 +11,134 @@ program is compiled from nothing, without any cache.
 import datetime
 import json
 import math
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 
 from latentfp.bench import costs, peak, training_steps
 from latentfp.bench.costs import Compiled, Cost
 from latentfp.bench.peak import Loads, Peak, call_seconds
-from latentfp.bench.stages import Program, Sizes, Stage, pixels_of, stages
+from latentfp.bench.stages import (
+    AlgebraicCode,
+    Program,
+    Sizes,
+    Stage,
+    attacks,
+    list_decoding,
+    pixels_of,
+    stages,
+    untrained,
+)
 from latentfp.runtime import lines
 from latentfp.runtime.fields import recorded
 from latentfp.runtime.lines import Entry
-from latentfp.runtime.machine import cpu
+from latentfp.runtime.machine import hardware
 from latentfp.runtime.memory import peak_memory
 from latentfp.runtime.progress import track
+from latentfp.runtime.version import code_version
 from latentfp.studies.journal import Numbers
 from latentfp.studies.scene import Scene, identity, open_scene
 
 LEAST = 0.2  # seconds that a program runs in each round
-SAME = ("device", "jax", "generator", "deployment", "plan", "training")  # what runs must share to be compared
-
-
-class Plan(NamedTuple):
-    """Sizes of the stages (bench/stages.py) and of the peak (bench/peak.py), and how many rounds."""
-
-    batch: int
-    places: int
-    codes: int
-    queries: int
-    top: int
-    side: int
-    mib: int
-    rounds: int
+SAME = ("hardware", "jax", "generator", "deployment", "sizes", "loads", "training")  # of runs that compare
 
 
 def run(
     *,
-    title: str,
-    command: str,
     deployment: str,
-    plan: Plan,
+    sizes: Sizes,
+    loads: Loads,
+    rounds: int,
+    networks: Mapping[str, Mapping[str, Any]],
+    suites: Sequence[str],
+    algebraic: AlgebraicCode,
     training: Mapping[str, Mapping[str, Any]],
     history: str | None,
     seed: int,
     workdir: Path,
 ) -> dict[str, Any]:
-    """Measure, write bench.json, and add a line to the file `history` (None: history.jsonl in `workdir`).
+    """Measure, write throughput.json, and add a line to the file `history` (None: in `workdir`).
 
-    `training`: by name, the fields of training_steps.training. The result holds
-    the `previous` line of the same device, JAX, deployment, decoder and settings, if there is one.
+    `networks`: StyleGAN2 networks by name, to be measured with random weights. `suites`: whose attacks are a
+    stage each. `training`: by name, the fields of training_steps.training. The result holds the `previous`
+    line of the same machine, JAX, deployment, decoder and settings, if there is one.
     """
-    around, scene = surroundings(), open_scene(deployment, seed=seed)
-    loads = Loads(plan.side, plan.mib)
-    made = _stages(scene, plan, training)
-    rows, measured = {}, [peak.measure(loads, repeats=plan.rounds, seed=seed)]
+    scene = open_scene(deployment, seed=seed)
+    around = {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "version": code_version(),
+        "hardware": hardware(),
+        "jax": jax.__version__,
+    }
+    made = _stages(scene, sizes, networks, suites, algebraic, training)
+    rows, measured = {}, [peak.measure(loads, repeats=rounds, seed=seed)]
     for name, make in track(made.items(), "stages", len(made)):
-        rows[name] = measure(make(), plan.rounds)
-        measured.append(peak.measure(loads, repeats=plan.rounds, seed=seed))
+        rows[name] = measure(make(), rounds)
+        measured.append(peak.measure(loads, repeats=rounds, seed=seed))
     best = peak.peak_of(loads, *measured)
     result = {
-        **{"title": title, "command": command, **around},
-        **{"generator": Path(scene.opened.manifest.generator.name).name, "plan": plan._asdict()},
+        **around,
+        "generator": Path(scene.opened.manifest.generator.name).name,
         "deployment": identity(scene),
-        **{"training": recorded(training), "peak": best._asdict()},
+        "sizes": sizes._asdict(),
+        "loads": loads._asdict(),
+        "rounds": rounds,
+        "training": recorded(training),
+        "peak": best._asdict(),
         "peak_memory_mib": peak_memory(),
         "stages": {name: {**row, **shares(row, best)} for name, row in rows.items()},
     }
-    return _kept(result, workdir, Path(history) if history else workdir / "history.jsonl")
+    return _compared(result, workdir, Path(history) if history else workdir / "history.jsonl")
 
 
-def _stages(scene: Scene, plan: Plan, steps: Mapping[str, Any]) -> dict[str, Callable[[], Stage]]:
-    sizes = Sizes(plan.batch, plan.places, plan.codes, plan.queries, plan.top)
-    pixels = pixels_of(scene, max(plan.batch, plan.places, *(fields["batch"] for fields in steps.values())))
+def _stages(
+    scene: Scene,
+    sizes: Sizes,
+    networks: Mapping[str, Mapping[str, Any]],
+    suites: Sequence[str],
+    algebraic: AlgebraicCode,
+    training: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Callable[[], Stage]]:
+    batches = [sizes.batch, sizes.refined, *(fields["batch"] for fields in training.values())]
+    pixels = pixels_of(scene, max(batches))
     step = partial(training_steps.training, scene, pixels)
-    return {**stages(scene, sizes, pixels), **{name: partial(step, **steps[name]) for name in steps}}
+    return {
+        **stages(scene, sizes, pixels),
+        **untrained(scene, networks, sizes.batch),
+        **attacks(suites, pixels[0], seed=scene.seed),
+        **list_decoding(algebraic, seed=scene.seed),
+        **{name: partial(step, **fields) for name, fields in training.items()},
+    }
 
 
 def measure(stage: Stage, rounds: int) -> Numbers:
     """Speed, cost, compilation and memory of a stage. Costs of a batch are on one device."""
     built = [costs.build(program.function, *program.arguments) for program in stage.programs]
-    parts = [
-        {"name": program.name, "times": program.times, **_facts(compiled)}
-        for program, compiled in zip(stage.programs, built, strict=True)
-    ]
-    if stage.whole is None:
-        timed = [
-            (program.times, _caller(program, compiled))
-            for program, compiled in zip(stage.programs, built, strict=True)
-        ]
-    else:
+    pairs = list(zip(stage.programs, built, strict=True))
+    timed = [(program.times, _caller(program, compiled)) for program, compiled in pairs]
+    if stage.whole is not None:
         timed = [(1, stage.whole)]
     seconds = _rounds(timed, rounds)
     total = _total([program.times for program in stage.programs], [compiled.cost for compiled in built])
-    devices = max(compiled.devices for compiled in built)
     return {
-        **{
-            "items": stage.items,
-            "unit": stage.unit,
-            "devices": devices,
-            "whole_numbers": stage.whole_numbers,
-        },
+        "items": stage.items,
+        "unit": stage.unit,
+        "devices": max((compiled.devices for compiled in built), default=1),
+        "whole_numbers": stage.whole_numbers,
         "per_second": stage.items / min(seconds),
         "seconds": min(seconds),
         "spread": peak.spread(seconds),
         "flops": None if total is None else total.flops,
         "bytes": None if total is None else total.bytes,
-        "compile_seconds": sum(compiled.compile_seconds for compiled in built),
-        "memory_mib": max(compiled.memory for compiled in built) / 2**20,
+        "compile_seconds": sum(compiled.compile_seconds for compiled in built) if built else None,
+        "memory_mib": max(compiled.memory for compiled in built) / 2**20 if built else None,
         **_held(),
-        "programs": parts,
+        "programs": [
+            {"name": program.name, "times": program.times, **_facts(compiled)} for program, compiled in pairs
+        ],
     }
 
 
@@ -137,29 +152,18 @@ def shares(row: Numbers, best: Peak) -> Numbers:
     }
 
 
-def surroundings() -> dict[str, Any]:
-    """What the numbers belong to: the time, the commit, the devices and JAX, before anything is measured."""
-    kind, count = jax.devices()[0].device_kind, jax.device_count()
-    return {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "commit": commit(Path(__file__).parents[1]),
-        "device": cpu() if jax.default_backend() == "cpu" else f"{count} {kind}",
-        "jax": jax.__version__,
-    }
-
-
-def _kept(result: dict[str, Any], workdir: Path, path: Path) -> dict[str, Any]:
+def _compared(result: dict[str, Any], workdir: Path, path: Path) -> dict[str, Any]:
     """The result beside the previous line of the history; both are written."""
     same = {name: result[name] for name in SAME}
     result["previous"] = latest(lines.read(path), same)
     entry = {
-        **{name: result[name] for name in ("date", "commit")},
+        **{name: result[name] for name in ("date", "version")},
         **same,
         "peak": {name: result["peak"][name] for name in ("flops", "bandwidth")},
         "per_second": {name: row["per_second"] for name, row in result["stages"].items()},
     }
     workdir.mkdir(parents=True, exist_ok=True)
-    (workdir / "bench.json").write_text(json.dumps(result, indent=1) + "\n")
+    (workdir / "throughput.json").write_text(json.dumps(result, indent=1) + "\n")
     lines.append(path, entry)
     return result
 
@@ -189,7 +193,9 @@ def _rounds(timed: Sequence[tuple[float | int, Callable[[], Any]]], rounds: int)
 
 
 def _total(times: Sequence[float | int], found: Sequence[Cost | None]) -> Cost | None:
-    """Of a batch; None if the cost of a part is unknown."""
+    """Of a batch; None if the cost of a part is unknown, or there are no parts."""
+    if not found:
+        return None
     total = Cost(0.0, 0.0)
     for often, cost in zip(times, found, strict=True):
         if cost is None:
@@ -224,19 +230,3 @@ def latest(entries: Sequence[Entry], alike: Mapping[str, Any]) -> Entry | None:
     wanted = json.loads(json.dumps(alike))
     same = (entry for entry in reversed(entries) if {name: entry.get(name) for name in wanted} == wanted)
     return next(same, None)
-
-
-def commit(folder: Path) -> str | None:
-    """The commit that is checked out around `folder`, with "+" where its files differ; None without git."""
-    head = _git(folder, "rev-parse", "--short=12", "HEAD")
-    if head is None:
-        return None
-    return f"{head}+" if _git(folder, "status", "--porcelain", "--", ".") else head
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    try:
-        found = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True)
-    except OSError:
-        return None
-    return found.stdout.strip() if found.returncode == 0 else None

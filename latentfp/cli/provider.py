@@ -214,9 +214,9 @@ def demo(
 
     Example: latentfp demo --out demo --users 6 --images 3
     """
-    from latentfp.report.page import write_page
+    from latentfp.report.demo import write_page
     from latentfp.studies import demo as study
     from latentfp.studies.demo_record import summary
 
     record = study.run(out, users=user_count, images=image_count, generator=generator, sigma=sigma, seed=seed)
-    typer.echo(f"{summary(record)}\npage: {write_page(out)}")
+    typer.echo(f"{summary(record)}\npage: {write_page(out, record)}")

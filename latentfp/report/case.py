@@ -5,7 +5,6 @@ with the hash of the page, signed. `check_case` finds what was changed since.
 """
 
 import json
-from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,9 +15,7 @@ from latentfp.data.files import UnreadableImage, file_hash, read_image
 from latentfp.deployment.case import Case
 from latentfp.deployment.manifest import sha256
 from latentfp.deployment.signature import BadSignature, sign, verify
-from latentfp.report.figures import strip
-from latentfp.report.page import filled
-from latentfp.report.pictures import difference, picture
+from latentfp.report.html import badge, difference, filled, picture, side_by_side, strip, table, terms
 from latentfp.report.wording import count, power_of_ten
 from latentfp.runtime.files import replacing
 from latentfp.types import Pixels
@@ -105,7 +102,7 @@ def render(case: Case, record_name: str) -> str:
     record, files = case.record, case.record["files"]
     about, deployment = record["case"], record["deployment"]
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
-    terms = {
+    settings = {
         "generator": escape(deployment["generator"]["name"]),
         "users searched": str(deployment["users"]),
         "code": f"{deployment['bits']} bits, {escape(deployment['code_book']['kind'])}",
@@ -119,9 +116,9 @@ def render(case: Case, record_name: str) -> str:
         title=escape(f"Case of {about['created']}"),
         created=escape(about["created"]),
         headline=_headline(files),
-        settings="".join(f"<div><dt>{term}</dt><dd>{value}</dd></div>" for term, value in terms.items()),
+        settings=terms(settings),
         files="".join(_file(file, explanation) for file, explanation in shown),
-        origin="".join(_row(name, f"<code>{escape(value)}</code>") for name, value in _origin(record)),
+        origin=table((), _origin(record), named=True),
         record=escape(record_name),
         users=str(deployment["users"]),
         alpha=power_of_ten(about["request"]["alpha"]),
@@ -142,22 +139,18 @@ def _headline(files: list[dict[str, Any]]) -> str:
 def _file(file: dict[str, Any], explanation: Pixels | None) -> str:
     name = f"<h3>{escape(file['file'])}</h3>"
     if file["verdict"] == "unreadable":
-        return f"{name}<p>{_badge('unreadable', '!', 'not readable')} {escape(file['status'])}</p>"
+        return f"{name}<p>{badge('unreadable', '!', 'not readable')} {escape(file['status'])}</p>"
     p = power_of_ten(file["p_value"])
     evidence = f"p = {p}, {file['matched_bits']} of {file['bits']} bits, by {file['stage']}"
     parts = [
-        f"{name}<p>{_badge(*SIGNS[file['verdict']], file['user'] or file['verdict'])} {evidence}</p>",
+        f"{name}<p>{badge(*SIGNS[file['verdict']], file['user'] or file['verdict'])} {evidence}</p>",
         _pictures(file, explanation),
         strip(file["posteriors"], None, label=f"P(bit = 1) of the bits of {file['file']}"),
-        _table(FACTS, [_facts(file)]),
-        _table(RANKED, map(_ranked, file["ranked"])),
-        _table(VARIED, map(_varied, file["sensitivity"])),
+        table(FACTS, [_facts(file)]),
+        table(RANKED, map(_ranked, file["ranked"])),
+        table(VARIED, map(_varied, file["sensitivity"])),
     ]
     return "".join(parts)
-
-
-def _badge(kind: str, mark: str, words: str) -> str:
-    return f"<span class='badge {kind}'><i aria-hidden='true'>{mark}</i>{escape(words)}</span>"
 
 
 def _facts(file: dict[str, Any]) -> list[str]:
@@ -202,27 +195,17 @@ def _pictures(file: dict[str, Any], explanation: Pixels | None) -> str:
         panels["explanation"] = picture(explanation, alt=f"explanation of {file['file']}")
         residual = difference(pixels, explanation)
         panels["residual × 10"] = picture(residual, alt=f"residual of {file['file']}, times ten")
-    shown = "".join(f"<div>{image}<small>{caption}</small></div>" for caption, image in panels.items())
-    return f"<div class='faces'><figure><div class='three'>{shown}</div></figure></div>"
+    return f"<div class='faces'><figure>{side_by_side(panels)}</figure></div>"
 
 
-def _table(head: tuple[str, ...], rows: Iterable[list[str]]) -> str:
-    titles = "".join(f"<th scope='col'>{title}</th>" for title in head)
-    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<div class='wide'><table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></div>"
-
-
-def _row(name: str, value: str) -> str:
-    return f"<tr><th scope='row'>{escape(name)}</th><td>{value}</td></tr>"
-
-
-def _origin(record: dict[str, Any]) -> list[tuple[str, str]]:
-    it = record["deployment"]
-    parts = [(name, value) for name, value in it["parts"].items()]
-    hashes = {
-        "manifest.json": it["manifest"],
-        "generator": it["generator"]["sha256"],
-        "decoder": it["decoder"],
+def _origin(record: dict[str, Any]) -> list[list[str]]:
+    found = record["deployment"]
+    rows = {
+        "deployment": found["id"],
+        "manifest.json": found["manifest"],
+        "generator": found["generator"]["sha256"],
+        "decoder": found["decoder"],
+        **found["parts"],
+        "registered codes": found["codes"],
     }
-    rows = [("deployment", it["id"]), *hashes.items(), *parts, ("registered codes", it["codes"])]
-    return [(name, value) for name, value in rows if value is not None]
+    return [[escape(name), f"<code>{escape(it)}</code>"] for name, it in rows.items() if it is not None]

@@ -1,28 +1,57 @@
-"""Numbers and tables in Markdown."""
+"""Pages of results in Markdown: tables, numbers, and how the page was made."""
 
 import shlex
+import string
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 NOTHING = "–"  # where nothing was measured
+Row = Mapping[str, Any]
+Cell = str | Callable[[Any], str]
 
 
-def table(columns: Mapping[str, Sequence[str]]) -> str:
-    """A table with these columns, the first to the left; columns that hold nothing are left out."""
-    shown = {name: column for name, column in columns.items() if set(column) != {NOTHING}}
-    rows = [list(shown), ["---", *["---:"] * (len(shown) - 1)], *zip(*shown.values(), strict=True)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+def write_page(path: Path, *parts: str) -> Path:
+    """Write the parts as paragraphs, and below them the command that made the page; returns its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n\n".join([*parts, made_with()]) + "\n", encoding="utf-8")
+    return path
+
+
+def table(rows: Iterable[Any], columns: Mapping[str, Cell]) -> str:
+    """A table, the first column to the left; columns in which nothing was measured are left out.
+
+    A column is a function of a row, or a format of its fields: "{share:.1%} of {images}". There text appears
+    as it is, whatever signs it holds, and None as a dash.
+    """
+    rows = list(rows)
+    cells = {title: [_cell(column, row) for row in rows] for title, column in columns.items()}
+    shown = {title: column for title, column in cells.items() if set(column) != {NOTHING}}
+    lines = [list(shown), ["---", *["---:"] * (len(shown) - 1)], *zip(*shown.values(), strict=True)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+class _Fields(string.Formatter):
+    def format_field(self, value: Any, format_spec: str) -> str:
+        if value is None:
+            return NOTHING
+        return plain(value) if isinstance(value, str) else super().format_field(value, format_spec)
+
+
+def _cell(column: Cell, row: Any) -> str:
+    return _Fields().vformat(column, (), row) if isinstance(column, str) else column(row)
 
 
 def number(value: float | None, form: str) -> str:
-    """A number as `form` says, or a dash for none."""
+    """A number as `form` says, or a dash for None."""
     return NOTHING if value is None else format(value, form)
 
 
 def percent_range(interval: Sequence[float]) -> str:
     """An interval of shares in per cent."""
     low, high = interval
-    return f"{100 * low:.1f} … {100 * high:.1f} %"
+    return f"{100 * low:.1f} … {100 * high:.1f}%"
 
 
 def plain(value: str) -> str:
@@ -30,10 +59,16 @@ def plain(value: str) -> str:
     return "".join(f"\\{sign}" if sign in "\\|<>*_`[]#&" else sign for sign in " ".join(value.split()))
 
 
-def made_with(command: str) -> str:
-    """The command, as a block, with the changes that this process was given on its own command line."""
-    changes = [shlex.quote(word) for word in sys.argv[1:] if word.startswith("--config.")]
-    return f"Made with\n\n    {' '.join([*command.split(), *changes])}"
+def made_with() -> str:
+    """The command of this process, as a block; DIR stands for its workdir."""
+    program = "python -m latentfp.main" if Path(sys.argv[0]).name == "main.py" else Path(sys.argv[0]).stem
+    words = [shlex.quote(word) for word in sys.argv[1:]]
+    for i, word in enumerate(words):
+        if word.startswith("--workdir="):
+            words[i] = "--workdir=DIR"
+        elif i and words[i - 1] == "--workdir":
+            words[i] = "DIR"
+    return f"Made with\n\n    {' '.join([program, *words])}"
 
 
 def thousands(value: int) -> str:

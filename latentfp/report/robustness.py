@@ -1,202 +1,139 @@
 """The robustness study on paper: tables in Markdown, accuracy by attack and reliability diagrams in SVG.
 
 All-bits accuracy is the share of images with every bit right; its 95 % interval is the exact binomial one.
-Bit accuracy has none: the bits of one image depend on each other. Every number is one of the record.
+Bit accuracy has none: the bits of one image depend on each other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from latentfp.report.charts import Bins, Series, write_reliability, write_rows
-from latentfp.report.markdown import made_with, number, percent_range, plain, table
-from latentfp.report.parsing import parse
+import numpy as np
+from matplotlib.axes import Axes
+
+from latentfp.report.charts import MARKS, diagonal, panels, series
+from latentfp.report.markdown import Cell, Row, percent_range, plain, table, write_page
 from latentfp.report.wording import count, duration
 
 METHODS = {"encoder": "encoder", "decoder": "decoder", "refine": "descent"}
 CLEAN = "none"
 
 
-class Accuracy(NamedTuple):
-    """`all_bits` of `images` with every bit right; `interval` of that share."""
-
-    images: int
-    bit_accuracy: float
-    all_bits: int
-    interval: list[float]
-
-
-class Calibration(NamedTuple):
-    """Scores in [0, 1], and of each bin the bits, those right, and the sum of their confidences."""
-
-    expected_calibration_error: float
-    brier: float
-    bits: list[int]
-    right: list[int]
-    confidence: list[float]
-
-
-class Measured(NamedTuple):
-    """One method under one attack; `same_images`: on those that the search was tried on."""
-
-    images: int
-    bit_accuracy: float
-    all_bits: int
-    interval: list[float]
-    calibration: Calibration
-    same_images: Accuracy | None
-
-
-class Row(NamedTuple):
-    """One attack, with the measurements of every method (keys of METHODS) and of the paper's search."""
-
-    attack: str
-    methods: dict[str, Measured]
-    reference: Accuracy | None
-
-
-class Search(NamedTuple):
-    """The budget of the paper's search."""
-
-    images: int
-    starts: int
-    steps: int
-
-
-class Robustness(NamedTuple):
-    """The record; `name` is the stem of every file written."""
-
-    name: str
-    title: str
-    command: str
-    hardware: str
-    seconds: float
-    sigma: float
-    coding: str
-    bits: int
-    search: Search
-    rows: list[Row]
-    pooled: dict[str, Calibration]
-
-
 def write_robustness(folder: Path, result: dict[str, Any]) -> Path:
-    """Write NAME.md, NAME.svg and NAME_reliability.svg into `folder`; returns the path of NAME.md.
-
-    ValueError where a field of `Robustness` is missing.
-    """
-    study: Robustness = parse(Robustness, result, "robustness")
+    """Write NAME.md, NAME.svg and NAME_reliability.svg, the result of studies.robustness.run."""
+    name, rows = result["name"], result["rows"]
+    methods = {method: words for method, words in METHODS.items() if method in rows[0]["methods"]}
     folder.mkdir(parents=True, exist_ok=True)
-    write_rows(folder / f"{study.name}.svg", [row.attack for row in study.rows], _panels(study))
-    write_reliability(folder / f"{study.name}_reliability.svg", _diagrams(study))
-    parts = [
-        _heading(study),
+    _plot(folder / f"{name}.svg", result, methods)
+    _reliability(folder / f"{name}_reliability.svg", result, methods)
+    pooled = {
+        "attack": "all",
+        "methods": {m: {"calibration": found} for m, found in result["pooled"].items()},
+    }
+    return write_page(
+        folder / f"{name}.md",
+        f"# {plain(result['title'])}",
+        f"σ {result['sigma']:g}, {plain(result['coding'])} codes of {result['bits']} bits, {len(rows)} "
+        f"attacks in {duration(result['seconds'])} on {plain(result['hardware'])}. No method is told the "
+        "attack. Intervals are 95 %, exact binomial (Clopper and Pearson).",
         "## Accuracy",
-        _accuracies(study.rows),
-        f"![Accuracy by attack]({study.name}.svg)",
-        *_search(study),
+        _accuracies(rows, methods),
+        f"![Accuracy by attack]({name}.svg)",
+        *_searched(result, methods),
         "## Calibration",
         "Expected calibration error of the bits in 15 bins, and Brier score (0.25: undecided).",
-        _calibrations(study),
-        f"![Reliability diagrams]({study.name}_reliability.svg)",
-    ]
-    page = folder / f"{study.name}.md"
-    page.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-    return page
-
-
-def _heading(study: Robustness) -> str:
-    return (
-        f"# {plain(study.title)}\n\n"
-        f"σ {study.sigma:g}, {plain(study.coding)} codes of {study.bits} bits, {len(study.rows)} attacks in "
-        f"{duration(study.seconds)} on {plain(study.hardware)}. No method is told of the attack. Intervals "
-        f"are 95 %, exact binomial (Clopper and Pearson). {made_with(study.command)}"
+        _calibrations([*rows, pooled], methods),
+        f"![Reliability diagrams]({name}_reliability.svg)",
     )
 
 
-def _methods(rows: Sequence[Row]) -> dict[str, str]:
-    """Those that were measured, with their titles."""
-    return {method: words for method, words in METHODS.items() if method in rows[0].methods}
+def _accuracies(rows: Sequence[Row], methods: dict[str, str]) -> str:
+    columns: dict[str, Cell] = {"attack": "{attack}"}
+    for method, words in methods.items():
+        columns[f"{words}: bits"] = f"{{methods[{method}][bit_accuracy]:.2%}}"
+        columns[f"{words}: all bits"] = _complete(method)
+    return table(rows, {**columns, "images": lambda row: _images(row, methods)})
 
 
-def _accuracies(rows: Sequence[Row]) -> str:
-    columns = {"attack": [plain(row.attack) for row in rows]}
-    for method, words in _methods(rows).items():
-        found = [row.methods[method] for row in rows]
-        columns[f"{words}: bits"] = [_percent(one) for one in found]
-        columns[f"{words}: all bits"] = [_complete(one) for one in found]
-    return table({**columns, "images": [_images(row) for row in rows]})
+def _complete(method: str) -> Callable[[Row], str]:
+    def cell(row: Row) -> str:
+        it = row["methods"][method]
+        return f"{it['all_bits'] / it['images']:.1%} ({percent_range(it['interval'])})"
+
+    return cell
 
 
-def _images(row: Row) -> str:
+def _images(row: Row, methods: dict[str, str]) -> str:
     """How many there were, once where it is the same for all methods."""
-    counts = {METHODS[method]: one.images for method, one in row.methods.items()}
+    counts = {words: row["methods"][method]["images"] for method, words in methods.items()}
     if len(set(counts.values())) == 1:
-        return str(counts["descent"])
+        return str(next(iter(counts.values())))
     return ", ".join(f"{words} {images}" for words, images in counts.items())
 
 
-def _search(study: Robustness) -> list[str]:
-    rows = [row for row in study.rows if row.reference is not None]
+def _searched(result: dict[str, Any], methods: dict[str, str]) -> list[str]:
+    rows, it = [row for row in result["rows"] if row["reference"] is not None], result["search"]
     if not rows:
         return []
-    it = study.search
-    columns = {"attack": [plain(row.attack) for row in rows]}
-    for method, title in _methods(rows).items():
-        columns[title] = [_percent(row.methods[method].same_images) for row in rows]
-    columns["the paper's search"] = [_percent(row.reference) for row in rows]
-    told = (
-        f"Bit accuracy on the first {count(it.images, 'image')} of those. The search "
-        f"has {count(it.starts, 'start')} of {count(it.steps, 'step')}; the paper's has 20 of 2000."
-    )
-    return ["## Against the paper's search", told, table(columns)]
-
-
-def _calibrations(study: Robustness) -> str:
-    columns = {"attack": [*(plain(row.attack) for row in study.rows), "**all**"]}
-    for method, words in _methods(study.rows).items():
-        found = [*(row.methods[method].calibration for row in study.rows), study.pooled[method]]
-        columns[f"{words}: error"] = [f"{one.expected_calibration_error:.4f}" for one in found]
-        columns[f"{words}: Brier"] = [f"{one.brier:.4f}" for one in found]
-    return table(columns)
-
-
-def _percent(found: Measured | Accuracy | None) -> str:
-    return number(None if found is None else 100 * found.bit_accuracy, ".2f") + " %" * (found is not None)
-
-
-def _complete(found: Measured) -> str:
-    return f"{100 * found.all_bits / found.images:.1f} % ({percent_range(found.interval)})"
-
-
-def _panels(study: Robustness) -> dict[str, list[Series]]:
-    methods = _methods(study.rows)
-    found = {words: [row.methods[method] for row in study.rows] for method, words in methods.items()}
-    bits = [Series(words, [one.bit_accuracy for one in ones]) for words, ones in found.items()]
-    searched = [None if row.reference is None else row.reference.bit_accuracy for row in study.rows]
-    if any(value is not None for value in searched):
-        bits.append(Series(f"the paper's search, {count(study.search.images, 'image')}", searched))
-    complete = [
-        Series(words, [one.all_bits / one.images for one in ones], [one.interval for one in ones])
-        for words, ones in found.items()
+    columns = {
+        words: f"{{methods[{method}][same_images][bit_accuracy]:.2%}}" for method, words in methods.items()
+    }
+    return [
+        "## Against the paper's search",
+        f"Bit accuracy on the first {count(it['images'], 'image')} of those. The search has "
+        f"{count(it['starts'], 'start')} of {count(it['steps'], 'step')}; the paper's has 20 of 2000.",
+        table(rows, {"attack": "{attack}", **columns, "the paper's search": "{reference[bit_accuracy]:.2%}"}),
     ]
-    return {"bit accuracy": bits, "images with all bits right": complete}
 
 
-def _diagrams(study: Robustness) -> dict[str, list[Bins]]:
-    methods = _methods(study.rows)
-    diagrams = {"all attacks": [_bins(words, study.pooled[method]) for method, words in methods.items()]}
-    for row in study.rows:
-        if row.attack == CLEAN:
-            clean = [_bins(words, row.methods[method].calibration) for method, words in methods.items()]
-            diagrams = {"no attack": clean, **diagrams}
-    return diagrams
+def _calibrations(rows: Sequence[Row], methods: dict[str, str]) -> str:
+    columns: dict[str, Cell] = {"attack": "{attack}"}
+    for method, words in methods.items():
+        columns[f"{words}: error"] = f"{{methods[{method}][calibration][expected_calibration_error]:.4f}}"
+        columns[f"{words}: Brier"] = f"{{methods[{method}][calibration][brier]:.4f}}"
+    return table(rows, columns)
 
 
-def _bins(name: str, found: Calibration) -> Bins:
-    full = [
-        (confidence / bits, right / bits, bits / sum(found.bits))
-        for bits, right, confidence in zip(found.bits, found.right, found.confidence, strict=True)
-        if bits
-    ]
-    confidence, right, weight = (list(column) for column in zip(*full, strict=True))
-    return Bins(name, confidence, right, weight)
+def _plot(path: Path, result: dict[str, Any], methods: dict[str, str]) -> None:
+    """A line for every attack, downwards, a mark for every method."""
+    rows, titles = result["rows"], ("bit accuracy", "images with all bits right")
+    height = 1.1 + 0.24 * len(rows)
+    with panels(path, titles, width=3.2, height=height, margin=2.2, shared=True) as (bits, complete):
+        marks = [*methods, *(["reference"] * any(row["reference"] for row in rows))]
+        for i, method in enumerate(marks):
+            places = np.arange(len(rows)) + 0.16 * (i - (len(marks) - 1) / 2)
+            found = [row["reference"] if method == "reference" else row["methods"][method] for row in rows]
+            searched = f"the paper's search, {count(result['search']['images'], 'image')}"
+            label = methods.get(method, searched)
+            series(bits, [it and it["bit_accuracy"] for it in found], places, mark=i, label=label)
+            if method in methods:
+                shares = [it["all_bits"] / it["images"] for it in found]
+                series(complete, shares, places, mark=i, x_intervals=[it["interval"] for it in found])
+        for axes in (bits, complete):
+            axes.set_xlim(-0.03, 1.03)
+        bits.set_yticks(range(len(rows)), [row["attack"] for row in rows])
+        bits.set_ylim(len(rows) - 0.4, -0.6)
+
+
+def _reliability(path: Path, result: dict[str, Any], methods: dict[str, str]) -> None:
+    """Share of right bits against confidence; the area of a mark is its share of the bits."""
+    clean = [row["methods"] for row in result["rows"] if row["attack"] == CLEAN]
+    diagrams = {"no attack": {m: it["calibration"] for m, it in clean[0].items()}} if clean else {}
+    diagrams["all attacks"] = result["pooled"]
+    with panels(path, list(diagrams), width=3.3, height=3.5) as grid:
+        for axes, found in zip(grid, diagrams.values(), strict=True):
+            diagonal(axes, 0.5, 1)
+            for i, (method, words) in enumerate(methods.items()):
+                _bins(axes, found[method], i, words)
+            axes.set_xlabel("confidence of a bit")
+        grid[0].set_ylabel("share of right bits")
+
+
+def _bins(axes: Axes, found: Row, mark: int, label: str) -> None:
+    """One method: of each bin that is not empty its mean confidence and its share of right bits."""
+    bits, right, confidence = (np.array(found[name], float) for name in ("bits", "right", "confidence"))
+    full = bits > 0
+    x, y = confidence[full] / bits[full], right[full] / bits[full]
+    colour, marker = MARKS[mark]
+    series(axes, x, y, mark=mark, label=label, linestyle="-", linewidth=1, markersize=4)
+    axes.scatter(x, y, 12 + 140 * bits[full] / bits.sum(), colour, marker)

@@ -1,4 +1,4 @@
-"""What the processor is that this process runs on."""
+"""What this process runs on."""
 
 import os
 import platform
@@ -18,3 +18,12 @@ def cpu() -> str:
     models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     named = f" ({models[0]})" if models else ""
     return f"{cores()} {platform.machine()} CPU cores{named}"
+
+
+def hardware() -> str:
+    """In words: the processor, and the accelerators where JAX has some."""
+    import jax
+
+    if jax.default_backend() == "cpu":
+        return f"{cpu()}, no accelerator"
+    return f"{jax.device_count()} {jax.devices()[0].device_kind}, {cpu()}"

@@ -2,16 +2,16 @@
 
 In the folder: `deployment/`, `images/USER/` (with codes), `plain/USER/` (the same latents without),
 `attacked/ATTACK/USER/`, `negatives/SOURCE/` (the same generator without a code, and drawings of another
-style), and report.json, of which report/page.py makes the page. Clean images are all attributed; under each
+style), and report.json, of which report/demo.py makes the page. Clean images are all attributed; under each
 attack the first image of every user is.
 """
 
+import dataclasses
 import json
 import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -28,16 +28,14 @@ from latentfp.deployment.registry import User
 from latentfp.generators.pretrained import Pretrained
 from latentfp.runtime.progress import track
 from latentfp.studies import demo_record
-from latentfp.studies.demo_record import Sample
+from latentfp.studies.demo_record import Record, Sample
 
 NAMES = ("alice", "bob", "carol", "dan", "erin", "frank", "grace", "heidi", "ivan", "judy")
 OTHER_STYLE = "adventurer"
 SUITE = "nie2023"
 
 
-def run(
-    out: Path, *, users: int, images: int, generator: str, sigma: float | None, seed: int
-) -> dict[str, Any]:
+def run(out: Path, *, users: int, images: int, generator: str, sigma: float | None, seed: int) -> Record:
     """Make the folder and return the record in its report.json. ValueError where it exists."""
     if os.path.lexists(out):
         raise ValueError(f"{out} exists and nothing is overwritten: choose another folder with --out")
@@ -58,9 +56,9 @@ def run(
     findings = attribute(out, deployment, loaded, samples, seed)
     clock.lap("attribute")
     facts = {"images": images, "seed": seed, "size": loaded.generator.image_shape[0]}
-    report = demo_record.make(out, deployment, added, samples, findings, seconds=clock.seconds, **facts)
-    (out / "report.json").write_text(json.dumps(report, indent=1))
-    return report
+    record = demo_record.make(out, deployment, added, samples, findings, seconds=clock.seconds, **facts)
+    (out / "report.json").write_text(json.dumps(dataclasses.asdict(record), indent=1))
+    return record
 
 
 def name_of(i: int) -> str:
@@ -146,7 +144,7 @@ def write_attacked(out: Path, clean: list[Sample], seed: int) -> Iterator[Sample
             key = rng.stream(rng.root(seed), f"attack/{attack.name}", i)
             pixels = attack.apply(key, read_image(out / sample.file, size=None))
             path = save(out, f"attacked/{attack.name}/{sample.file.removeprefix('images/')}", pixels)
-            yield sample._replace(file=path, attack=attack.name)
+            yield dataclasses.replace(sample, file=path, attack=attack.name)
 
 
 def attribute(

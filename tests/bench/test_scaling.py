@@ -6,12 +6,12 @@ from types import SimpleNamespace
 import pytest
 
 from latentfp.bench import scaling
-from latentfp.bench.scaling import Plan
+from latentfp.bench.scaling import Load
 from latentfp.data.files import find_images
-from latentfp.report.scaling import write_scaling
+from latentfp.report.benches import write_scaling
 from latentfp.studies.scene import open_scene
 
-PLAN = {"processes": (2,), "batch": 4, "steps": 4, "every": 2, "files": 6, "part": 2}
+LOAD = {"processes": (2,), "batch": 4, "steps": 4, "every": 2, "files": 6, "part": 2}
 TRAINING = """
 from configs import decoder_stylegan2_avatars
 
@@ -29,7 +29,7 @@ def run(deployment, tmp_path_factory):
     folder = tmp_path_factory.mktemp("scaling")
     (folder / "training.py").write_text(TRAINING)
     given = {"deployment": str(deployment), "training": str(folder / "training.py"), "seed": 1}
-    return lambda **changed: scaling.run(**given, plan=Plan(**PLAN | changed), workdir=folder / "work")
+    return lambda **changed: scaling.run(**given, load=Load(**LOAD | changed), workdir=folder / "work")
 
 
 @pytest.mark.slow
@@ -47,20 +47,20 @@ def test_the_whole_bench(run):
 def test_two_processes_write_the_parts_of_one(deployment, tmp_path):
     images = scaling._images(open_scene(deployment, seed=1), tmp_path / "images", 6)
     assert len(find_images([images])) == 6
-    out, plan = tmp_path / "one", Plan(**PLAN)
-    one = scaling.attribute(str(deployment), images, out, 1, plan)
-    two = scaling.attribute(str(deployment), images, tmp_path / "two", 2, plan)
+    out, load = tmp_path / "one", Load(**LOAD)
+    one = scaling.attribute(str(deployment), images, out, 1, load)
+    two = scaling.attribute(str(deployment), images, tmp_path / "two", 2, load)
     assert one["sha256"] == two["sha256"]
     assert len(list(out.glob("part-*.parquet"))) == 3
     (out / "bulk.json").write_text("of an interrupted measurement")
-    assert scaling.attribute(str(deployment), images, out, 1, plan)["sha256"] == one["sha256"]
+    assert scaling.attribute(str(deployment), images, out, 1, load)["sha256"] == one["sha256"]
 
 
 def test_a_deployment_without_users_is_refused_at_once(deployment, tmp_path, monkeypatch):
     monkeypatch.setattr(scaling, "searched", lambda _: (SimpleNamespace(users=0), str))
     with pytest.raises(ValueError, match="has no users"):
         scaling.run(
-            deployment=str(deployment), training="none.py", plan=Plan(**PLAN), seed=1, workdir=tmp_path
+            deployment=str(deployment), training="none.py", load=Load(**LOAD), seed=1, workdir=tmp_path
         )
 
 
@@ -80,7 +80,8 @@ def test_the_page_tells_efficiency_and_differences(tmp_path):
         row(4, 18.0, metrics={"bits": 0.5, "loss": 1.9999}),
     ]
     parts = [row(1, 5.0, sha256="a"), row(2, 10.0, sha256="a"), row(4, 9.0, sha256="a")]
-    facts = {"cores": 2, "training_config": "c.py", "batch": 64, "steps": 30, "files": 400}
+    facts = {"cores": 2, "hardware": "2 cores", "training_config": "c.py"}
+    facts |= {"batch": 64, "steps": 30, "files": 400}
     text = write_scaling(tmp_path, facts | {"training": training, "attribution": parts}).read_text()
     assert "| 2 | 16 | 1.60 | 80% | 38 |" in text
     assert "| 4 | 18 | 1.80 | 90% | 33 |" in text

@@ -8,7 +8,7 @@ import pytest
 
 from latentfp.attribution.search import Hits
 from latentfp.bench import search
-from latentfp.bench.search import Task
+from latentfp.bench.search import BookSize
 from latentfp.fingerprint.codes import unpack
 
 FIELDS = {"bits": 64, "queries": 6, "top": 3, "repeats": 1, "checked": 3, "seed": 0}
@@ -31,7 +31,7 @@ def test_every_size_is_measured_once(tmp_path, monkeypatch):
 
 
 def test_half_of_the_queries_are_registered():
-    drawn = search.draw(Task(3 * 1000, 64, 41, 5, 0))
+    drawn = search.draw(BookSize(3 * 1000, 64, 41, 5, 0))
     read, codes = unpack(drawn.asked, bits=64), unpack(drawn.book, bits=64)
     least = (read[:, None] != codes[None]).sum(axis=2).min(axis=1)
     # 6.4 bits are wrong on average; the nearest of 3000 strangers has 15 to 18, and below 10 with chance 3e-5
@@ -63,7 +63,7 @@ def test_a_wrong_answer_stops_the_study(name, monkeypatch):
 
     monkeypatch.setattr(search, name, wrong)
     with pytest.raises(RuntimeError, match=f"{name} of query 0: found rows"):
-        search.measure(Task(3000, 64, 4, 3, 0), 1, 2)
+        search.measure(BookSize(3000, 64, 4, 3, 0), 1, 2)
 
 
 def test_distances_that_are_not_those_of_faiss_stop_the_study(monkeypatch):
@@ -74,7 +74,7 @@ def test_distances_that_are_not_those_of_faiss_stop_the_study(monkeypatch):
         lambda asked, book, *, top: Hits(*(x + 1 for x in right(asked, book, top=top))),
     )
     with pytest.raises(RuntimeError, match="distances to 3000 codes differ from those of faiss heap"):
-        search.measure(Task(3000, 64, 4, 3, 0), 1, 2)
+        search.measure(BookSize(3000, 64, 4, 3, 0), 1, 2)
 
 
 def test_codes_that_are_no_whole_words_are_refused(tmp_path):

@@ -1,7 +1,6 @@
 """The bench: counts of known programs, loops, the machine's peak, the history, and a whole run."""
 
 import json
-import subprocess
 from functools import partial
 from pathlib import Path
 
@@ -13,16 +12,16 @@ from small_decoder import NETWORK
 
 from configs.bench import throughput as config
 from latentfp import rng
+from latentfp.augment import suites
 from latentfp.bench import costs, peak, throughput
 from latentfp.bench.costs import Cost
 from latentfp.bench.peak import Loads, Peak, Seconds
-from latentfp.bench.stages import Program, Stage
-from latentfp.bench.throughput import Plan
+from latentfp.bench.stages import AlgebraicCode, Program, Sizes, Stage
 from latentfp.bench.training_steps import objective_of, programs
 from latentfp.deployment import decoders
 from latentfp.generators import pretrained
-from latentfp.report.bench import ratio, write_bench
-from latentfp.runtime import loop, mesh
+from latentfp.report.benches import write_throughput
+from latentfp.runtime import loop, machine, mesh
 from latentfp.runtime.fields import made
 from latentfp.runtime.loop import Lazy, Objective
 from latentfp.studies.scene import open_scene
@@ -146,27 +145,17 @@ class TestPeak:
 class TestHistory:
     def test_the_last_of_its_kind(self):
         entries = [
-            {"device": "a", "jax": "1", "plan": {"x": [1]}, "n": 0},
-            {"device": "a", "jax": "1", "plan": {"x": [1]}, "n": 1},
-            {"device": "b", "jax": "1", "plan": {"x": [1]}, "n": 2},
-            {"device": "a", "jax": "2", "plan": {"x": [1]}, "n": 3},
-            {"device": "a", "jax": "1", "plan": {"x": [2]}, "n": 4},
+            {"hardware": "a", "jax": "1", "sizes": {"x": [1]}, "n": 0},
+            {"hardware": "a", "jax": "1", "sizes": {"x": [1]}, "n": 1},
+            {"hardware": "b", "jax": "1", "sizes": {"x": [1]}, "n": 2},
+            {"hardware": "a", "jax": "2", "sizes": {"x": [1]}, "n": 3},
+            {"hardware": "a", "jax": "1", "sizes": {"x": [2]}, "n": 4},
             {"n": 5},
         ]
-        found = throughput.latest(entries, {"device": "a", "jax": "1", "plan": {"x": (1,)}})
+        found = throughput.latest(entries, {"hardware": "a", "jax": "1", "sizes": {"x": (1,)}})
         assert found is not None
         assert found["n"] == 1
-        assert throughput.latest(entries, {"device": "c"}) is None
-
-    def test_the_commit(self, tmp_path):
-        assert throughput.commit(tmp_path) is None
-        git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
-        for arguments in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"]):
-            subprocess.run([*git, *arguments], check=True)
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout
-        assert throughput.commit(tmp_path) == head[:12]
-        (tmp_path / "new").write_text("")
-        assert throughput.commit(tmp_path) == head[:12] + "+"
+        assert throughput.latest(entries, {"hardware": "c"}) is None
 
 
 def move(by, state, key, batch, step):
@@ -275,22 +264,21 @@ class TestTrainings:
         assert jax.tree.all(jax.tree.map(np.array_equal, task.first_stage, shipped))
 
 
-PLAN = {
-    **{"batch": 8, "places": 2, "codes": 3000, "queries": 4, "top": 2},
-    **{"side": 64, "mib": 1, "rounds": 2},
-}
+NETWORK_16 = {"size": 16, "channels": [4, 4, 4], "latent_dim": 80, "mapping_layers": 1}
 
 
 @pytest.fixture(scope="module")
 def given(deployment, tmp_path_factory):
     return {
-        **{
-            "title": "Throughput",
-            "command": "made with",
-            "deployment": str(deployment),
-            "plan": Plan(**PLAN),
-        },
-        **{"training": {"a training": {"objective": wandering, "fields": {}, "batch": 8}}, "seed": 1},
+        "deployment": str(deployment),
+        "sizes": Sizes(batch=8, refined=2, codes=3000, queries=4, top=2),
+        "loads": Loads(side=64, mib=1),
+        "rounds": 2,
+        "networks": {"tiny": NETWORK_16},
+        "suites": ("tiny",),
+        "algebraic": AlgebraicCode(bits=32, message=11, readings=4, wrong=(3,)),
+        "training": {"a training": {"objective": wandering, "fields": {}, "batch": 8}},
+        "seed": 1,
         "history": str(tmp_path_factory.mktemp("bench") / "shared" / "history.jsonl"),
     }
 
@@ -298,25 +286,40 @@ def given(deployment, tmp_path_factory):
 @pytest.fixture(scope="module")
 def measured(given, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("bench") / "out"
-    return workdir, throughput.run(**given, workdir=workdir)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(throughput, "LEAST", 0.01)
+        patch.setitem(suites.SUITES, "tiny", suites.SUITES["nie2023"][:2])
+        return workdir, throughput.run(**given, workdir=workdir)
 
 
-STAGES = ["sampling", "synthesis", "augmentation", "decoder", "refine", "search", "a training"]
+OWN = ["sampling", "synthesis", "augmentation", "decoder", "refine", "paper's search", "search"]
+UNTRAINED = ["synthesis, tiny", "decoder, tiny"]
+WHOLE = ["tiny: none", "tiny: blur", "list decoding, 3 bits wrong"]
+STAGES = [*OWN, *UNTRAINED, *WHOLE, "a training"]
 
 
 class TestRun:
     def test_every_stage_has_its_numbers(self, measured):
         workdir, result = measured
-        assert json.loads((workdir / "bench.json").read_text()) == result
+        assert json.loads((workdir / "throughput.json").read_text()) == result
         assert list(result["stages"]) == STAGES
         for name, row in result["stages"].items():
             assert row["per_second"] > 0, name
-            assert row["compile_seconds"] > 0, name
-            assert row["memory_mib"] > 0, name
-            assert row["copy_share"] > 0, name
-            assert (row["product_share"] is None) == (name == "search")
+            assert (row["product_share"] is None) == (name == "search" or name in WHOLE), name
+            if name in WHOLE:  # no programs of their own
+                assert row["programs"] == [], name
+                assert (row["compile_seconds"], row["memory_mib"], row["copy_share"]) == (None,) * 3, name
+            else:
+                assert min(row["compile_seconds"], row["memory_mib"], row["copy_share"]) > 0, name
         assert result["peak"]["flops"] > 0
         assert result["peak_memory_mib"] > 100
+        assert result["hardware"] == machine.hardware()
+
+    def test_the_papers_search_is_all_of_its_updates(self, measured):
+        """20 starts of 2000 steps: each renders once forward and once backward."""
+        row = measured[1]["stages"]["paper's search"]
+        assert (row["items"], [part["times"] for part in row["programs"]]) == (1, [2000])
+        assert row["flops"] > 2000 * 20 * 2 * 768 * 2 * 48
 
     def test_known_costs(self, measured):
         """A linear generator multiplies 48 coordinates by 48 × 768 numbers, scales and adds an offset."""
@@ -339,7 +342,7 @@ class TestRun:
         lines = Path(given["history"]).read_text().splitlines()
         assert [list(json.loads(line)["per_second"]) for line in lines] == [STAGES, ["search"]]
         other = throughput.run(
-            **given | {"plan": Plan(**PLAN | {"top": 1}), "history": None}, workdir=tmp_path
+            **given | {"sizes": given["sizes"]._replace(top=1), "history": None}, workdir=tmp_path
         )
         assert other["previous"] is None
         assert (tmp_path / "history.jsonl").exists()
@@ -347,7 +350,7 @@ class TestRun:
 
 def test_the_page(measured, tmp_path):
     result = measured[1]
-    text = write_bench(tmp_path, result).read_text()
+    text = write_throughput(tmp_path, result).read_text()
     row = result["stages"]["synthesis"]
     assert f"| synthesis | 8 images | {row['per_second']:.4g} | {row['spread']:.0%} |" in text
     assert "| to before |" not in text
@@ -355,14 +358,13 @@ def test_the_page(measured, tmp_path):
     before = {name: 2 * stage["per_second"] for name, stage in result["stages"].items()}
     earlier = {
         "date": "then",
-        "commit": "abc",
+        "version": "0.0.9+abc",
         "per_second": before,
         "peak": {"flops": result["peak"]["flops"] / 4},
     }
     compared = {**result, "previous": earlier}
-    assert ratio(compared, "search") == (0.5, 0.125)
-    text = write_bench(tmp_path, compared).read_text()
-    assert "over that of commit abc on then" in text
+    text = write_throughput(tmp_path, compared).read_text()
+    assert "over that of version 0.0.9+abc on then" in text
     assert text.count("| 0.50 | 0.12 |") == len(STAGES)
 
 

@@ -1,6 +1,5 @@
 """A small demonstration on disk, with every kind of verdict in it."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+
+from latentfp.studies.demo_record import Accuracy, File, Negatives, Record, Settings
 
 BITS = 16
 CODES = {"alice": "1100101001101010", "<script>alert(1)</script>": "0011010110010101"}
@@ -69,9 +70,9 @@ def record() -> dict[str, Any]:
             "alpha": 1e-4,
             "seed": 3,
         },
-        "seconds": {"fit": 1.0, "generate": 2, "attack": 0.5, "attribute": 125.0},
-        "spectrum": {"stds": [2.0 * 0.8**i for i in range(24)], "shift": 4, "bits": BITS, "sigma": 0.5},
-        "users": [{"name": name, "code": code} for name, code in CODES.items()],
+        "seconds": {"fit": 1.0, "generate": 2.0, "attack": 0.5, "attribute": 125.0},
+        "stds": [2.0 * 0.8**i for i in range(24)],
+        "users": dict(CODES),
         "files": [
             entry("alice", "images/1.png", psnr=30.25, **first),
             entry(
@@ -106,7 +107,7 @@ def record() -> dict[str, Any]:
                 "correct": 2,
                 "all_bits": 2,
                 "bit_accuracy": 1.0,
-                "interval": [0.16, 1],
+                "interval": [0.16, 1.0],
             },
             {
                 "attack": "blur",
@@ -114,15 +115,15 @@ def record() -> dict[str, Any]:
                 "correct": 0,
                 "all_bits": 1,
                 "bit_accuracy": 0.9,
-                "interval": [0, 0.84],
+                "interval": [0.0, 0.84],
             },
             {
                 "attack": "jpeg",
                 "files": 1,
                 "correct": 0,
                 "all_bits": 0,
-                "bit_accuracy": 0,
-                "interval": [0, 0.975],
+                "bit_accuracy": 0.0,
+                "interval": [0.0, 0.975],
             },
         ],
         "negatives": [
@@ -134,15 +135,22 @@ def record() -> dict[str, Any]:
 
 @pytest.fixture
 def content() -> dict[str, Any]:
-    """What report.json holds, free to be changed."""
+    """The fields of a record, free to be changed."""
     return record()
 
 
-@pytest.fixture
-def demo(tmp_path: Path) -> Callable[[dict[str, Any]], Path]:
-    """Writes a report.json, and random images for every file that it names but the broken one."""
+def made(content: dict[str, Any]) -> Record:
+    """The record with these fields."""
+    kinds = {"files": File, "accuracy": Accuracy, "negatives": Negatives}
+    rows = {name: [kind(**row) for row in content[name]] for name, kind in kinds.items()}
+    return Record(**{**content, **rows, "settings": Settings(**content["settings"])})
 
-    def write(content: dict[str, Any]) -> Path:
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Callable[[dict[str, Any]], tuple[Path, Record]]:
+    """Writes random images for all files that a record names but the broken one: folder and record."""
+
+    def write(content: dict[str, Any]) -> tuple[Path, Record]:
         random = np.random.default_rng(7)
         named = {file[role] for file in content["files"] for role in ("file", "plain", "clean")} - {None}
         for name in sorted(named):
@@ -151,7 +159,6 @@ def demo(tmp_path: Path) -> Callable[[dict[str, Any]], Path]:
             Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(path)
         if "attacked/broken.png" in named:
             (tmp_path / "attacked/broken.png").write_bytes(b"no image")
-        (tmp_path / "report.json").write_text(json.dumps(content), encoding="utf-8")
-        return tmp_path
+        return tmp_path, made(content)
 
     return write

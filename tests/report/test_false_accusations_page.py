@@ -21,7 +21,7 @@ def result():
 def test_the_page_says_which_promises_are_broken(result, tmp_path):
     text = write_false_accusations(tmp_path, result).read_text()
     assert "the interval lies above the promise in: none." in text
-    assert "## 1 000 registered, 2 secrets" in text
+    assert "## 1 000 registered, 2 draws" in text
     row = result["rates"][0]
     broken = {
         **row,

@@ -1,9 +1,9 @@
 """The table of the bench of the search."""
 
-from latentfp.report.search import write_search
+from latentfp.report.benches import write_search
 
 RESULT = {
-    "task": {"bits": 64, "queries": 256, "top": 5, "repeats": 2, "checked": 4},
+    "size": {"bits": 64, "queries": 256, "top": 5, "repeats": 2, "checked": 4},
     "hardware": "2 x86_64 CPU cores, JAX on cpu",
     "faiss": "2 threads, OPTIMIZE DD",
     "versions": {"jax": "0.1", "faiss-cpu": "1.2"},

@@ -1,54 +1,8 @@
-"""Sentences and numbers of the page."""
+"""Numbers in words."""
 
 import pytest
 
 from latentfp.report import wording
-from latentfp.report.record import read_report
-
-
-@pytest.fixture
-def report(demo, content):
-    return read_report(demo(content))
-
-
-def only(report, *indices):
-    return report._replace(files=[report.files[i] for i in indices])
-
-
-def test_headline(report):
-    space = "\N{NO-BREAK SPACE}"
-    accused = f"2 of 2 clean files named their user; 1{space}of 2 unmarked files accused a user."
-    assert wording.headline(report) == accused
-    cleared = f"1 of 1 clean file named its user; 0{space}of 1 unmarked file accused anyone."
-    assert wording.headline(only(report, 0, 5)) == cleared
-    assert wording.headline(only(report, 0, 1)) == "1 of 1 clean file named its user."
-
-
-def test_aftermath(report):
-    # one blurred file named nobody, one a wrong user, and one was not readable
-    expected = (
-        "After the attacks 0 of 3 files still named the right user, 1 named a wrong one, and 2 named nobody."
-    )
-    assert wording.aftermath(report) == expected
-    assert wording.aftermath(only(report, 0)) == ""
-
-
-def test_cost(report):
-    parts = "fit 1.0 s, generate 2.0 s, attack 0.5 s, attribute 2 min 5 s"
-    assert wording.cost(report) == f"2 min 8 s in all: {parts} (18 s a file), on 2 cores."
-    assert "a file" not in wording.cost(only(report))
-
-
-def test_settings_are_escaped(report):
-    hostile = report._replace(settings=report.settings._replace(generator="<b>", coding="<i>", stages="<u>"))
-    shown = "".join(value for _, value in wording.settings(hostile))
-    assert not {"<b>", "<i>", "<u>"} & set(shown.split())
-    assert "&lt;b&gt;" in shown
-
-
-def test_match(report):
-    assert wording.match(report.files[0]) == "16/16 bits, p = 3 × 10<sup>−5</sup>"
-    assert wording.match(report.files[2]) == ""
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from linear_space import write_generator
 
-from latentfp.report.study import write_study
+from latentfp.report.accuracy import write_accuracy
 from latentfp.runtime.processes import ALONE, Share
 from latentfp.studies import accuracy
 
@@ -114,9 +114,14 @@ def test_labels_do_not_make_another_measurement(measured, generator, monkeypatch
 
 
 def test_the_table_is_written(measured, tmp_path):
-    text = write_study(tmp_path, measured[1]).read_text()
-    assert "Tiny study" in text
-    assert "0.5" in text
+    cells = measured[1]["cells"]
+    text = write_accuracy(tmp_path, measured[1]).read_text()
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith(("| 0.5 ", "| 1.0 "))]
+    assert "# Tiny study" in text
+    assert [row[0] for row in rows] == ["| 0.5", "| 1.0"], "by strength"
+    for row, cell in zip(rows, (cells[1], cells[0]), strict=True):
+        assert row[4:6] == [f"{cell['bit_accuracy']:.2%}", f"{cell['psnr']:.1f}"]
+        assert row[-2] == f"{cell['starts']} × {cell['steps']}"
 
 
 @pytest.mark.parametrize(("field", "value"), [("attack", "acid"), ("method", "guess")])

@@ -1,7 +1,7 @@
 """Speed and accuracy of every way of attribution against the paper's search, on the same images.
 
 Run: latentfp fit --generator GENERATOR --out runs/GENERATOR
-     python -m latentfp.main --config=configs/bench/attribution.py:GENERATOR --workdir=runs/attribution
+     python -m latentfp.main --config=configs/studies/attribution.py:GENERATOR --workdir=runs/attribution
 GENERATOR: avatars (StyleGAN2, also if it is left out) or avatars-ldm (latent diffusion).
 A run that was interrupted goes on where it stopped. avatars takes 28 minutes on 2 CPU cores, the search 11 of
 them: the default needs 241 passes an image, the search 80 000 and 388 times as long.
@@ -13,7 +13,7 @@ from configs import base
 from latentfp.report.attribution import write_attribution
 from latentfp.studies import attribution
 
-COMMAND = "python -m latentfp.main --config=configs/bench/attribution.py"
+COMMAND = "python -m latentfp.main --config=configs/studies/attribution.py"
 
 
 def get_config(generator: str = "avatars") -> ConfigDict:

@@ -1,12 +1,16 @@
-"""Drawings, read back as XML: what is where."""
+"""The parts of a page, read back: drawings as XML, images as pixels."""
 
+import base64
+import io
 import re
 from itertools import pairwise
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from latentfp.report.figures import spectrum, strip, whisker
+from latentfp.report.html import badge, difference, picture, spectrum, strip, table, whisker
 
 
 def paths(svg: str) -> dict[str, list[str]]:
@@ -103,3 +107,59 @@ def test_labels_are_read_aloud_and_escaped(draw):
     tree = ElementTree.fromstring(draw(label))
     assert tree.attrib["aria-label"] == label
     assert tree.attrib["role"] == "img"
+
+
+def random_pixels(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def carried(img: str) -> np.ndarray:
+    data = re.search(r'src="data:image/png;base64,([^"]+)"', img)
+    assert data is not None
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data[1]))))
+
+
+def test_difference():
+    plain = random_pixels(5, 7)
+    marked = random_pixels(5, 7, seed=1)
+    expected = np.empty(plain.shape)
+    for place in np.ndindex(plain.shape):
+        expected[place] = min(255, max(0, 128 + 10 * (int(marked[place]) - int(plain[place]))))
+    np.testing.assert_array_equal(difference(marked, plain), expected)
+    assert np.all(difference(plain, plain) == 128)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "shown", "crisp"),
+    [
+        (32, 32, (128, 128), True),
+        (64, 64, (128, 128), True),
+        (40, 64, (128, 80), True),
+        (100, 100, (100, 100), False),
+        (128, 128, (128, 128), False),
+        (256, 256, (128, 128), False),
+        (512, 256, (128, 256), False),
+        (1, 1, (128, 128), True),
+    ],
+)
+def test_small_ones_are_enlarged_by_whole_numbers(height, width, shown, crisp):
+    img = picture(random_pixels(height, width), alt="")
+    assert f'width="{shown[0]}" height="{shown[1]}"' in img
+    assert ("crisp" in img) == crisp
+
+
+def test_pixels_and_alternative_text():
+    pixels = random_pixels(9, 8)
+    img = picture(pixels, alt='"<b>&')
+    np.testing.assert_array_equal(carried(img), pixels)
+    assert 'alt="&quot;&lt;b&gt;&amp;"' in img
+
+
+def test_tables_and_badges():
+    shown = ElementTree.fromstring(table(("a", "b"), [["1", "<b>2</b>"]], kind="k", named=True))
+    assert [cell.text for cell in shown.iter("th")] == ["a", "b", "1"]
+    assert [cell.attrib.get("scope") for cell in shown.iter("th")] == ["col", "col", "row"]
+    assert shown.find("table/tbody/tr/td/b") is not None
+    assert ElementTree.fromstring(table((), [["1", "2"]])).find("table/thead") is None
+    mark = ElementTree.fromstring(badge("wrong", "✗", "<script>"))
+    assert "".join(mark.itertext()) == "✗wrong: <script>"
