@@ -80,3 +80,17 @@ class Distance(enum.StrEnum):
 
     MULTISCALE = "multiscale"
     LPIPS = "lpips"
+
+
+class CodeKind(enum.StrEnum):
+    """How users get codes: drawn far apart, or words of a BCH code, for more users than can be drawn."""
+
+    RANDOM = "random"
+    BCH = "bch"
+
+
+class Status(enum.StrEnum):
+    """Whether a user's copy is in use."""
+
+    ACTIVE = "active"
+    REVOKED = "revoked"

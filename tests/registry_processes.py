@@ -16,10 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from latentfp.choices import CopyFormat
+from latentfp.choices import CopyFormat, Status
 from latentfp.deployment.copies import export_copy
-from latentfp.deployment.registry import Registry, Status
-from latentfp.deployment.store import Store
+from latentfp.deployment.registry import Registry
 
 BATCH = 25
 
@@ -31,7 +30,7 @@ def registry_of(path):
         draw = np.random.default_rng(seed)
         return lambda first, n, before: draw.integers(256, size=(n, 8), dtype=np.uint8)  # noqa: ARG005
 
-    return Registry(Store(path, "ab" * 16, lambda: b"k" * 32), 64, 1, assign)
+    return Registry(path, "ab" * 16, 64, assign, lambda: b"k" * 32)
 
 
 def answer(result):
@@ -56,6 +55,8 @@ def forked(work, number, folder):
 def killing(work, folder, *, kills, processes, longest):
     """Keep `processes` at work and kill one of them after random times of up to `longest` seconds."""
     running = [forked(work, number, folder) for number in range(processes)]
+    while not any(path.stat().st_size for path in folder.glob("said-*")):
+        time.sleep(0.05)  # a busy machine needs long for the first
     chance, killed = random.Random(7), 0
     for number in range(processes, processes + kills):
         time.sleep(chance.uniform(0, longest))
@@ -76,7 +77,7 @@ def adding(folder, kills, processes):
         registry = registry_of(folder / "users.sqlite")
         for i in range(10**6):
             names = [f"{number}.{i}.{j}" for j in range(BATCH)]
-            registry.register(names)
+            registry.add(names)
             say(f"add {names[0]}")
             registry.set_status(names[1], Status.REVOKED, note="")
             say(f"revoke {names[1]}")
@@ -100,7 +101,7 @@ def exporting(deployment, folder, kills, processes):
 def filling(folder, limit):
     """Add users until the disk, or a limit of bytes a file (0: none), is full; make room; add one more."""
     registry, ballast = registry_of(folder / "users.sqlite"), folder / "ballast"
-    registry.store.create()
+    registry.create()
     ballast.write_bytes(bytes(2**19))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     if int(limit):
@@ -109,7 +110,7 @@ def filling(folder, limit):
     while not fault:
         names = [f"user {len(added) + j}" for j in range(500)]
         try:
-            registry.register(names)
+            registry.add(names)
             added += names
         except OSError as error:
             fault = str(error)
@@ -117,7 +118,7 @@ def filling(folder, limit):
     registry.verify()
     resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     ballast.unlink()
-    registry.register(["last"])
+    registry.add(["last"])
     registry.verify()
     result = {"added": len(added), "kept": found == added, "fault": fault, "after": registry.count()}
     answer(result)
@@ -126,14 +127,14 @@ def filling(folder, limit):
 def making(folder):
     """A registry of two users."""
     registry = registry_of(folder / "users.sqlite")
-    registry.store.create()
-    registry.register(["alice", "bob"])
+    registry.create()
+    registry.add(["alice", "bob"])
 
 
 def reading(folder):
     """Read a registry that cannot be written, and try to write it."""
     registry, faults = registry_of(folder / "users.sqlite"), []
-    for write in (lambda: registry.register(["carol"]), lambda: registry.record("export", {})):
+    for write in (lambda: registry.add(["carol"]), lambda: registry.record("export", {})):
         try:
             write()
         except OSError as error:

@@ -127,7 +127,7 @@ def test_generate_names_its_files_and_says_its_seed(latentfp, deployment, tmp_pa
 
 @pytest.mark.parametrize("user", ["eve", "bob"])
 def test_generate_refuses_strangers_and_revoked_users(latentfp, fresh, tmp_path, user):
-    from latentfp.deployment.registry import Status
+    from latentfp.choices import Status
 
     open_deployment(fresh).registry.set_status("bob", Status.REVOKED, note="")
     code, _, err = latentfp(
@@ -428,6 +428,18 @@ def test_users_come_by_name_or_by_file(latentfp, fresh, tmp_path):
         assert (code, out) == (2, "")
         assert "names or --file" in err
         assert is_one_line(err)
+    (tmp_path / "users.csv").write_bytes(b"\xff\xfen\x00")
+    wrong = (
+        ["carol", "--seed", -1],
+        ["carol", "--seed", 2**64],
+        ["x" * 65],
+        ["--file", tmp_path / "users.csv"],
+    )
+    for more in wrong:
+        code, out, err = latentfp("users", "add", "--deployment", fresh, *more)
+        assert (code, out) == (2, "")
+        assert err
+        assert "Traceback" not in err
 
 
 def test_users_are_revoked_reinstated_and_logged(latentfp, fresh, tmp_path):
@@ -435,6 +447,7 @@ def test_users_are_revoked_reinstated_and_logged(latentfp, fresh, tmp_path):
     assert latentfp("users", "revoke", "bob", *at, "--note", "left")[:2] == (0, "revoked bob\n")
     assert "bob\trevoked" in latentfp("users", "list", *at)[1]
     assert latentfp("users", "reinstate", "bob", *at)[:2] == (0, "reinstated bob\n")
+    assert latentfp("users", "list", *at)[1].splitlines()[1].endswith("\tleft"), "notes are kept"
     assert latentfp("users", "revoke", "eve", *at)[0] == 2
     out = tmp_path / "images"
     assert latentfp("generate", *at, "--user", "bob", "--count", 1, "--out", out, "--seed", 5)[0] == 0

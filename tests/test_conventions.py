@@ -39,6 +39,7 @@ ROOMS = [
     "pixels",
     "rng",
     "types",
+    "choices",
     "__init__",
 ]
 

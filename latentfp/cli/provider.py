@@ -1,21 +1,13 @@
 """What a provider does: fit a fingerprint space, register users, make their images, adopt a decoder."""
 
 import secrets
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from latentfp.choices import Coding, CopyFormat, Format, ImageFormat, Layout
+from latentfp.choices import CodeKind, Coding, CopyFormat, Format, ImageFormat, Layout
 from latentfp.cli.options import DeploymentOption, GeneratorOption, SigmaOption, WhereOption, seed_option
-
-
-class Codes(StrEnum):
-    """How users get codes: drawn far apart, or words of a BCH code, for more users than can be drawn."""
-
-    RANDOM = "random"
-    BCH = "bch"
 
 
 def fit(
@@ -41,8 +33,8 @@ def fit(
         typer.Option(help="Leading axes that are computed: all, or up to the code beyond 4096 dimensions."),
     ] = None,
     codes: Annotated[
-        Codes, typer.Option(help="Drawn far apart, or an algebraic code: see `latentfp plan`.")
-    ] = Codes.RANDOM,
+        CodeKind, typer.Option(help="Drawn far apart, or an algebraic code: see `latentfp plan`.")
+    ] = CodeKind.RANDOM,
     message: Annotated[
         int | None, typer.Option(help="Bits of a user's number in an algebraic code [36 of 64].")
     ] = None,

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from latentfp.choices import CopyFormat
-from latentfp.cli.options import DeploymentOption, WhereOption
+from latentfp.choices import CopyFormat, Status
+from latentfp.cli.options import DeploymentOption, WhereOption, seed_option
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
-NoteOption = Annotated[str, typer.Option(help="Kept with the user and in the audit log.")]
+NoteOption = Annotated[str, typer.Option(help="Added to the user's notes and to the audit log.")]
 NameArgument = Annotated[str, typer.Argument(help="Who.")]
 SHOWN = 10  # names that are repeated
 
@@ -23,32 +23,25 @@ def add(
         typer.Option(help="A .csv or .parquet with the column name, perhaps note and code (hexadecimal)."),
     ] = None,
     note: Annotated[str, typer.Option(help="Kept with the users.")] = "",
-    seed: Annotated[
-        int | None, typer.Option(help="Makes codes repeatable, and known to whoever knows it.")
-    ] = None,
+    seed: Annotated[int | None, seed_option("Makes codes repeatable, and known to whoever knows it.")] = None,
 ) -> None:
     """Register users, all or none; each gets a code.
 
     Example: latentfp users add --deployment deployment alice bob
     """
     from latentfp.deployment.deployment import open_registry
+    from latentfp.deployment.tables import Table, read_table
 
     if (file is None) == (not names):
         raise ValueError("expected names or --file, one of them: latentfp users add --deployment DIR NAME …")
-    registry = open_registry(deployment)
-    if file is None:
-        added = names or []
-        registry.register(added, seed=seed, note=note)
-    else:
-        from latentfp.deployment.tables import read_table
-
-        table = read_table(file)
-        added = table.names
-        if table.codes is not None and seed is not None:
-            raise ValueError(f"{file} has codes and a seed makes others: leave one of them out")
-        notes = [one or note for one in table.notes]
-        registry.register(added, seed=seed, note=notes, codes=table.codes)
-    typer.echo(f"added {', '.join(added)}" if len(added) <= SHOWN else f"added {len(added)} users")
+    named = names or []
+    table = Table(named, [""] * len(named), None) if file is None else read_table(file)
+    if table.codes is not None and seed is not None:
+        raise ValueError(f"{file} has codes and a seed makes others: leave one of them out")
+    notes = [own or note for own in table.notes]
+    added = open_registry(deployment).add(table.names, note=notes, seed=seed, codes=table.codes)
+    count = "1 user" if len(added) == 1 else f"{len(added)} users"
+    typer.echo(f"added {', '.join(table.names) if 0 < len(added) <= SHOWN else count}")
 
 
 def list_(deployment: DeploymentOption, as_json: JsonOption = False) -> None:
@@ -59,8 +52,8 @@ def list_(deployment: DeploymentOption, as_json: JsonOption = False) -> None:
     from latentfp.deployment.deployment import open_registry
 
     for user in open_registry(deployment).stream():
-        fields = {"id": user.id, "name": user.name, "status": user.status.value, "created": user.created}
-        row = "\t".join([user.name, user.status.value, user.created, user.note]).rstrip()
+        fields = {"id": user.id, "name": user.name, "status": user.status, "created": user.created}
+        row = "\t".join([user.name, user.status, user.created, user.note.replace("\n", "; ")]).rstrip()
         typer.echo(json.dumps(fields | {"note": user.note}, ensure_ascii=False) if as_json else row)
 
 
@@ -70,7 +63,6 @@ def revoke(name: NameArgument, deployment: DeploymentOption, note: NoteOption = 
     Example: latentfp users revoke alice --deployment deployment --note "contract ended"
     """
     from latentfp.deployment.deployment import open_registry
-    from latentfp.deployment.registry import Status
 
     open_registry(deployment).set_status(name, Status.REVOKED, note=note)
     typer.echo(f"revoked {name}")
@@ -82,7 +74,6 @@ def reinstate(name: NameArgument, deployment: DeploymentOption, note: NoteOption
     Example: latentfp users reinstate alice --deployment deployment
     """
     from latentfp.deployment.deployment import open_registry
-    from latentfp.deployment.registry import Status
 
     open_registry(deployment).set_status(name, Status.ACTIVE, note=note)
     typer.echo(f"reinstated {name}")
@@ -123,8 +114,7 @@ def export(
     from latentfp.deployment.copies import export_copy
     from latentfp.deployment.deployment import open_deployment
 
-    opened = open_deployment(deployment, generator=generator)
-    written = export_copy(opened, user=user, out=out, form=form)
+    written = export_copy(open_deployment(deployment, generator=generator), user=user, out=out, form=form)
     typer.echo(f"{out}: the copy of {user}, format {written}")
 
 

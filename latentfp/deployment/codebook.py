@@ -8,7 +8,6 @@ without one, random codes are drawn from the operating system's entropy. The mas
 over all codes, which a word of a BCH code alone is not.
 """
 
-import enum
 import secrets
 from collections.abc import Callable
 from functools import partial
@@ -19,6 +18,7 @@ from jaxtyping import Bool
 
 from latentfp.attribution import ranking
 from latentfp.attribution.verdict import Registered
+from latentfp.choices import CodeKind
 from latentfp.deployment.secret import Secret
 from latentfp.fingerprint.bch import Bch, encode
 from latentfp.fingerprint.codes import Packed, balance, draw_codes, fair_bits, pack, unpack
@@ -29,13 +29,6 @@ from latentfp.fingerprint.permutation import permute
 Assign = Callable[[int, int, Callable[[], Packed]], Packed]
 
 SEARCHED = 2**24  # users among whom every image is compared with every code
-
-
-class CodeKind(enum.StrEnum):
-    """How users get codes: drawn far apart, or words of a BCH code, for more users than can be drawn."""
-
-    RANDOM = "random"
-    BCH = "bch"
 
 
 class CodeFacts(NamedTuple):
@@ -85,6 +78,8 @@ def assign(book: Codebook, seed: int | None = None) -> Assign:
                 "algebraic codes follow from the secret and the user's number: leave the seed out"
             )
         return partial(_words, book)
+    if seed is not None and not 0 <= seed < 2**64:
+        raise ValueError(f"got the seed {seed}, expected 0 … 2^64 - 1")
     if seed is None:
         seed = secrets.randbits(128) if book.secret is None else int.from_bytes(book.derived("random"))
     return partial(_drawn, book, seed)

@@ -29,11 +29,11 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 from latentfp import rng
 from latentfp.checkpoints import formats
 from latentfp.checkpoints.adopt import Imported
-from latentfp.choices import Coding, CopyFormat, Format
+from latentfp.choices import Coding, CopyFormat, Format, Status
 from latentfp.data.files import write_image
 from latentfp.deployment import logbook
 from latentfp.deployment.deployment import Deployment, Opening, load_generator, open_deployment
-from latentfp.deployment.registry import Status, User
+from latentfp.deployment.registry import User
 from latentfp.fingerprint.basis import Space
 from latentfp.fingerprint.copy import Copy, copy_for, rotated, save
 from latentfp.fingerprint.embed import Strength, embed

@@ -2,7 +2,7 @@
 
     manifest.json        facts, versions, and the SHA-256 of the basis            manifest.py
     basis.safetensors    mean [d], axes [q d], stds [q] of the latent prior, float32, q <= d
-    users.sqlite         users, codes, audit log            registry.py, store.py, chain.py
+    users.sqlite         users, codes, audit log            registry.py, audit.py
     decoder/             a decoder of this fingerprint space, if there is one    decoders.py
 
 The generator is not in the folder; the manifest names it and holds the hash of its weights. A deployment
@@ -38,7 +38,6 @@ from latentfp.deployment.manifest import (
 from latentfp.deployment.registry import Registry
 from latentfp.deployment.secret import Secret, check, turned
 from latentfp.deployment.secret import read as read_secret
-from latentfp.deployment.store import Store
 from latentfp.fingerprint.basis import Basis, Space, split
 from latentfp.generators import pretrained
 
@@ -108,7 +107,7 @@ def create(
     try:
         _write(partial / BASIS, arrays)
         _write(partial / MANIFEST, to_json(manifest))
-        Store(partial / USERS, manifest.id).create()
+        _registry(partial, manifest, lambda: secret).create()
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -189,10 +188,11 @@ def _registry(folder: Path, manifest: Manifest, secret: Callable[[], Secret | No
         return None if known is None else known.derive("audit", manifest.id)
 
     return Registry(
-        Store(folder / USERS, manifest.id, key),
+        folder / USERS,
+        manifest.id,
         manifest.bits,
-        manifest.repeats,
         lambda seed: assign(_codebook(manifest, secret()), seed),
+        key,
     )
 
 

@@ -1,39 +1,70 @@
-"""Users and their codes.
+"""The users of a deployment, their codes, and the log of what was done to them, in one SQLite file.
 
-Adding is one transaction: all names or none, with its entry in the audit log. Codes come from a function
-(codebook.py) or from elsewhere; this module keeps them, packed, and makes sure that no two are equal.
+Every row carries the SHA-256 of the deployment's identity and all its columns, as a JSON list with the code
+in hexadecimal; the seal (audit.py) holds the number of rows and the sum of those digests modulo 2^256,
+started from the hash of the identity. Reading one row verifies its digest, reading all of them the seal, too,
+so that an edited, added or removed row and the file of another deployment are found. The digests hold no
+secret: whoever computes them anew is found by the audit log of a deployment that has one.
 
-What protects the registry, and against what, is said in store.py and chain.py.
+Write-ahead log, one writer at a time, any number of readers; a transaction that was committed survives a
+crash. Adding is one transaction: all users or none, with its entry in the audit log.
 """
 
-import enum
+import hashlib
+import os
 import sqlite3
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import repeat
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from itertools import islice, repeat
+from json.encoder import encode_basestring_ascii as quoted
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool
 
-from latentfp.deployment import database
-from latentfp.deployment.chain import Entry, Head
+from latentfp.choices import Status
+from latentfp.deployment.audit import AuditKey, AuditLog, Entry, Head, Seal, unkeyed
 from latentfp.deployment.codebook import Assign
 from latentfp.deployment.manifest import TamperedDeployment, now
-from latentfp.deployment.names import all_checked, refuse
-from latentfp.deployment.store import Row, Store
 from latentfp.fingerprint.codes import CodeBook, Packed, unpack
+from latentfp.runtime.progress import Advance, progress
 
-
-class Status(enum.StrEnum):
-    """Whether a user's copy is in use."""
-
-    ACTIVE = "active"
-    REVOKED = "revoked"
+VERSION = 2
+SCHEMA = """CREATE TABLE users (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    code BLOB NOT NULL UNIQUE,
+    created TEXT NOT NULL,
+    status TEXT NOT NULL CHECK (status IN ('active', 'revoked')),
+    note TEXT NOT NULL,
+    digest BLOB NOT NULL
+)"""
+BUSY_SECONDS = 60.0  # how long a writer waits for others
+CACHE_KIB = 256 * 1024  # of a writer, so that the indices of a million new users stay in memory
+SURROUNDINGS = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_READONLY,
+}
+BATCH = 10_000  # rows between two signs of progress
+MANY = 100_000  # rows from which progress is shown
+ASKED = 500  # usernames in one question
+LONGEST, LARGEST = 64, 192  # characters and bytes of a username: names of files have 255 bytes, and say more
+SHOWN = 5  # usernames in a message
 
 
 class User(NamedTuple):
-    """One user. `id` counts from 1 in order of registration; `created` is UTC, ISO 8601."""
+    """One user. `id` counts from 1 in order of registration; `created` is UTC, ISO 8601.
+
+    `note`: everything that was noted of the user, oldest first, a line each.
+    """
 
     id: int
     name: str
@@ -43,65 +74,83 @@ class User(NamedTuple):
     note: str
 
 
-class Registry(NamedTuple):
-    """The users in `store`, with codes of `bits` bits, each message bit `repeats` times in a row.
+class _Row(NamedTuple):
+    """A user as stored; `code` is packed."""
 
-    `assign(seed)` is the function that gives new users their codes (codebook.py). Rows count from 0 in order
-    of registration. Any number of processes may read and add at once. Besides their own errors all methods
-    raise those of the store: TamperedDeployment, and OSError for a full disk and the like.
+    id: int
+    name: str
+    code: bytes
+    created: str
+    status: str
+    note: str
+
+
+COLUMNS = ", ".join(_Row._fields)
+
+
+class Registry(NamedTuple):
+    """The users in the file `path` of the deployment called `identity`, with codes of `bits` bits.
+
+    `assign(seed)` is the function that gives new users their codes (codebook.py); `key`: of the audit log.
+    Any number of processes may read and add at once. Besides their own errors all methods raise
+    TamperedDeployment when the file is not as it was written, and OSError, with nothing changed, when the
+    disk is full, the file locked or the folder closed.
     """
 
-    store: Store
+    path: Path
+    identity: str
     bits: int
-    repeats: int
     assign: Callable[[int | None], Assign]
+    key: AuditKey = unkeyed
+
+    @property
+    def log(self) -> AuditLog:
+        """The audit log in the same file."""
+        return AuditLog(self.path, self.identity, self.key)
+
+    def create(self) -> None:
+        """Make the file, with no users."""
+        with self._connection("rwc") as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("BEGIN")
+            connection.execute(SCHEMA)
+            self.log.create(connection)
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+            connection.execute("COMMIT")
 
     def add(
         self,
-        names: Sequence[str],
-        *,
-        note: str | Sequence[str] = "",
-        seed: int | None = None,
-        codes: Packed | None = None,
-    ) -> list[User]:
-        """Register new users in this order, all or none, and return them. As `register`."""
-        numbers = self.register(names, note=note, seed=seed, codes=codes)
-        with self.store.reading() as connection:
-            found = (self.store.numbered(connection, number) for number in numbers)
-            return [self._user(row) for row in found if row is not None]
-
-    def register(
-        self,
-        names: Sequence[str],
+        usernames: Sequence[str],
         *,
         note: str | Sequence[str] = "",
         seed: int | None = None,
         codes: Packed | None = None,
     ) -> range:
-        """Register any number of new users in this order, all or none, and return their numbers.
+        """Register any number of new users in this order, all or none, and return their ids.
 
         `note`: one for all or one each; `seed`: of the assigned codes; `codes`: packed codes [n bytes] that
         are used instead. ValueError for a name that is taken, given twice or not a name, for codes that are
         of another width or not all different, or when none are left.
         """
-        wanted = all_checked(names)
+        wanted = check_usernames(usernames)
         notes = repeat(note, len(wanted)) if isinstance(note, str) else note
-        with self.store.writing() as connection:
-            refuse(self.store.taken(connection, wanted))
-            first, created = self.store.count(connection) + 1, now()
+        with self._writing() as (connection, seal):
+            _refuse(_taken(connection, wanted))
+            first, created = seal.users + 1, now()
+            ids = range(first, first + len(wanted))
+            if not wanted:
+                return ids
             if codes is None:
-                codes = self._new_codes(connection, first, len(wanted), seed)
-            self._check_codes(codes, len(wanted))
-            numbers = range(first, first + len(wanted))
+                codes = self.assign(seed)(first, len(wanted), lambda: self._packed(connection))
+            check_codes(codes, len(wanted), bits=self.bits)
             rows = (
-                Row(number, name, code.tobytes(), created, Status.ACTIVE.value, said)
-                for number, name, code, said in zip(numbers, wanted, codes, notes, strict=True)
+                _Row(number, name, code.tobytes(), created, Status.ACTIVE.value, said)
+                for number, name, code, said in zip(ids, wanted, codes, notes, strict=True)
             )
-            digest = self.store.insert(connection, rows, count=len(wanted))
-            if wanted:
-                subject = {"first": first, "count": len(wanted), "sha256": digest}
-                self.store.chain.append(connection, "add", subject)
-        return numbers
+            change, digest = self._insert(connection, rows, len(wanted))
+            subject = {"first": first, "count": len(wanted), "sha256": digest}
+            self.log.append(connection, "add", subject, more=len(wanted), change=change)
+        return ids
 
     def users(self) -> list[User]:
         """All users, active and revoked, in order of registration. For many of them: `stream`."""
@@ -109,115 +158,281 @@ class Registry(NamedTuple):
 
     def stream(self) -> Iterator[User]:
         """All users in order of registration; that none is missing is verified after the last."""
-        with self.store.reading() as connection:
-            yield from map(self._user, self.store.stream(connection))
+        with self.reading() as connection:
+            yield from map(self._user, self._rows(connection))
 
     def codes(self) -> tuple[list[str], CodeBook]:
         """Names and codes [n k] of all users, active and revoked, in order of registration."""
-        with self.store.reading() as connection:
-            kept = [(row.name, self._wide(row).code) for row in self.store.stream(connection)]
-        packed = np.frombuffer(b"".join(code for _, code in kept), dtype=np.uint8).reshape(-1, self._width)
-        return [name for name, _ in kept], unpack(packed, bits=self.bits)
+        with self.reading() as connection:
+            rows = list(self._rows(connection))
+        return [row.name for row in rows], unpack(self._joined(rows), bits=self.bits)
 
     def packed(self) -> Packed:
         """The packed codes [n bytes] of all users, active and revoked, in order of registration."""
-        with self.store.reading() as connection:
+        with self.reading() as connection:
             return self._packed(connection)
 
     def count(self) -> int:
         """How many users there are, active and revoked."""
-        with self.store.reading() as connection:
-            return self.store.count(connection)
+        with self.reading() as connection:
+            return self.log.seal(connection).users
 
     def user(self, name: str) -> User:
         """The user of this name. ValueError for an unknown name."""
-        with self.store.reading() as connection:
+        with self.reading() as connection:
             return self._user(self._named(connection, name))
 
     def name_of(self, row: int) -> str:
         """The name of the user in this row, from 0. ValueError for a row that there is not."""
-        with self.store.reading() as connection:
-            found = self.store.numbered(connection, row + 1)
+        with self.reading() as connection:
+            found = self._one(connection, "id", row + 1)
             if found is None:
-                raise ValueError(f"no user in row {row}: expected 0 … {self.store.count(connection) - 1}")
+                last = self.log.seal(connection).users - 1
+                raise ValueError(f"no user in row {row}: expected 0 … {last}")
         return found.name
 
-    def set_status(self, name: str, status: Status, *, note: str) -> User:
-        """Revoke or reinstate a user, with a note that says why. ValueError for an unknown name."""
-        action = "revoke" if status is Status.REVOKED else "reinstate"
-        with self.store.writing() as connection:
+    def set_status(self, name: str, status: Status, *, note: str = "") -> User:
+        """Revoke or reinstate a user; a note that says why joins those before.
+
+        ValueError for an unknown name.
+        """
+        with self._writing() as (connection, _):
             old = self._named(connection, name)
-            new = old._replace(status=status.value, note=note)
-            self.store.update(connection, old, new)
-            self.store.chain.append(connection, action, {"user": old.id, "name": old.name, "note": note})
+            notes = "\n".join(filter(None, (old.note, note)))
+            new = old._replace(status=status.value, note=notes)
+            digest = self._digest(new)
+            change = int.from_bytes(digest) - int.from_bytes(self._digest(old))
+            values = [new.status, new.note, digest, new.id]
+            connection.execute("UPDATE users SET status = ?, note = ?, digest = ? WHERE id = ?", values)
+            action = "revoke" if status is Status.REVOKED else "reinstate"
+            subject = {"user": old.id, "name": old.name, "note": note}
+            self.log.append(connection, action, subject, change=change)
         return self._user(new)
 
     def record(self, action: str, subject: Mapping[str, Any]) -> Entry:
         """Log what changes no user, such as an export or an attribution; `subject` becomes JSON."""
-        with self.store.writing() as connection:
-            return self.store.chain.append(connection, action, subject)
+        with self._writing() as (connection, _):
+            return self.log.append(connection, action, subject)
 
     def audit(self) -> Iterator[Entry]:
         """The entries of the audit log in order, as stored: `verify_audit` verifies them."""
-        with self.store.reading() as connection:
-            yield from self.store.chain.entries(connection)
+        with self.reading() as connection:
+            yield from self.log.entries(connection)
 
     def verify_audit(self) -> Head:
         """Verify the audit log. TamperedDeployment names the first broken entry."""
-        with self.store.reading() as connection:
-            return self.store.chain.verify(connection)
+        with self.reading() as connection:
+            return self.log.verify(connection)
 
     def check(self) -> None:
         """Compare the seal with the last user and the last entry: what opening a deployment does."""
-        with self.store.reading() as connection:
-            self.store.check_ends(connection)
+        with self.reading() as connection:
+            self._check_ends(connection)
 
     def verify(self) -> None:
         """Check every page, every row and every entry of the file."""
-        with self.store.reading() as connection:
-            database.check_pages(self.store.path, connection)
+        with self.reading() as connection:
+            found = connection.execute("PRAGMA integrity_check").fetchall()
+            if found != [("ok",)]:
+                raise TamperedDeployment(self.path, f"found damage ({found[0][0]}), expected none")
             self._packed(connection)
-            self.store.chain.verify(connection)
+            self.log.verify(connection)
 
-    def _packed(self, connection: sqlite3.Connection) -> Packed:
-        return self._joined(self._wide(row) for row in self.store.stream(connection))
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection that sees one state of the file, also where the folder cannot be written."""
+        path = self.path
+        closed = not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists()
+        with self._connection("ro&immutable=1" if closed else "rw") as connection:
+            connection.execute("BEGIN")
+            self._check_version(connection)
+            yield connection
 
-    def _joined(self, rows: Iterable[Row]) -> Packed:
-        joined = b"".join(row.code for row in rows)
-        return np.frombuffer(joined, dtype=np.uint8).reshape(-1, self._width)
+    @contextmanager
+    def _writing(self) -> Iterator[tuple[sqlite3.Connection, Seal]]:
+        """A connection that alone may write; what it wrote is kept if the block ends without an exception."""
+        with self._connection("rw") as connection:
+            connection.execute(f"PRAGMA cache_size = {-CACHE_KIB}")
+            connection.execute("BEGIN IMMEDIATE")
+            self._check_version(connection)
+            yield connection, self._check_ends(connection)
+            connection.execute("COMMIT")
 
-    def _wide(self, row: Row) -> Row:
-        if len(row.code) != self._width:
-            fault = f"the code of {row.name!r} has {len(row.code)} bytes, expected {self._width}"
-            raise TamperedDeployment(self.store.path, fault)
-        return row
+    @contextmanager
+    def _connection(self, mode: str) -> Iterator[sqlite3.Connection]:
+        uri = f"{self.path.absolute().as_uri()}?mode={mode}"
+        try:
+            connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_SECONDS)
+            with closing(connection):
+                yield connection
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            code = getattr(error, "sqlite_errorcode", None)
+            if code is None or code & 0xFF not in SURROUNDINGS:
+                raise TamperedDeployment(self.path, f"not a database of users ({error})") from error
+            todo = "nothing was changed: check the disk, the permissions and other users"
+            raise OSError(f"{self.path}: {error}; {todo}") from error
 
-    def _user(self, row: Row) -> User:
-        (code,) = unpack(self._joined([self._wide(row)]), bits=self.bits)
-        return User(row.id, row.name, code, row.created, Status(row.status), row.note)
+    def _check_version(self, connection: sqlite3.Connection) -> None:
+        (found,) = connection.execute("PRAGMA user_version").fetchone()
+        if found != VERSION:
+            raise TamperedDeployment(self.path, f"found schema version {found}, expected {VERSION}")
 
-    def _named(self, connection: sqlite3.Connection, name: str) -> Row:
-        found = self.store.named(connection, unicodedata.normalize("NFC", name))
+    def _check_ends(self, connection: sqlite3.Connection) -> Seal:
+        seal = self.log.check_end(connection)
+        (last,) = connection.execute("SELECT ifnull(max(id), 0) FROM users").fetchone()
+        if last != seal.users:
+            fault = f"found {last} users by their last number, expected the sealed {seal.users}"
+            raise TamperedDeployment(self.path, fault)
+        return seal
+
+    def _rows(self, connection: sqlite3.Connection) -> Iterator[_Row]:
+        """All rows by id, each verified before it is given, and the seal after the last."""
+        seal, count, total = self.log.seal(connection), 0, int.from_bytes(self.log.start)
+        found = connection.execute(f"SELECT {COLUMNS}, digest FROM users ORDER BY id")
+        with _shown("reading users", seal.users) as advance:
+            while some := found.fetchmany(BATCH):
+                for *values, digest in some:
+                    row = self._verified(values, digest)
+                    total += int.from_bytes(digest)
+                    yield row
+                count += len(some)
+                advance(len(some))
+        summed = (total % 2**256).to_bytes(32)
+        if (seal.users, seal.total) != (count, summed):
+            sealed = f"{seal.users} users of sum {_show(seal.total)}"
+            fault = f"found {count} users of sum {_show(summed)}, expected the sealed {sealed}"
+            raise TamperedDeployment(self.path, fault)
+
+    def _one(self, connection: sqlite3.Connection, column: str, value: str | int) -> _Row | None:
+        query = f"SELECT {COLUMNS}, digest FROM users WHERE {column} = ?"
+        found = connection.execute(query, [value]).fetchone()
+        return None if found is None else self._verified(found[:-1], found[-1])
+
+    def _named(self, connection: sqlite3.Connection, name: str) -> _Row:
+        found = self._one(connection, "name", unicodedata.normalize("NFC", name))
         if found is None:
-            count = self.store.count(connection)
+            count = self.log.seal(connection).users
             raise ValueError(f"no user {name!r} among the {count}: see `latentfp users list`")
         return found
 
-    def _new_codes(self, connection: sqlite3.Connection, first: int, count: int, seed: int | None) -> Packed:
-        if count == 0:
-            return np.zeros((0, self._width), dtype=np.uint8)
-        return self.assign(seed)(first, count, lambda: self._packed(connection))
+    def _verified(self, values: Iterable[object], digest: object) -> _Row:
+        row = _Row._make(values)
+        try:
+            expected = self._digest(row)
+        except (AttributeError, TypeError):  # text for bytes or the reverse
+            expected = None
+        if expected is None or digest != expected:
+            fault = f"found digest {_show(digest)} at user {row.id} {row.name!r}, expected {_show(expected)}"
+            raise TamperedDeployment(self.path, fault)
+        return row
 
-    def _check_codes(self, codes: Packed, count: int) -> None:
-        if codes.shape != (count, self._width):
-            expected = f"{(count, self._width)}: {self.bits} bits a user"
-            raise ValueError(f"got packed codes of shape {codes.shape}, expected {expected}")
-        spare = 8 * self._width - self.bits
-        if spare and int.from_bytes(np.bitwise_or.reduce(codes, axis=0).tobytes()) % 2**spare:
-            raise ValueError(f"got codes with ones beyond their {self.bits} bits, expected zeros there")
-        if len(np.unique(codes.view(f"V{self._width}"))) < count:
-            raise ValueError("got one code twice, expected another for every user")
+    def _digest(self, row: _Row) -> bytes:
+        texts = map(quoted, (row.created, row.status, row.note))
+        values = (quoted(self.identity), str(row.id), quoted(row.name), f'"{row.code.hex()}"', *texts)
+        return hashlib.sha256(f"[{', '.join(values)}]".encode()).digest()
 
-    @property
-    def _width(self) -> int:
-        return 8 * -(-self.bits // 64)
+    def _insert(self, connection: sqlite3.Connection, rows: Iterable[_Row], count: int) -> tuple[int, str]:
+        """Add rows; the sum of their digests, and the SHA-256 of these in order, hexadecimal."""
+        whole, change, source = hashlib.sha256(), 0, iter(rows)
+        with _shown("adding users", count) as advance:
+            while some := list(islice(source, BATCH)):
+                digests = [self._digest(row) for row in some]
+                values = ((*row, digest) for row, digest in zip(some, digests, strict=True))
+                try:
+                    connection.executemany("INSERT INTO users VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+                except sqlite3.IntegrityError as error:
+                    if "users.code" not in str(error):
+                        raise
+                    raise ValueError("a code is registered already: every user needs another") from error
+                change += sum(map(int.from_bytes, digests))
+                whole.update(b"".join(digests))
+                advance(len(some))
+        return change, whole.hexdigest()
+
+    def _packed(self, connection: sqlite3.Connection) -> Packed:
+        return self._joined(self._rows(connection))
+
+    def _joined(self, rows: Iterable[_Row]) -> Packed:
+        """The packed codes of rows. TamperedDeployment for one of another width."""
+        width, codes = width_of(self.bits), []
+        for row in rows:
+            if len(row.code) != width:
+                fault = f"the code of {row.name!r} has {len(row.code)} bytes, expected {width}"
+                raise TamperedDeployment(self.path, fault)
+            codes.append(row.code)
+        return np.frombuffer(b"".join(codes), dtype=np.uint8).reshape(-1, width)
+
+    def _user(self, row: _Row) -> User:
+        (code,) = unpack(self._joined([row]), bits=self.bits)
+        return User(row.id, row.name, code, row.created, Status(row.status), row.note)
+
+
+def check_usernames(usernames: Sequence[str]) -> list[str]:
+    """Usernames in Unicode's normal form C, in order. ValueError for what is none and for one given twice.
+
+    A username is a short printable text that is also the beginning of names of files.
+    """
+    wanted = [_checked(name) for name in usernames]
+    _refuse([name for name, times in Counter(wanted).items() if times > 1])
+    return wanted
+
+
+def check_codes(codes: Packed, count: int, *, bits: int) -> None:
+    """ValueError where these are not `count` different codes of `bits` bits."""
+    width = width_of(bits)
+    if codes.shape != (count, width):
+        raise ValueError(
+            f"got packed codes of shape {codes.shape}, expected {(count, width)}: {bits} bits a user"
+        )
+    spare = 8 * width - bits
+    if spare and int.from_bytes(np.bitwise_or.reduce(codes, axis=0).tobytes()) % 2**spare:
+        raise ValueError(f"got codes with ones beyond their {bits} bits, expected zeros there")
+    if len(np.unique(codes.view(f"V{width}"))) < count:
+        raise ValueError("got one code twice, expected another for every user")
+
+
+def width_of(bits: int) -> int:
+    """How many bytes a packed code of so many bits has."""
+    return 8 * -(-bits // 64)
+
+
+def _checked(name: str) -> str:
+    normal = unicodedata.normalize("NFC", name)
+    octets = len(normal.encode(errors="surrogatepass"))
+    rules = {
+        f"1 … {LONGEST} characters": 1 <= len(normal) <= LONGEST,
+        f"at most {LARGEST} bytes in UTF-8": octets <= LARGEST,
+        "only printable characters": normal.isprintable(),
+        "no space at its ends": normal == normal.strip(),
+        "no / and no \\": not {"/", "\\"} & {*normal},
+        "no . or - at its start": not normal.startswith((".", "-")),
+    }
+    if not all(rules.values()):
+        broken = [rule for rule, holds in rules.items() if not holds]
+        raise ValueError(f"{name!a} is no name for a user, expected {', '.join(broken)}")
+    return normal
+
+
+def _taken(connection: sqlite3.Connection, usernames: Sequence[str]) -> list[str]:
+    found = []
+    for at in range(0, len(usernames), ASKED):
+        some = usernames[at : at + ASKED]
+        marks = ", ".join("?" * len(some))
+        found += connection.execute(f"SELECT name FROM users WHERE name IN ({marks})", some).fetchall()
+    return [name for (name,) in found]
+
+
+def _refuse(taken: Sequence[str]) -> None:
+    if taken:
+        more = f" and {len(taken) - SHOWN} more" if len(taken) > SHOWN else ""
+        raise ValueError(
+            f"{[*taken[:SHOWN]]}{more} are registered already or given twice: choose other names"
+        )
+
+
+def _shown(description: str, count: int) -> AbstractContextManager[Advance]:
+    return progress(description, count) if count >= MANY else nullcontext(lambda _: None)
+
+
+def _show(digest: object) -> str:
+    return digest.hex() if isinstance(digest, bytes) else repr(digest)

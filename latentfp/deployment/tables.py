@@ -1,9 +1,11 @@
 """Tables of users as CSV or Parquet files, to bring users in and to take them out.
 
 Columns: name; note and code where there are any (a code in hexadecimal, packed as fingerprint/codes.py says);
-id, created and status are written and, coming back, given anew.
+id, created and status are written and, coming back, given anew. A CSV is UTF-8, or UTF-16 with its byte-order
+mark.
 """
 
+import codecs
 import os
 from itertools import islice
 from pathlib import Path
@@ -11,11 +13,12 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from latentfp.deployment.registry import Registry, Status, User
+from latentfp.deployment.registry import Registry, User
 from latentfp.fingerprint.codes import Packed, pack
+from latentfp.runtime.files import replacing
 
 BATCH = 10_000  # users in memory at once while writing
-SUFFIXES = (".csv", ".parquet")
+UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 class Table(NamedTuple):
@@ -32,12 +35,11 @@ def read_table(path: Path) -> Table:
 
     try:
         columns = _read(path)
-    except pyarrow.ArrowInvalid as error:
-        raise ValueError(f"{path} is no table of users: {' '.join(str(error).split())}") from error
-    if "name" not in columns:
-        raise ValueError(f"{path} has the columns {[*columns]}, expected name and perhaps note and code")
+    except (pyarrow.ArrowInvalid, UnicodeError) as error:
+        said = " ".join(str(error).split())
+        raise ValueError(f"{path} is no table of users in UTF-8 or UTF-16: {said}") from error
     names = columns["name"]
-    if None in names or "" in names:
+    if not all(names):
         at = next(row for row, name in enumerate(names, start=1) if not name)
         raise ValueError(f"{path} has no name in row {at}, expected one in each")
     notes = [note or "" for note in columns.get("note", [""] * len(names))]
@@ -49,65 +51,66 @@ def save_table(registry: Registry, path: Path, *, columns: tuple[str, ...]) -> i
 
     The file appears whole or not at all. ValueError where it exists or is neither .csv nor .parquet.
     """
-    _suffix(path)
+    is_parquet = _is_parquet(path)
     if path.exists():
         raise ValueError(f"{path} exists and nothing is overwritten: choose another name")
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            count = _write(registry, path, file, columns)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.rename(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with (
+        replacing(path) as partial,
+        os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file,
+    ):
+        count = _write(registry, file, columns, is_parquet)
+        file.flush()
+        os.fsync(file.fileno())
     return count
 
 
-def _write(registry: Registry, path: Path, file: BinaryIO, columns: tuple[str, ...]) -> int:
+def _write(registry: Registry, file: BinaryIO, columns: tuple[str, ...], is_parquet: bool) -> int:
     import pyarrow as pa
     from pyarrow import csv, parquet
 
     schema = pa.schema([(name, pa.int64() if name == "id" else pa.string()) for name in columns])
-    kind = parquet.ParquetWriter if _suffix(path) == ".parquet" else csv.CSVWriter
     users, count = registry.stream(), 0
-    with kind(file, schema) as writer:
+    with (parquet.ParquetWriter if is_parquet else csv.CSVWriter)(file, schema) as writer:
         while some := list(islice(users, BATCH)):
-            rows = [{name: _text(user, name) for name in columns} for user in some]
+            rows = [{name: _cell(user, name) for name in columns} for user in some]
             writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=schema))
             count += len(some)
     return count
 
 
-def _text(user: User, column: str) -> Any:
-    if column == "code":
-        return pack(user.code[None]).tobytes().hex()
-    value = getattr(user, column)
-    return value.value if isinstance(value, Status) else value
+def _cell(user: User, column: str) -> Any:
+    return pack(user.code[None]).tobytes().hex() if column == "code" else getattr(user, column)
 
 
 def _read(path: Path) -> dict[str, list[Any]]:
+    """The columns that are known, as text. ArrowInvalid where it is not such a table."""
     import pyarrow as pa
     from pyarrow import csv, parquet
 
-    if _suffix(path) == ".parquet":
+    if _is_parquet(path):
         table = parquet.read_table(path)
     else:
+        with open(path, "rb") as file:
+            encoding = "utf-16" if file.read(2) in UTF_16 else "utf8"
         texts = dict.fromkeys(("name", "note", "code", "created", "status"), pa.string())
-        options = csv.ConvertOptions(column_types=texts, strings_can_be_null=False)
         table = csv.read_csv(
-            path, convert_options=options, parse_options=csv.ParseOptions(newlines_in_values=True)
+            path,
+            read_options=csv.ReadOptions(encoding=encoding),
+            convert_options=csv.ConvertOptions(column_types=texts, strings_can_be_null=False),
+            parse_options=csv.ParseOptions(newlines_in_values=True),
         )
     wanted = [name for name in ("name", "note", "code") if name in table.column_names]
+    if "name" not in wanted:
+        raise pa.ArrowInvalid(f"it has the columns {table.column_names}, expected name (and note, code)")
     if any(table.schema.field(name).type not in (pa.string(), pa.large_string()) for name in wanted):
         raise pa.ArrowInvalid(f"the columns {wanted} are not all text")
     return table.select(wanted).to_pydict()
 
 
-def _suffix(path: Path) -> str:
-    if path.suffix not in SUFFIXES:
+def _is_parquet(path: Path) -> bool:
+    if path.suffix not in (".csv", ".parquet"):
         raise ValueError(f"{path} is neither .csv nor .parquet: choose one of them")
-    return path.suffix
+    return path.suffix == ".parquet"
 
 
 def _to_codes(path: Path, texts: list[Any]) -> Packed:

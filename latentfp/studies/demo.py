@@ -46,7 +46,8 @@ def run(out: Path, *, users: int, images: int, generator: str, sigma: float | No
         sigma=sigma,
     )
     loaded = load_generator(deployment)
-    added = deployment.registry.add([name_of(i) for i in range(users)], seed=seed)
+    deployment.registry.add([name_of(i) for i in range(users)], seed=seed)
+    added = deployment.registry.users()
     clock.lap("fit")
     samples = list(write_copies(out, deployment, loaded, added, images, seed))
     samples += write_negatives(out, deployment, loaded, images=max(3, images), seed=seed)

@@ -14,11 +14,10 @@ from safetensors.numpy import load_file, save_file
 from latentfp import cli, rng
 from latentfp.checkpoints import formats, stylegan2
 from latentfp.checkpoints.torch_files import read_tensors
-from latentfp.choices import Coding, CopyFormat
+from latentfp.choices import Coding, CopyFormat, Status
 from latentfp.data.files import read_image
 from latentfp.deployment import copies, fitting
 from latentfp.deployment.deployment import load_generator, open_deployment
-from latentfp.deployment.registry import Status
 from latentfp.fingerprint.codes import draw_codes
 from latentfp.fingerprint.copy import apply, copy_for, load, rotated
 from latentfp.fingerprint.embed import embed

@@ -18,7 +18,7 @@ from latentfp.deployment import deployment as deployments
 from latentfp.deployment import manifest as manifests
 from latentfp.deployment.deployment import create, facts_of, load_generator, open_deployment
 from latentfp.deployment.manifest import TamperedDeployment
-from latentfp.deployment.store import Store
+from latentfp.deployment.registry import Registry
 from latentfp.fingerprint.basis import split
 from latentfp.generators import linear, pretrained
 
@@ -106,7 +106,7 @@ def test_a_basis_of_NaN_is_refused(tmp_path, settings):
 )
 def test_half_written_leaves_nothing(step, failure, tmp_path, settings, monkeypatch):
     """Each of the four things that creation does to the disk fails in turn."""
-    steps = [(os, "fsync"), (deployments, "to_json"), (Store, "create"), (Path, "rename")]
+    steps = [(os, "fsync"), (deployments, "to_json"), (Registry, "create"), (Path, "rename")]
 
     def fail(*_):
         raise failure

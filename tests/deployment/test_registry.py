@@ -1,17 +1,27 @@
-"""Users are added all or none, far from all others, by any number of processes."""
+"""Users are added all or none, far from all others, by any number of processes.
+
+What is changed in their file behind its back is found; what fails around it is said in one line.
+"""
 
 import datetime
+import json
 import os
+import resource
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from itertools import combinations
 
 import numpy as np
 import pytest
 
+from latentfp.choices import Status
+from latentfp.deployment import registry as registry_module
 from latentfp.deployment.deployment import create, open_deployment, open_registry
-from latentfp.deployment.registry import Status
+from latentfp.deployment.manifest import TamperedDeployment
 
 
 @pytest.fixture
@@ -24,7 +34,7 @@ def names_of(registry):
 
 
 def test_users_and_codes(registry):
-    added = registry.add(["alice", "Bob", "Ünal Ö", "用户 4"], note="first")
+    assert registry.add(["alice", "Bob", "Ünal Ö", "用户 4"], note="first") == range(1, 5)
     users = registry.users()
     assert [user.name for user in users] == ["alice", "Bob", "Ünal Ö", "用户 4"]
     assert [user.id for user in users] == [1, 2, 3, 4]
@@ -36,7 +46,6 @@ def test_users_and_codes(registry):
     assert names == names_of(registry)
     assert codes.shape == (4, 16)
     assert codes.dtype == bool
-    np.testing.assert_array_equal(codes, [user.code for user in added])
     np.testing.assert_array_equal(codes, [user.code for user in users])
 
 
@@ -44,7 +53,7 @@ def test_no_users_yet(registry):
     names, codes = registry.codes()
     assert names == []
     assert codes.shape == (0, 16)
-    assert registry.add([]) == []
+    assert registry.add([]) == range(1, 1)
 
 
 def test_codes_keep_their_distance_also_from_revoked_users(registry):
@@ -92,7 +101,7 @@ def test_all_or_none(registry):
 
 
 def test_no_codes_left(tmp_path, settings):
-    """Balanced codes of 4 bits come in pairs of opposites, the only ones 4 bits apart."""
+    """Codes of 4 bits come in pairs of opposites, the only ones 4 bits apart."""
     registry = create(tmp_path / "small", **{**settings, "bits": 4, "min_distance": 4}).registry
     registry.add(["alice"])
     with pytest.raises(ValueError, match="only 1 of 2 codes found"):
@@ -106,6 +115,7 @@ def test_no_codes_left(tmp_path, settings):
     [
         ("", "1 … 64 characters"),
         ("a" * 65, "1 … 64 characters"),
+        ("\U0001f600" * 49, "at most 192 bytes in UTF-8"),
         ("a\nb", "only printable characters"),
         ("a\x00b", "only printable characters"),
         ("\x1b[31m", "only printable characters"),
@@ -126,6 +136,13 @@ def test_bad_names(name, rule, registry):
     assert str(caught.value).isprintable()
 
 
+def test_the_longest_names_are_names_of_files(registry, tmp_path):
+    """With what commands put behind them."""
+    for name in ("a" * 64, "用" * 64, "\U0001f600" * 48):
+        registry.add([name])
+        (tmp_path / f"{name}-{2**64 - 1}-{10**9 - 1}.webp").touch()
+
+
 def test_one_name_in_two_spellings_of_unicode_is_one_name(registry):
     registry.add(["Ren\u00e9"])
     with pytest.raises(ValueError, match="registered already"):
@@ -134,8 +151,29 @@ def test_one_name_in_two_spellings_of_unicode_is_one_name(registry):
     assert names_of(registry) == ["Ren\u00e9", "Am\u00e9lie"]
 
 
+def test_notes_are_history(registry):
+    """A change without a note forgets none, and one with a note adds to them."""
+    registry.add(["alice"], note="of Berlin")
+    registry.set_status("alice", Status.REVOKED)
+    assert registry.user("alice").note == "of Berlin"
+    registry.set_status("alice", Status.ACTIVE, note="paid")
+    registry.set_status("alice", Status.REVOKED, note="left")
+    assert registry.user("alice").note.split("\n") == ["of Berlin", "paid", "left"]
+    logged = [json.loads(entry.subject) for entry in registry.audit()]
+    assert [subject["note"] for subject in logged[1:]] == ["", "paid", "left"]
+    registry.verify()
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64])
+def test_a_seed_has_64_bits(registry, seed):
+    with pytest.raises(ValueError, match=rf"got the seed {seed}, expected 0 … 2\^64 - 1"):
+        registry.add(["alice"], seed=seed)
+    registry.add(["alice"], seed=2**64 - 1)
+
+
 def test_status_and_note_change_and_nothing_else(registry):
-    alice, _ = registry.add(["alice", "bob"])
+    registry.add(["alice", "bob"])
+    alice = registry.user("alice")
     revoked = registry.set_status("alice", Status.REVOKED, note="contract ended")
     users = registry.users()
     assert (users[0].status, users[0].note) == (Status.REVOKED, "contract ended")
@@ -143,7 +181,7 @@ def test_status_and_note_change_and_nothing_else(registry):
     assert (revoked.name, revoked.created, revoked.id) == (alice.name, alice.created, alice.id)
     np.testing.assert_array_equal(users[0].code, alice.code)
     registry.verify()
-    registry.set_status("alice", Status.ACTIVE, note="")
+    registry.set_status("alice", Status.ACTIVE)
     assert registry.users()[0].status is Status.ACTIVE
     with pytest.raises(ValueError, match="no user 'eve' among the 2"):
         registry.set_status("eve", Status.REVOKED, note="")
@@ -211,14 +249,14 @@ def test_many_users_at_once(folder, monkeypatch):
     codes[:, :2] = numbers.view(np.uint8).reshape(-1, 2)
     before = registry.packed()
     codes = codes[~(codes[:, None] == before).all(axis=2).any(axis=1)]
-    added = registry.register([f"user {i}" for i in range(len(codes))], codes=codes)
+    added = registry.add([f"user {i}" for i in range(len(codes))], codes=codes)
     assert added == range(3, 3 + len(codes))
     np.testing.assert_array_equal(registry.packed(), np.concatenate([before, codes]))
 
     def unread(*_):
         pytest.fail("all rows were read")
 
-    monkeypatch.setattr(type(registry.store), "stream", unread)
+    monkeypatch.setattr(type(registry), "_rows", unread)
     assert registry.count() == 2 + len(codes)
     assert registry.user("user 17").id == 20
     assert registry.name_of(19) == "user 17"
@@ -226,3 +264,207 @@ def test_many_users_at_once(folder, monkeypatch):
     open_deployment(folder)
     with pytest.raises(ValueError, match=f"no user in row {2 + len(codes)}: expected 0 … {1 + len(codes)}"):
         registry.name_of(2 + len(codes))
+
+
+@pytest.fixture
+def two(folder):
+    """The two of alice and bob."""
+    return open_deployment(folder).registry
+
+
+@pytest.fixture
+def path(two):
+    return two.path
+
+
+def edit(path, *statements):
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for statement in statements:
+            connection.execute(*statement) if isinstance(statement, tuple) else connection.execute(statement)
+
+
+def plain(users):
+    return [user._replace(code=user.code.tolist()) for user in users]
+
+
+def assert_refused(registry, message):
+    for read in (registry.verify, registry.users, registry.codes, lambda: registry.add(["eve"])):
+        with pytest.raises(TamperedDeployment, match=message) as caught:
+            read()
+        assert str(caught.value).startswith(f"{registry.path}: ")
+        assert "\n" not in str(caught.value)
+
+
+def test_settings_of_the_file(path):
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+
+
+def test_works_without_a_write_ahead_log(two, path):
+    """As docs/scale.md asks for where processes of several machines write."""
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA journal_mode = DELETE").fetchone() == ("delete",)
+    two.add(["eve"])
+    two.record("attribute", {"part": 1})
+    two.verify()
+    assert "eve" in [user.name for user in two.users()]
+    assert not path.with_name(f"{path.name}-wal").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "SET name = 'mallory'",
+        "SET name = CAST(x'ff' AS TEXT)",
+        "SET code = x'0000000000000000'",
+        "SET code = 'ff00ff0000000000'",
+        "SET created = '2020-01-01T00:00:00+00:00'",
+        "SET status = 'revoked'",
+        "SET note = 'x'",
+        "SET digest = x'00'",
+        "SET id = 9",
+    ],
+)
+def test_an_edited_row_is_found(change, two, path):
+    edit(path, f"UPDATE users {change} WHERE name = 'bob'")
+    message = (
+        "not a database of users"
+        if "x'ff'" in change
+        else r"found digest \w+ at user \d ('mallory|'bob')|found 9 users by"
+    )
+    assert_refused(two, message)
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        (
+            "DELETE FROM users WHERE name = 'bob'",
+            "found 1 users (of sum .*|by their last number), expected the sealed 2",
+        ),
+        ("DELETE FROM users", "found 0 users (of sum|by)"),
+        (
+            "INSERT INTO users VALUES (3, 'eve', x'01', '', 'active', '', x'02')",
+            "found digest 02 at user 3 'eve'|found 3 users by",
+        ),
+        ("UPDATE seal SET users = 3", "expected the sealed 3"),
+        ("UPDATE seal SET total = x'00'", "of sum 00|the seal of the users and audit entry 1 differ"),
+        ("DELETE FROM seal", "found 0 seals"),
+        ("INSERT INTO seal SELECT * FROM seal", "found 2 seals"),
+        ("DROP TABLE seal", "not a database of users .no such table: seal"),
+        ("DROP TABLE users", "not a database of users .no such table: users"),
+        ("ALTER TABLE users DROP COLUMN note", "not a database of users"),
+        ("PRAGMA user_version = 3", "found schema version 3, expected 2"),
+        ("PRAGMA user_version = 0", "found schema version 0, expected 2"),
+    ],
+)
+def test_other_changes_are_found(statement, message, two, path):
+    edit(path, statement)
+    assert_refused(two, message)
+
+
+def test_swapped_codes_are_found(two, path):
+    with closing(sqlite3.connect(path)) as connection:
+        (alice,), (bob,) = connection.execute("SELECT code FROM users ORDER BY id")
+    swap = "UPDATE users SET code = ? WHERE name = ?"
+    edit(path, (swap, (b"-", "alice")), (swap, (alice, "bob")), (swap, (bob, "alice")))
+    assert_refused(two, "at user 1 'alice'")
+
+
+def test_the_users_of_another_deployment_are_found(two, path, tmp_path, settings):
+    other = create(tmp_path / "other", **settings)
+    shutil.copy(other.registry.path, path)
+    assert_refused(two, "found 0 users of sum|the seal of the users and audit entry 0 differ")
+    other.registry.add(["alice", "bob"], seed=1)
+    shutil.copy(other.registry.path, path)
+    assert_refused(two, "at user 1 'alice'")
+
+
+def test_an_older_copy_is_not_found(two, path):
+    """The limit that the module states: the file as a whole can be set back."""
+    older = path.read_bytes()
+    two.add(["carol"])
+    path.write_bytes(older)
+    two.verify()
+    assert len(two.users()) == 2
+
+
+@pytest.mark.parametrize("data", [b"", b"not a database", bytes(8192), b"SQLite format 3\0" + bytes(8176)])
+def test_what_is_not_a_database(data, two, path):
+    path.write_bytes(data)
+    assert_refused(two, "found schema version 0|not a database of users")
+
+
+def test_no_flipped_bit_changes_a_user_unseen(two, path):
+    """Refused, or, where SQLite leaves bytes unused, without effect on any user."""
+    data, expected, random = path.read_bytes(), plain(two.users()), np.random.default_rng(8)
+    used = [at for at, byte in enumerate(data) if byte]
+    refused = 0
+    for at in random.choice(used, 150, replace=False):
+        flipped = bytearray(data)
+        flipped[at] ^= 1 << int(random.integers(8))
+        path.write_bytes(bytes(flipped))
+        try:
+            two.verify()
+            assert plain(two.users()) == expected
+        except (TamperedDeployment, OSError):
+            refused += 1
+        for extra in ("-wal", "-shm"):
+            path.with_name(path.name + extra).unlink(missing_ok=True)
+    assert refused > 75
+
+
+def test_a_writer_waits_and_then_says_so(two, path, monkeypatch):
+    monkeypatch.setattr(registry_module, "BUSY_SECONDS", 0.05)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(OSError, match="database is locked; nothing was changed"):
+            two.add(["carol"])
+        assert len(two.users()) == 2, "readers do not wait"
+    two.add(["carol"])
+
+
+def test_readers_see_one_state(two):
+    with two.reading() as connection:
+        before = list(two._rows(connection))
+        two.add(["carol"])
+        assert list(two._rows(connection)) == before
+    assert len(two.users()) == 3
+
+
+def test_a_full_disk_changes_nothing(two, path):
+    """A file size limit stands for the full disk: the log cannot grow beyond one page."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(OSError, match=f"{path}: .*; nothing was changed: check the disk"):
+            two.add(["carol", "dave"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    two.verify()
+    assert [user.name for user in two.users()] == ["alice", "bob"]
+    two.add(["carol"])
+
+
+def test_a_read_only_folder_can_be_read(two, folder, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert len(two.users()) == 2
+    assert len(list(folder.iterdir())) == 3
+    monkeypatch.undo()
+    two.path.chmod(0o400)
+    if os.geteuid() == 0:
+        os.seteuid(65534)
+    try:
+        with pytest.raises(OSError, match="nothing was changed"):
+            two.add(["carol"])
+    finally:
+        if os.getuid() == 0:
+            os.seteuid(0)
+
+
+def test_a_missing_file_is_not_made(two, path):
+    path.unlink()
+    with pytest.raises(OSError, match="unable to open database file"):
+        two.users()
+    assert not path.exists()

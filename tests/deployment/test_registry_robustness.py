@@ -15,9 +15,9 @@ import pytest
 import registry_processes
 from linear_space import write_deployment
 
+from latentfp.choices import Status
 from latentfp.deployment.deployment import open_registry
 from latentfp.deployment.manifest import TamperedDeployment
-from latentfp.deployment.registry import Status
 from latentfp.fingerprint.copy import load
 
 pytestmark = pytest.mark.slow
@@ -59,7 +59,7 @@ def said(folder):
 
 def test_180_kills_of_8_processes_lose_nothing_that_was_acknowledged(tmp_path):
     registry = registry_processes.registry_of(tmp_path / "users.sqlite")
-    registry.store.create()
+    registry.create()
     assert play("adding", tmp_path, KILLS, PROCESSES) == {"killed": KILLS}
     registry.verify()
     users, lines = {user.name: user for user in registry.users()}, said(tmp_path)
@@ -130,10 +130,10 @@ def test_a_read_only_file_system(tmp_path):
 @pytest.mark.parametrize("damage", ["zeros", "noise", "another page"])
 def test_no_damaged_page_changes_a_user_unseen(tmp_path, damage):
     registry = registry_processes.registry_of(tmp_path / "users.sqlite")
-    registry.store.create()
+    registry.create()
     for i in range(4):
-        registry.register([f"{i} {j}" for j in range(100)])
-    path, names, codes = registry.store.path, [user.name for user in registry.users()], registry.packed()
+        registry.add([f"{i} {j}" for j in range(100)])
+    path, names, codes = registry.path, [user.name for user in registry.users()], registry.packed()
     data, noise = path.read_bytes(), np.random.default_rng(3)
     pages = [data[at : at + 4096] for at in range(0, len(data), 4096)]
     assert len(pages) > 10
@@ -152,7 +152,7 @@ def test_no_damaged_page_changes_a_user_unseen(tmp_path, damage):
 
 
 def assert_one_line(registry, fault):
-    assert str(fault).startswith(f"{registry.store.path}: ")
+    assert str(fault).startswith(f"{registry.path}: ")
     assert "\n" not in str(fault)
 
 
@@ -169,7 +169,7 @@ def assert_unchanged_or_refused(registry, names, codes):
 def assert_added_or_refused(registry):
     """What is acknowledged is there."""
     try:
-        registry.register(["new"])
+        registry.add(["new"])
     except (TamperedDeployment, OSError) as fault:
         assert_one_line(registry, fault)
         return

@@ -5,8 +5,9 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
-from latentfp.deployment import names, tables
+from latentfp.deployment import tables
 from latentfp.deployment.deployment import create, open_registry
+from latentfp.deployment.registry import check_usernames
 
 COLUMNS = ("id", "name", "code", "created", "status", "note")
 
@@ -29,7 +30,7 @@ def test_out_and_in_again(registry, tmp_path, settings, suffix):
     assert read.codes is not None
     np.testing.assert_array_equal(read.codes, registry.packed())
     other = create(tmp_path / "other", **settings).registry
-    other.register(read.names, note=read.notes, codes=read.codes)
+    other.add(read.names, note=read.notes, codes=read.codes)
     np.testing.assert_array_equal(other.packed(), registry.packed())
     assert [user.note for user in other.users()] == read.notes
 
@@ -44,20 +45,30 @@ def test_without_codes(registry, tmp_path):
     )
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_spreadsheets_write_byte_order_marks(tmp_path, encoding):
+    path = tmp_path / "users.csv"
+    path.write_bytes("name,note\r\nÜnal,用户\r\n".encode(encoding))
+    assert tables.read_table(path) == (["Ünal"], ["用户"], None)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("who\nann\n", "has the columns .*, expected name"),
+        ("who\nann\n", "it has the columns .*, expected name"),
         ('name\nann\n""\n', "has no name in row 2"),
         ("name,code\nann,xy\n", "codes that are not hexadecimal"),
         ("name,code\nann,00ff\nbob,00\n", "codes of different lengths"),
-        ("name,note\nann\n", "is no table of users: .*Expected 2 columns"),
+        ("name,note\nann\n", "is no table of users .*: .*Expected 2 columns"),
         ("", "is no table of users"),
+        ("name\nÜnal\n".encode("latin-1"), "in UTF-8 or UTF-16: .*invalid UTF8"),
+        ("name\tnote\nann\t\n".encode("utf-16"), "expected name"),
+        (b"\xff\xfen", "is no table of users"),
     ],
 )
 def test_what_is_no_table(tmp_path, text, message):
     path = tmp_path / "users.csv"
-    path.write_text(text)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(ValueError, match=message) as caught:
         tables.read_table(path)
     assert "\n" not in str(caught.value)
@@ -86,7 +97,7 @@ def test_nothing_is_overwritten_or_left_half_written(registry, tmp_path, monkeyp
     def broken(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(tables, "_text", broken)
+    monkeypatch.setattr(tables, "_cell", broken)
     with pytest.raises(OSError, match="disk full"):
         tables.save_table(registry, tmp_path / "new.csv", columns=COLUMNS)
     assert sorted(tmp_path.iterdir()) == before
@@ -103,13 +114,13 @@ def test_nothing_is_overwritten_or_left_half_written(registry, tmp_path, monkeyp
 )
 def test_imported_codes_are_checked(registry, codes, message):
     with pytest.raises(ValueError, match=message):
-        registry.register(["x", "y"], codes=codes)
+        registry.add(["x", "y"], codes=codes)
     assert registry.count() == 6
 
 
 def test_an_imported_code_that_is_registered_is_refused(registry):
     with pytest.raises(ValueError, match="a code is registered already"):
-        registry.register(["x"], codes=registry.packed()[2:3])
+        registry.add(["x"], codes=registry.packed()[2:3])
     registry.verify()
     assert registry.count() == 6
 
@@ -117,5 +128,5 @@ def test_an_imported_code_that_is_registered_is_refused(registry):
 def test_many_refused_names_are_not_all_repeated():
     wanted = [f"user {i}" for i in range(1000)]
     with pytest.raises(ValueError, match=r"'user 4'\] and 995 more are registered already") as caught:
-        names.all_checked(2 * wanted)
+        check_usernames(2 * wanted)
     assert len(str(caught.value)) < 200
