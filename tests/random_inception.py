@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from latentfp.quality.inception_layers import NETWORK, convolutions
+from latentfp.quality.inception import NETWORK, convolutions
 
 
 def tensors(seed, steps=NETWORK, channels=3):

@@ -1,28 +1,50 @@
-"""Random features: an embedding of images that needs no download and no photographs.
+"""Features of images: of many, in batches, by whatever network; and random ones, which need no download.
 
-A convolutional network that was never trained: two stages of 3×3 convolution and ReLU (32, then 64 channels,
-no biases), 2×2 averaging between them, and the average of each channel over the image: 96 numbers. Weights
-are normal with variance 2 / fan-in, from NumPy generators seeded [2020, stage]; each filter of the first
-stage has its average over the 3×3 places removed, because otherwise the overall brightness decides nearly all
-of a Fréchet distance. So the features see edges, texture and contrast, and hardly a uniform change of
-brightness.
+Random features come from a convolutional network that was never trained: two stages of 3×3 convolution and
+ReLU (32, then 64 channels, no biases), 2×2 averaging between them, and the average of each channel over the
+image: 96 numbers. Weights are normal with variance 2 / fan-in, from NumPy generators seeded [2020, stage];
+each filter of the first stage has its average over the 3×3 places removed, because otherwise the overall
+brightness decides nearly all of a Fréchet distance. So the features see edges, texture and contrast, and
+hardly a uniform change of brightness.
 
 Random embeddings follow Naeem et al. 2020, *Reliable Fidelity and Diversity Metrics for Generative Models*,
 which argues for them on data unlike ImageNet's photographs. A Fréchet distance of these features is NOT the
 Inception FID: its numbers compare only with each other, at one image size.
 """
 
-import functools
+from collections.abc import Callable
+from functools import cache, partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, UInt8
 
-from latentfp.types import Image
+from latentfp.pixels import to_float
+from latentfp.runtime.progress import track
+from latentfp.types import Image, Images, Params
 
 SEED = 2020
 CHANNELS = (32, 64)
+Function = Callable[[Params, Image], Float[Array, " f"]]
+
+
+class Embedding(NamedTuple):
+    """`function(params, image)`: the features of an image in [-1, 1]; `batch`: how many images at once."""
+
+    function: Function
+    params: Params
+    batch: int
+
+
+def features(embedding: Embedding, images: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n f"]:
+    """The features of pixels, at least one image; shows its progress."""
+    starts = range(0, len(images), embedding.batch)
+    batches = (images[i : i + embedding.batch] for i in track(starts, "computing features"))
+    return np.concatenate(
+        [np.asarray(_embed(embedding.function, embedding.params, to_float(some))) for some in batches]
+    )
 
 
 def random_features(image: Image) -> Float[Array, " f"]:
@@ -37,6 +59,14 @@ def random_features(image: Image) -> Float[Array, " f"]:
     return jnp.concatenate([edges.mean((0, 1)), _convolved(coarse, halved).mean((0, 1))])
 
 
+RANDOM = Embedding(lambda _params, image: random_features(image), {}, batch=100)
+
+
+@partial(jax.jit, static_argnums=0)
+def _embed(function: Function, params: Params, images: Images) -> Float[Array, "b f"]:
+    return jax.vmap(function, in_axes=(None, 0))(params, images)
+
+
 def _convolved(kernel: Float[np.ndarray, "3 3 i o"], x: Float[Array, "h w i"]) -> Float[Array, "h w o"]:
     dimensions = ("NHWC", "HWIO", "NHWC")
     y = jax.lax.conv_general_dilated(
@@ -45,7 +75,7 @@ def _convolved(kernel: Float[np.ndarray, "3 3 i o"], x: Float[Array, "h w i"]) -
     return jax.nn.relu(y[0])
 
 
-@functools.cache
+@cache
 def _weights() -> list[np.ndarray]:
     shapes = [(3, 3, before, after) for before, after in zip((3, *CHANNELS), CHANNELS, strict=False)]
     normals = [

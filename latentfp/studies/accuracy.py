@@ -29,7 +29,7 @@ from latentfp.generators.pretrained import Pretrained
 from latentfp.pixels import to_float
 from latentfp.quality import pixels
 from latentfp.quality.distribution import frechet_distance
-from latentfp.quality.embedding import RANDOM, features
+from latentfp.quality.features import RANDOM, features
 from latentfp.runtime.processes import ALONE, Share
 from latentfp.runtime.progress import progress
 from latentfp.studies.budgets import search_of

@@ -21,7 +21,7 @@ from latentfp.generators import pretrained
 from latentfp.pixels import to_pixels
 from latentfp.quality import inception as network
 from latentfp.quality.distribution import frechet_distance, precision_recall
-from latentfp.quality.embedding import RANDOM, Embedding, features
+from latentfp.quality.features import RANDOM, Embedding, features
 from latentfp.runtime.progress import track
 from latentfp.types import Key
 

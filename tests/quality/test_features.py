@@ -1,14 +1,16 @@
-"""Random features: the stated network, the stated weights, sensible answers."""
+"""Features of many images are those of each one; random ones are of the stated network, and sensible."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from latentfp.augment.blur import gaussian_blur
+from latentfp.pixels import to_float
 from latentfp.quality.distribution import frechet_distance
-from latentfp.quality.features import random_features
+from latentfp.quality.features import RANDOM, Embedding, features, random_features
 
-features = jax.jit(jax.vmap(random_features))
+compiled = jax.jit(jax.vmap(random_features))
+PIXELS = np.random.default_rng(0).integers(0, 256, (7, 6, 5, 3), np.uint8)
 PINNED = [0.3627950, 0.4276356, 0.2998043, 0.1706052]  # of 0, 31, 32 and 95, for a checkerboard of 0 and 1
 
 
@@ -42,7 +44,7 @@ def restated(image):
 
 def test_the_network_is_the_one_described():
     images = np.random.default_rng(1).uniform(-1, 1, (2, 12, 16, 3)).astype(np.float32)
-    ours = features(images)
+    ours = compiled(images)
     assert ours.shape == (2, 96)
     np.testing.assert_allclose(ours, [restated(image) for image in images], rtol=1e-5, atol=1e-6)
 
@@ -59,7 +61,7 @@ def test_the_distance_grows_with_noise_and_with_blur():
     noise = jax.random.normal(jax.random.key(0), others.shape)
 
     def distance(images):
-        return frechet_distance(np.asarray(features(real)), np.asarray(features(images)))
+        return frechet_distance(np.asarray(compiled(real)), np.asarray(compiled(images)))
 
     noisy = [distance(others + std * noise) for std in (0.0, 0.02, 0.1)]
     blurred = [distance(jax.vmap(lambda x, s=s: gaussian_blur(x, sigma=s))(others)) for s in (0.5, 1.0, 2.0)]
@@ -68,3 +70,16 @@ def test_the_distance_grows_with_noise_and_with_blur():
     assert min(noisy[1], blurred[0]) > 1.5 * noisy[0], (
         "2.5 grey levels of noise stand out of 200 images' own scatter"
     )
+
+
+def test_batches_make_no_difference():
+    def corner(params, image):
+        return params["gain"] * image[0, 0]
+
+    found = features(Embedding(corner, {"gain": jnp.float32(2)}, batch=3), PIXELS)
+    np.testing.assert_array_equal(found, 2 * to_float(PIXELS)[:, 0, 0])
+
+
+def test_random_features_need_no_parameters():
+    expected = [random_features(jnp.asarray(image)) for image in to_float(PIXELS)]
+    np.testing.assert_allclose(features(RANDOM, PIXELS), expected, rtol=1e-5, atol=1e-6)

@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 
 from latentfp.checkpoints.torch_writer import write_tensors
 from latentfp.quality import inception
-from latentfp.quality.inception_layers import NETWORK, Pool, convolutions, width
+from latentfp.quality.inception import NETWORK, Pool, convolutions, width
 
 BLOCKS = dict(
     zip(("5b", "5c", "5d", "6a", "6b", "6c", "6d", "6e", "7a", "7b", "7c"), NETWORK[7:], strict=True)
