@@ -118,7 +118,7 @@ def test_generate_names_its_files_and_says_its_seed(latentfp, deployment, tmp_pa
     request = ["generate", "--deployment", deployment, "--user", "bob", "--count", 2, "--out", tmp_path]
     code, out, _ = latentfp(*request, "--seed", 5)
     assert (code, out) == (0, f"2 images of bob in {tmp_path}, seed 5\n")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["bob-5-0000.png", "bob-5-0001.png"]
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == ["bob-5-0000.png", "bob-5-0001.png"]
     code, out, _ = latentfp(*request, "--format", "webp")
     drawn = out.split()[-1]
     assert code == 0

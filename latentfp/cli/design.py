@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from latentfp.cli.options import GeneratorOption
+from latentfp.cli.options import GeneratorOption, seed_option
 
 
 def design(
@@ -21,21 +21,30 @@ def design(
     users: Annotated[int | None, typer.Option(help="How many users the code must tell apart.")] = None,
     alpha: Annotated[float, typer.Option(help="False-accusation rate among these users.")] = 1e-6,
     samples: Annotated[int, typer.Option(min=1, help="Latents at which axes are surveyed.")] = 8,
-    seed: Annotated[int, typer.Option(help="Of these latents.")] = 0,
+    seed: Annotated[int, seed_option("Of these latents.")] = 0,
 ) -> None:
     """Choose axes and strength at the least visible change, by prediction: nothing is attributed.
 
     Example: latentfp design --attack noise --target-accuracy 0.95 --out design.json
     """
-    from latentfp.deployment import designing
+    from latentfp.deployment import design as designing
+    from latentfp.deployment.fitting import USUAL, basis_of
+    from latentfp.generators import pretrained
 
     if bits is not None and users is not None:
         raise ValueError("the users say how many bits are needed: give --bits or --users")
     lengths = [bits or 64]
     if users is not None:
         lengths = designing.lengths_for(users, alpha=alpha, target=target_accuracy)
+    loaded = pretrained.load(generator)
     found = designing.design(
-        generator, target=target_accuracy, attacks=attack, bits=lengths, samples=samples, seed=seed
+        loaded,
+        basis_of(loaded, USUAL),
+        target=target_accuracy,
+        attacks=attack,
+        bits=lengths,
+        samples=samples,
+        seed=seed,
     )
     designing.write(out, found)
     right = ", ".join(f"{name} {share:.1%}" for name, share in found.accuracy.items())

@@ -23,10 +23,16 @@ def _stage(given: str | Stage) -> Stage:
 DeploymentOption = Annotated[Path, typer.Option("--deployment", help="The folder that `latentfp fit` wrote.")]
 WhereOption = Annotated[
     str | None,
-    typer.Option("--generator", help="Where the deployment's generator lies now, if it has moved."),
+    typer.Option(
+        "--generator",
+        help="Where the deployment's generator lies now, if it has moved, or PACKAGE.MODULE:MAKE.",
+    ),
 ]
 GeneratorOption = Annotated[
-    str, typer.Option(help="A generator of the package, or a folder with generator.json.")
+    str,
+    typer.Option(
+        help="A generator of the package, a folder with generator.json, or PACKAGE.MODULE:MAKE of your own."
+    ),
 ]
 SigmaOption = Annotated[
     float | None,

@@ -48,6 +48,13 @@ def fit(
     design: Annotated[
         Path | None, typer.Option(help="A file of `latentfp design`: which axes, and how strongly.")
     ] = None,
+    bundle: Annotated[
+        bool | None,
+        typer.Option(
+            "--bundle/--no-bundle",
+            help="Whether a copy of the generator goes with the deployment; below 64 MB, if left out.",
+        ),
+    ] = None,
 ) -> None:
     """Fit a fingerprint space to a generator and start a registry of users.
 
@@ -72,6 +79,7 @@ def fit(
         message=message,
         secret=secret,
         design=design,
+        bundle=bundle,
     )
     it = made.manifest
     where = f"axes {it.shift} to {it.shift + it.bits - 1}" if design is None else f"the axes of {design}"

@@ -39,7 +39,7 @@ from latentfp.fingerprint.copy import Copy, copy_for, rotated, save
 from latentfp.fingerprint.embed import Strength, embed
 from latentfp.generators import pretrained
 from latentfp.generators.generator import Generator
-from latentfp.generators.pretrained import Pretrained
+from latentfp.generators.pretrained import Pretrained, Source
 from latentfp.pixels import to_pixels
 from latentfp.runtime.files import claim
 from latentfp.runtime.progress import progress
@@ -246,12 +246,16 @@ def export_copy(deployment: Opening, *, user: str, out: Path, form: CopyFormat |
         out.parent.mkdir(parents=True, exist_ok=True)
         save(out, turned)
         return chosen
-    source = {"format": "copy", "sha256": {Path(loaded.name).name: loaded.sha256}, "deployment": manifest.id}
+    source = {
+        "format": "copy",
+        "sha256": {Path(loaded.name).name: loaded.identity},
+        "deployment": manifest.id,
+    }
     _write(out, chosen, loaded, folded(loaded, turned), source)
     return chosen
 
 
-def export_generator(generator: str, *, out: Path, form: CopyFormat | None = None) -> CopyFormat:
+def export_generator(generator: Source, *, out: Path, form: CopyFormat | None = None) -> CopyFormat:
     """Write a generator without any code to `out`, as `export_copy` writes a user's copy of it."""
     _check_new(out)
     loaded = pretrained.load(generator)
@@ -271,9 +275,9 @@ def folded(loaded: Pretrained, copy: Copy) -> Params:
 
 
 def _usual_format(loaded: Pretrained) -> CopyFormat:
-    if loaded.generator.fold is None:
+    if loaded.generator.fold is None or loaded.folder is None:
         return CopyFormat.LATENTS
-    origin = pretrained.read(pretrained.folder_of(loaded.name)).source or {}
+    origin = pretrained.read(loaded.folder).source or {}
     known = {CopyFormat.ROSINALITY.value, CopyFormat.NVIDIA.value}
     return CopyFormat(origin["format"]) if origin.get("format") in known else CopyFormat.LATENTFP
 
@@ -287,7 +291,9 @@ def _write(
     out: Path, form: CopyFormat, loaded: Pretrained, params: Params, source: dict[str, object] | None
 ) -> None:
     """Write a whole generator. ValueError where its kind has no such format."""
-    stored = pretrained.read(pretrained.folder_of(loaded.name))
+    if loaded.folder is None:
+        raise ValueError(f"{loaded.name} is a generator of your own: it is written as latents only")
+    stored = pretrained.read(loaded.folder)
     whole = Imported(stored.kind, stored.fields, params, {})
     out.parent.mkdir(parents=True, exist_ok=True)
     formats.export_generator(whole, out, Format(form.value), source=source or stored.source)

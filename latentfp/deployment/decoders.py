@@ -43,8 +43,7 @@ def belonging(deployment: Deployment) -> dict[str, Any]:
     manifest = deployment.manifest
     return {
         "basis": manifest.parts[BASIS],
-        "generator": manifest.generator.sha256,
-        "noise_seed": manifest.generator.noise_seed,
+        "generator": manifest.generator.identity,
         "sigma": manifest.sigma,
         "shift": manifest.shift,
         "bits": manifest.bits,
@@ -96,7 +95,7 @@ def belongs(folder: Path, deployment: Deployment) -> bool:
 
 
 def _differences(description: Mapping[str, Any], deployment: Deployment) -> list[str]:
-    stated = {"rotation": "", **description["belongs"]}  # of older ones, which knew no secrets
+    stated = description["belongs"]
     return [
         f"{name} {stated.get(name)} instead of {value}"
         for name, value in belonging(deployment).items()

@@ -4,8 +4,10 @@
     basis.safetensors    mean [d], axes [q d], stds [q] of the latent prior, float32, q <= d
     users.sqlite         users, codes, audit log            registry.py, audit.py
     decoder/             a decoder of this fingerprint space, if there is one    decoders.py
+    generator/           a copy of the generator, if it was bundled      generators/pretrained.py
 
-The generator is not in the folder; the manifest names it and holds the hash of its weights. A deployment
+The manifest holds the hash of the generator's contents, and where it lay as a hint: a folder with a copy of
+it may be moved to another machine, without one `generator=` says where it lies there. A deployment
 appears whole or not at all and is never overwritten; only the users change afterwards. The folder is made
 readable by its owner alone: who has the codes can write any user's mark.
 """
@@ -40,8 +42,9 @@ from latentfp.deployment.secret import Secret, check, turned
 from latentfp.deployment.secret import read as read_secret
 from latentfp.fingerprint.basis import Basis, Space, split
 from latentfp.generators import pretrained
+from latentfp.generators.pretrained import Source
 
-MANIFEST, BASIS, USERS = "manifest.json", "basis.safetensors", "users.sqlite"
+MANIFEST, BASIS, USERS, GENERATOR = "manifest.json", "basis.safetensors", "users.sqlite", "generator"
 
 
 class Deployment(NamedTuple):
@@ -53,7 +56,7 @@ class Deployment(NamedTuple):
     space: Space
     codebook: Codebook
     registry: Registry
-    generator: str | None = None  # the name or folder of its generator, where that was said
+    generator: Source | None = None  # where its generator lies, if that was said
 
 
 # What commands take: a deployment's folder, or one that is open.
@@ -74,13 +77,14 @@ def create(
     layout: Layout = Layout.JOINT,
     codes: CodeFacts = CodeFacts(CodeKind.RANDOM),  # noqa: B008
     secret: Secret | None = None,
+    bundle: Path | None = None,
 ) -> Deployment:
     """Write a new deployment without users and open it.
 
     `sigma` in the latent's units, `min_distance` in bits between any two users' codes, of which each message
     bit comes `repeats` times in a row; `layout`: how the basis was fitted; `secret` turns the code's axes and
-    is not kept. ValueError where `path` exists or a value is out of range; nothing is left behind by any
-    failure.
+    is not kept; `bundle`: the generator's folder, of which the deployment gets a copy. ValueError where
+    `path` exists or a value is out of range; nothing is left behind by any failure.
     """
     folder = Path(path)
     if os.path.lexists(folder):
@@ -108,6 +112,10 @@ def create(
         _write(partial / BASIS, arrays)
         _write(partial / MANIFEST, to_json(manifest))
         _registry(partial, manifest, lambda: secret).create()
+        if bundle is not None:
+            (partial / GENERATOR).mkdir()
+            for name in (pretrained.DESCRIPTION, pretrained.WEIGHTS):
+                shutil.copyfile(bundle / name, partial / GENERATOR / name)
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -115,12 +123,13 @@ def create(
 
 
 def open_deployment(
-    path: Opening, *, secret: Secret | None = None, generator: str | None = None
+    path: Opening, *, secret: Secret | None = None, generator: Source | None = None
 ) -> Deployment:
     """Open a deployment, every part verified; one that is open is returned as it is.
 
     `secret`: of a deployment that needs one; else it is read from the file that LATENTFP_SECRET names.
-    `generator`: the name or folder of its generator, where that is not the one of the manifest.
+    `generator`: the deployment's generator, or where it lies now; else it is the copy in the folder, or lies
+    where it did at the fit.
     ValueError where there is none or the secret is another's, TamperedDeployment (a ValueError) that names
     the part, what was found and what was expected. The generator is verified by `load_generator`.
     """
@@ -206,29 +215,41 @@ def _own(folder: Path, manifest: Manifest, secret: Secret | None) -> Secret | No
     return found
 
 
-def facts_of(generator: pretrained.Pretrained) -> GeneratorFacts:
-    """What a manifest keeps of a loaded generator."""
-    seed = generator.noise_seed or 0  # noise maps that have none are among the weights
-    return GeneratorFacts(generator.name, generator.sha256, seed)
-
-
 def load_generator(deployment: Deployment) -> pretrained.Pretrained:
-    """The deployment's generator, from where it was said to lie, else from its manifest's name or path.
+    """The deployment's generator: the one that was given, the copy in its folder, or from where it lay.
 
-    ValueError where there is none, TamperedDeployment where its weights, noise or latents are others.
+    A generator of one's own must be given: what a file names is never imported. ValueError where there is
+    none or another one is given, TamperedDeployment where the one that is found is another.
     """
-    stated = deployment.manifest.generator
-    given = deployment.generator
-    loaded = pretrained.load_stored(stated.name) if given is None else pretrained.load(given)
-    found, expected = facts_of(loaded)._replace(name=stated.name), stated
-    if found != expected:
-        raise TamperedDeployment(Path(loaded.name), f"found {found}, expected {expected}")
+    stated, copy = deployment.manifest.generator, deployment.path / GENERATOR
+    if deployment.generator is not None:
+        loaded = pretrained.load(deployment.generator, identity=stated.identity)
+    elif copy.exists():
+        loaded = _found(copy, stated.identity)
+    elif (pretrained.folder_of(stated.name) / pretrained.DESCRIPTION).is_file():
+        loaded = _found(Path(stated.name), stated.identity)
+    else:
+        raise ValueError(
+            f"{deployment.path} has no copy of its generator, and none is at {stated.name!r}: say where it "
+            "lies with --generator"
+        )
     dimensions = deployment.basis.mean.shape[0]
     if loaded.generator.latent_dim != dimensions:
         fault = (
             f"found {loaded.generator.latent_dim} latent dimensions, expected {dimensions} as in the basis"
         )
         raise TamperedDeployment(Path(loaded.name), fault)
+    return loaded
+
+
+def _found(where: Path, identity: str) -> pretrained.Pretrained:
+    """What is stored there. TamperedDeployment where it is damaged or another one."""
+    try:
+        loaded = pretrained.load_stored(str(where))
+    except ValueError as error:
+        raise TamperedDeployment(where, str(error)) from error
+    if loaded.identity != identity:
+        raise TamperedDeployment(where, f"found a generator {loaded.identity}, expected {identity}")
     return loaded
 
 

@@ -12,17 +12,27 @@ from latentfp.choices import Coding, Layout
 from latentfp.deployment import decoders
 from latentfp.deployment import secret as secrets
 from latentfp.deployment.codebook import CodeFacts, CodeKind
-from latentfp.deployment.deployment import BASIS, Deployment, create, facts_of, read_basis
+from latentfp.deployment.deployment import BASIS, Deployment, create, read_basis
 from latentfp.deployment.design import Chosen, Design, complete, read_chosen
+from latentfp.deployment.manifest import GeneratorFacts, check_distance, check_strength
 from latentfp.deployment.secret import Secret
 from latentfp.fingerprint import bch
-from latentfp.fingerprint.basis import Basis, fit_basis, fit_channel_basis, fit_leading, with_last
+from latentfp.fingerprint.basis import (
+    Basis,
+    check_place,
+    check_samples,
+    fit_basis,
+    fit_channel_basis,
+    fit_leading,
+    with_last,
+)
 from latentfp.fingerprint.codes import check_length
 from latentfp.generators import pretrained
-from latentfp.generators.pretrained import Pretrained
+from latentfp.generators.pretrained import Pretrained, Source
 from latentfp.runtime.progress import track
 
 BATCH = 1000
+BUNDLED = 64 * 10**6  # bytes below which a generator goes with its deployments
 MOST_DIMENSIONS = 4096  # of which a covariance is computed whole
 
 
@@ -42,31 +52,39 @@ USUAL = Sampling()  # of the bases that are shipped
 
 
 def sample_basis(loaded: Pretrained, sampling: Sampling) -> Basis:
-    """The principal axes of samples of the prior.
-
-    ValueError for the layout of channels where the generator's latent has only one.
-    """
+    """The principal axes of samples of the prior. ValueError, before any is drawn, as by `check_sampling`."""
+    check_sampling(loaded, sampling)
     samples, seed, layout, axes = sampling
-    channels = loaded.generator.channels
-    if layout is Layout.CHANNELS and channels == 1:
-        raise ValueError(f"the latent of {loaded.name} has only one channel: choose the layout joint")
     size = min(samples, BATCH)
-    if samples % size:
-        raise ValueError(f"{samples} samples are not a multiple of {BATCH}: round them")
     draw = jax.jit(loaded.generator.sample, static_argnums=2)
     keys = [rng.stream(rng.root(seed), "basis", i) for i in range(samples // size)]
     w = np.empty((samples, loaded.generator.latent_dim), np.float32)
     for i, key in enumerate(track(keys, "sampling latents")):
         w[i * size : (i + 1) * size] = draw(loaded.params, key, size)
-    if layout is Layout.JOINT and axes is not None:
-        return fit_leading(w, axes=axes)
-    return fit_basis(w) if layout is Layout.JOINT else fit_channel_basis(w, channels=channels)
+    if layout is Layout.CHANNELS:
+        return fit_channel_basis(w, channels=loaded.generator.channels)
+    return fit_basis(w) if axes is None else fit_leading(w, axes=axes)
+
+
+def check_sampling(loaded: Pretrained, sampling: Sampling) -> None:
+    """ValueError where a generator's axes cannot be found so."""
+    samples, _, layout, axes = sampling
+    channels, dimensions = loaded.generator.channels, loaded.generator.latent_dim
+    if layout is Layout.JOINT:
+        channels = 1
+    elif channels == 1:
+        raise ValueError(f"the latent of {loaded.name} has only one channel: choose the layout joint")
+    elif axes is not None:
+        raise ValueError("the layout channels has all axes: leave the number of axes out")
+    if samples > BATCH and samples % BATCH:
+        raise ValueError(f"{samples} samples are not a multiple of {BATCH}: round them")
+    check_samples(samples, dimensions, axes=axes, channels=channels)
 
 
 def fit(
     out: str | os.PathLike[str],
     *,
-    generator: str,
+    generator: Source,
     sigma: float | None = None,
     shift: int | None = None,
     bits: int | None = None,
@@ -81,8 +99,9 @@ def fit(
     message: int | None = None,
     secret: Path | None = None,
     design: Path | None = None,
+    bundle: bool | None = None,
 ) -> Deployment:
-    """Write a deployment for the generator of this name or folder.
+    """Write a deployment for a generator and open it. What is wrong is said before anything is sampled.
 
     No `sigma`, `shift` or `bits`: what is usual for the generator (design.py). No `min_distance`: a quarter
     of `bits`.
@@ -93,44 +112,72 @@ def fit(
     than 4096 numbers, for their covariance would not fit. `codes`: "random", or "bch" for an algebraic code
     of 2^`message` users (bch.py), which needs a secret. `secret`: the file of a secret that turns the
     code's axes, outside of `out`; made where there is none. `design`: a file of `latentfp design`, which
-    says `sigma`, `bits` and which axes the code gets; they become the last ones of the basis.
+    says `sigma`, `bits` and which axes the code gets; they become the last ones of the basis. `bundle`:
+    whether the deployment gets a copy of the generator; None: if it is smaller than 64 MB and not shipped.
 
     A shipped generator may come with its basis of the usual samples, bit for bit the same on every machine,
-    and with a decoder, which the deployment gets if it belongs to it.
+    and with a decoder, which the deployment gets if it belongs to it. ValueError where `out` exists or a
+    value is out of range.
     """
     if os.path.lexists(out):
         raise ValueError(f"{out} exists and a deployment overwrites nothing: choose another folder")
-    loaded, chosen = pretrained.load(generator), Layout(layout)
+    loaded, coded, chosen = pretrained.load(generator), Coding(coding), Layout(layout)
     usual = (sigma, shift, bits) == (None, None, None) and Sampling(samples, seed, chosen, axes) == USUAL
     if design is not None and not usual:
         raise ValueError(
             "a design says sigma and bits, and numbers the axes of the usual samples: leave them out"
         )
-    picked = None if design is None else read_chosen(design, generator=loaded.name)
+    picked = None if design is None else read_chosen(design, loaded)
     place = complete(loaded, sigma=sigma, shift=shift, bits=bits) if picked is None else _last(loaded, picked)
-    book, distance = _code_book(  # before hours of sampling
+    book, distance = _code_book(
         CodeKind(codes), place.bits, repeats, message=message, distance=min_distance, secret=secret
     )
     large = loaded.generator.latent_dim > MOST_DIMENSIONS and chosen is Layout.JOINT
     least = place.bits + max(place.shift, 1)  # one axis of content is there in any case
-    kept = least if large and axes is None else axes
-    basis = basis_of(loaded, Sampling(samples, seed, chosen, kept))
+    sampling = Sampling(samples, seed, chosen, least if large and axes is None else axes)
+    _check(loaded, sampling, place, distance)
+    copied = _bundled(loaded, bundle)
+    known = None if secret is None else _secret(secret, Path(out))
+    basis = basis_of(loaded, sampling)
     made = create(
         out,
-        generator=facts_of(loaded),
+        generator=GeneratorFacts(loaded.name, loaded.identity),
         basis=basis if picked is None else with_last(basis, picked.axes),
         **place._asdict(),
-        coding=Coding(coding),
+        coding=coded,
         min_distance=distance,
         repeats=repeats,
         layout=chosen,
         codes=book,
-        secret=None if secret is None else _secret(secret, Path(out)),
+        secret=known,
+        bundle=copied,
     )
-    decoder = decoders.shipped(generator)
+    if loaded.folder is None:
+        made = made._replace(generator=loaded)
+    decoder = decoders.shipped(loaded.name)
     if decoder is not None and decoders.belongs(decoder, made):
         decoders.adopt(made, decoder)
     return made
+
+
+def _check(loaded: Pretrained, sampling: Sampling, place: Design, distance: int) -> None:
+    """ValueError for what would be refused when all samples are drawn."""
+    rng.root(sampling.seed)
+    check_sampling(loaded, sampling)
+    check_place(sampling.axes or loaded.generator.latent_dim, shift=place.shift, bits=place.bits)
+    check_strength(place.sigma)
+    check_distance(distance, bits=place.bits)
+
+
+def _bundled(loaded: Pretrained, wanted: bool | None) -> Path | None:
+    """The generator's folder where the deployment gets a copy of it."""
+    if loaded.folder is None:
+        if wanted:
+            raise ValueError(f"{loaded.name} is a generator of your own, not a folder that can be bundled")
+        return None
+    size = sum((loaded.folder / name).stat().st_size for name in (pretrained.DESCRIPTION, pretrained.WEIGHTS))
+    usual = size < BUNDLED and loaded.name not in pretrained.shipped()
+    return loaded.folder if (usual if wanted is None else wanted) else None
 
 
 def _last(loaded: Pretrained, picked: Chosen) -> Design:

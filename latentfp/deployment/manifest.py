@@ -29,7 +29,7 @@ SCHEMA = {
     "id": str,
     "created": str,
     "versions": {"jax": str, "latentfp": str, "numpy": str},
-    "generator": {"name": str, "sha256": str, "noise_seed": int},
+    "generator": {"name": str, "identity": str},
     "sigma": float,
     "shift": int,
     "bits": int,
@@ -54,11 +54,10 @@ class TamperedDeployment(ValueError):
 
 
 class GeneratorFacts(NamedTuple):
-    """Which generator: the name or path that loads it, its weights' hash, the seed of its noise maps."""
+    """Which generator: the identity is the hash of its contents; the name, or path, says where it lay."""
 
     name: str
-    sha256: str
-    noise_seed: int
+    identity: str
 
 
 class Manifest(NamedTuple):
@@ -203,28 +202,35 @@ def _check_schema(value: Any, schema: Any, name: str) -> None:
 
 def _check_values(manifest: Manifest) -> None:
     facts = manifest.generator
-    hashes = (facts.sha256, *manifest.parts.values(), manifest.rotation or facts.sha256, manifest.axes)
+    hashes = (facts.identity, *manifest.parts.values(), manifest.rotation or facts.identity, manifest.axes)
+    check_strength(manifest.sigma)
     check_length(bits=manifest.bits, repeats=manifest.repeats)
+    check_distance(manifest.min_distance, bits=manifest.bits)
     rules = [
-        (0 < manifest.sigma < math.inf, f"sigma {manifest.sigma}", "a positive finite number"),
         (manifest.shift >= 0, f"shift {manifest.shift}", "0 or more"),
-        (
-            1 <= manifest.min_distance <= manifest.bits,
-            f"min_distance {manifest.min_distance}",
-            f"1 … {manifest.bits}, the most by which codes differ",
-        ),
         (
             manifest.codes.kind is not CodeKind.BCH or _is_algebraic(manifest),
             f"codes {manifest.codes}",
             "a secret, a message shorter than the code and a hexadecimal polynomial",
         ),
-        (0 <= facts.noise_seed < 2**32, f"noise_seed {facts.noise_seed}", "0 … 2**32 - 1"),
         (facts.name != "", "a generator without a name", "a name or path that loads it"),
         (all(map(SHA256.fullmatch, hashes)), f"hashes {hashes}", "64 hexadecimal digits each"),
     ]
     for holds, got, expected in rules:
         if not holds:
             raise ValueError(f"got {got}, expected {expected}")
+
+
+def check_strength(sigma: float) -> None:
+    """ValueError where a mark cannot have this strength."""
+    if not 0 < sigma < math.inf:
+        raise ValueError(f"got sigma {sigma}, expected a positive finite number")
+
+
+def check_distance(distance: int, *, bits: int) -> None:
+    """ValueError where codes cannot be so far apart."""
+    if not 1 <= distance <= bits:
+        raise ValueError(f"got min_distance {distance}, expected 1 … {bits}, the most by which codes differ")
 
 
 def _is_algebraic(manifest: Manifest) -> bool:

@@ -20,6 +20,7 @@ from jaxtyping import Array, Float
 
 from latentfp.types import Content, Latent
 
+OVERSAMPLED = 16  # further directions of a randomised search for leading axes
 Samples = Float[np.ndarray, "n d"] | Float[Array, "n d"]
 
 
@@ -54,10 +55,7 @@ def fit_basis(w: Samples) -> Basis:
     """
     samples = np.asarray(w, dtype=np.float64)
     n, d = samples.shape
-    if n <= d:
-        raise ValueError(
-            f"{n} samples cannot determine {d} principal axes: expected at least {d + 1}, draw more"
-        )
+    check_samples(n, d)
     if not np.isfinite(samples).all():
         raise ValueError("got non-finite samples, expected finite latents: check the generator's weights")
     mean = samples.mean(axis=0)
@@ -76,11 +74,8 @@ def fit_leading(w: Samples, *, axes: int, passes: int = 4) -> Basis:
     2011 (arXiv 0909.4061), algorithm 4.4. ValueError as `fit_basis`, for n <= axes + 16.
     """
     n, d = w.shape
-    width = min(axes + 16, d)
-    if not 0 < axes <= d or n <= width:
-        raise ValueError(
-            f"{n} samples of {d} numbers cannot determine {axes} axes: expected {width + 1} or more"
-        )
+    check_samples(n, d, axes=axes)
+    width = min(axes + OVERSAMPLED, d)
     mean = np.mean(w, axis=0, dtype=np.float64).astype(np.float32)
     if not np.isfinite(mean).all():
         raise ValueError("got non-finite samples, expected finite latents: check the generator's weights")
@@ -140,16 +135,36 @@ def split(basis: Basis, *, shift: int, bits: int) -> Space:
     Of a basis of q axes, `bits` is in 1 … q - 1 and `shift` in 0 … q - bits, else ValueError.
     """
     q = basis.axes.shape[0]
-    if not 1 <= bits < q:
-        raise ValueError(f"a code of {bits} bits does not fit {q} axes: expected 1 … {q - 1}, change `bits`")
-    if not 0 <= shift <= q - bits:
-        raise ValueError(
-            f"axes {shift} … {shift + bits - 1} are not all among the {q} of this basis: "
-            f"expected a shift of 0 … {q - bits} for {bits} bits, change `shift`"
-        )
+    check_place(q, shift=shift, bits=bits)
     code = np.arange(shift, shift + bits)
     content = np.delete(np.arange(q), code)
     return Space(basis.mean, basis.axes[content], basis.stds[content], basis.axes[code], basis.stds[code])
+
+
+def check_place(axes: int, *, shift: int, bits: int) -> None:
+    """ValueError where a code does not fit a basis of so many axes, as by `split`."""
+    if not 1 <= bits < axes:
+        raise ValueError(
+            f"a code of {bits} bits does not fit {axes} axes: expected 1 … {axes - 1}, change `bits`"
+        )
+    if not 0 <= shift <= axes - bits:
+        raise ValueError(
+            f"axes {shift} … {shift + bits - 1} are not all among the {axes} of this basis: "
+            f"expected a shift of 0 … {axes - bits} for {bits} bits, change `shift`"
+        )
+
+
+def check_samples(samples: int, dimensions: int, *, axes: int | None = None, channels: int = 1) -> None:
+    """ValueError where so few samples do not determine a basis: all axes, the leading ones, or by channel."""
+    size = dimensions // channels
+    if axes is not None and not 1 <= axes <= size:
+        raise ValueError(f"a latent of {size} numbers has no {axes} axes: expected 1 … {size}, change `axes`")
+    least = (size if axes is None else min(axes + OVERSAMPLED, size)) + 1
+    if samples < least:
+        raise ValueError(
+            f"{samples} samples cannot determine {size if axes is None else axes} principal axes: "
+            f"expected at least {least}, draw more"
+        )
 
 
 def content(space: Space, w: Latent) -> Content:

@@ -54,8 +54,6 @@ class Pretrained(NamedTuple):
     name: str
     identity: str
     folder: Path | None = None
-    sha256: str = ""  # of the weights file
-    noise_seed: int | None = None
 
 
 # What opens as a generator.
@@ -196,9 +194,7 @@ def load_stored(name: str) -> Pretrained:
             "weights": stored.sha256,
         }
     )
-    return Pretrained(
-        kind.make(**stored.fields), params, known, identity, folder, stored.sha256, stored.noise_seed
-    )
+    return Pretrained(kind.make(**stored.fields), params, known, identity, folder)
 
 
 def folder_of(name: str) -> Path:

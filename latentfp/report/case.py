@@ -203,7 +203,7 @@ def _origin(record: dict[str, Any]) -> list[list[str]]:
     rows = {
         "deployment": found["id"],
         "manifest.json": found["manifest"],
-        "generator": found["generator"]["sha256"],
+        "generator": found["generator"]["identity"],
         "decoder": found["decoder"],
         **found["parts"],
         "registered codes": found["codes"],

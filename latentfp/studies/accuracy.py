@@ -95,7 +95,7 @@ def run(
     workdir.mkdir(parents=True, exist_ok=True)
     chosen = [Cell(**fields) for fields in cells]
     journal = Journal(workdir / "cells.jsonl", share)
-    held = [loaded.sha256, samples, bits, coding, seed]
+    held = [loaded.identity, samples, bits, coding, seed]
     for cell in share.of([*{cell[2:]: cell for cell in chosen}.values()]):
         journal.kept([*held, *cell[2:]], lambda cell=cell: measure(setting, cell))
     numbers = journal.complete([*held, *cell[2:]] for cell in chosen)

@@ -144,7 +144,7 @@ def make(
     files = [describe(out, *pair, codes) for pair in zip(samples, findings, strict=True)]
     settings = Settings(
         generator=manifest.generator.name,
-        sha256=manifest.generator.sha256,
+        sha256=manifest.generator.identity,
         size=size,
         sigma=manifest.sigma,
         shift=manifest.shift,

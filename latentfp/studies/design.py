@@ -20,9 +20,9 @@ from scipy.stats import spearmanr
 
 from latentfp import rng
 from latentfp.choices import Coding
-from latentfp.deployment import designing
+from latentfp.deployment import design as designing
 from latentfp.deployment.copies import draw_latents
-from latentfp.deployment.designing import Proposal, Survey
+from latentfp.deployment.design import Proposal, Survey
 from latentfp.deployment.fitting import USUAL, basis_of
 from latentfp.fingerprint.basis import Basis, with_last
 from latentfp.fingerprint.sensitivity import Marking
@@ -147,7 +147,7 @@ def _measured(
 ) -> dict[str, Any]:
     """Share of right bits and PSNR of files with this design, from the journal if it is there."""
     bits = len(proposal.axes)
-    key = [loaded.sha256, proposal.axes, proposal.sigma, attack, images, seed]
+    key = [loaded.identity, proposal.axes, proposal.sigma, attack, images, seed]
 
     def measure() -> dict[str, Any]:
         where = rng.stream(rng.root(seed), "study")

@@ -16,7 +16,7 @@ def settings():
     """What `create` takes besides a path."""
     samples = np.random.default_rng(4).normal(size=(100, D)) * np.linspace(2, 0.1, D)
     return {
-        "generator": GeneratorFacts("linear", "ab" * 32, 7),
+        "generator": GeneratorFacts("linear", "ab" * 32),
         "basis": fit_basis(samples),
         "sigma": 0.5,
         "shift": 4,

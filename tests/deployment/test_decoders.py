@@ -55,7 +55,6 @@ def test_saving_replaces_what_is_there(opened, folder):
     [
         ("basis", "ab" * 32),
         ("generator", "cd" * 32),
-        ("noise_seed", 1),
         ("sigma", 2.0),
         ("shift", 15),
         ("bits", 31),

@@ -1,5 +1,6 @@
 """A deployment is made whole or not at all, and opened only as it was made."""
 
+import json
 import os
 import shutil
 import stat
@@ -16,7 +17,7 @@ from latentfp import rng
 from latentfp.choices import Coding
 from latentfp.deployment import deployment as deployments
 from latentfp.deployment import manifest as manifests
-from latentfp.deployment.deployment import create, facts_of, load_generator, open_deployment
+from latentfp.deployment.deployment import create, load_generator, open_deployment
 from latentfp.deployment.manifest import TamperedDeployment
 from latentfp.deployment.registry import Registry
 from latentfp.fingerprint.basis import split
@@ -82,9 +83,8 @@ def test_nothing_is_overwritten(kind, tmp_path, settings):
         ({"shift": 9}, "axes 9 … 24 are not all among"),
         ({"min_distance": 0}, "min_distance 0, expected 1 … 16"),
         ({"min_distance": 17}, "min_distance 17, expected 1 … 16"),
-        ({"generator": manifests.GeneratorFacts("linear", "abc", 7)}, "expected 64 hexadecimal digits"),
-        ({"generator": manifests.GeneratorFacts("", "ab" * 32, 7)}, "a generator without a name"),
-        ({"generator": manifests.GeneratorFacts("linear", "ab" * 32, -1)}, "noise_seed -1"),
+        ({"generator": manifests.GeneratorFacts("linear", "abc")}, "expected 64 hexadecimal digits"),
+        ({"generator": manifests.GeneratorFacts("", "ab" * 32)}, "a generator without a name"),
     ],
 )
 def test_values_are_checked_before_anything_is_written(change, message, tmp_path, settings):
@@ -185,33 +185,65 @@ def test_a_basis_with_the_right_hash_must_still_be_one(kind, folder):
         open_deployment(folder)
 
 
-def test_the_generator_is_the_one_that_was_fitted(tmp_path, settings):
-    home, fields = tmp_path / "generator", {"latent_dim": 24, "size": 4}
+@pytest.fixture
+def home(tmp_path):
+    """A generator's folder."""
+    fields = {"latent_dim": 24, "size": 4}
     params = linear.init(rng.root(3), **fields)
-    pretrained.save(home, kind="linear", fields=fields, params=params, noise_seed=7)
-    facts = facts_of(pretrained.load(str(home)))
-    deployment = create(tmp_path / "deployment", **{**settings, "generator": facts})
-    assert load_generator(deployment).generator.latent_dim == 24
+    pretrained.save(tmp_path / "home", kind="linear", fields=fields, params=params, noise_seed=7)
+    return tmp_path / "home"
+
+
+def facts_of(home):
+    loaded = pretrained.load(home)
+    return manifests.GeneratorFacts(loaded.name, loaded.identity)
+
+
+def test_the_generator_may_move(tmp_path, settings, home):
+    deployment = create(tmp_path / "deployment", **{**settings, "generator": facts_of(home)})
+    identity = load_generator(deployment).identity
     home.rename(tmp_path / "moved")
-    with pytest.raises(ValueError, match="no generator"):
+    with pytest.raises(ValueError, match=r"no copy of its generator, .*: say where it lies with --generator"):
         load_generator(deployment)
-    assert load_generator(deployment._replace(generator=str(tmp_path / "moved"))).sha256 == facts.sha256
+    where = str(tmp_path / "moved")
+    assert load_generator(open_deployment(deployment.path, generator=where)).identity == identity
+    there = open_deployment(deployment.path, generator=pretrained.load(where))
+    assert load_generator(there).identity == identity
+
+
+def test_a_copy_of_the_generator_goes_with_the_deployment(tmp_path, settings, home):
+    facts = facts_of(home)
+    made = create(tmp_path / "deployment", **{**settings, "generator": facts}, bundle=home)
+    shutil.rmtree(home)
+    made.path.rename(tmp_path / "elsewhere")
+    assert load_generator(open_deployment(tmp_path / "elsewhere")).identity == facts.identity
+    weights = tmp_path / "elsewhere/generator/weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+    with pytest.raises(TamperedDeployment, match=r"elsewhere/generator: .*was changed or damaged"):
+        load_generator(open_deployment(tmp_path / "elsewhere"))
 
 
 @pytest.mark.parametrize(
-    ("sha256", "noise_seed", "latent_dim", "fault"),
-    [
-        ("cd" * 32, 7, 24, r"found .*sha256='cdcd.*, expected .*sha256='abab"),
-        ("ab" * 32, 8, 24, r"found .*noise_seed=8.*, expected .*noise_seed=7"),
-        ("ab" * 32, 7, 23, r"found 23 latent dimensions, expected 24 as in the basis"),
-    ],
+    "changed", [{"noise_seed": 8}, {"fields": {"latent_dim": 24, "size": 4, "gain": 1.0}}]
 )
-def test_another_generator_is_refused(sha256, noise_seed, latent_dim, fault, folder, monkeypatch):
-    model = linear.make(latent_dim=latent_dim, size=4)
-    found = pretrained.Pretrained(model, {}, "/home/linear", "", None, sha256, noise_seed)
-    monkeypatch.setattr(pretrained, "load_stored", lambda _: found)
-    with pytest.raises(TamperedDeployment, match=f"^/home/linear: {fault}"):
-        load_generator(open_deployment(folder))
+def test_another_generator_is_refused(tmp_path, settings, home, changed):
+    deployment = create(tmp_path / "deployment", **{**settings, "generator": facts_of(home)})
+    (home / "generator.json").write_text(
+        json.dumps({**json.loads((home / "generator.json").read_text()), **changed})
+    )
+    with pytest.raises(TamperedDeployment, match=f"^{home}: found a generator .*, expected"):
+        load_generator(deployment)
+    with pytest.raises(ValueError, match=r"is another generator: found .*, expected"):
+        load_generator(deployment._replace(generator=str(home)))
+
+
+def test_a_generator_of_other_latents_is_refused(tmp_path, settings):
+    params = linear.init(rng.root(3), latent_dim=23, size=4)
+    home = tmp_path / "other"
+    pretrained.save(home, kind="linear", fields={"latent_dim": 23, "size": 4}, params=params, noise_seed=0)
+    deployment = create(tmp_path / "deployment", **{**settings, "generator": facts_of(home)})
+    with pytest.raises(TamperedDeployment, match="found 23 latent dimensions, expected 24 as in the basis"):
+        load_generator(deployment)
 
 
 def test_both_codings_are_kept(tmp_path, settings):

@@ -1,5 +1,6 @@
 """From a generator's folder to a deployment."""
 
+import json
 import shutil
 
 import jax.numpy as jnp
@@ -83,14 +84,84 @@ def test_a_wrong_request_leaves_nothing(generator, tmp_path, changed, message):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_wrong_repetition_or_layout_is_refused_before_sampling(generator, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"repeats": 3}, "repeats 3"),
+        ({"layout": "rows"}, "rows"),
+        ({"layout": "channels"}, "one channel"),
+        ({"coding": "ternary"}, "ternary"),
+        ({"samples": 0}, "0 samples cannot determine 24 principal axes: expected at least 25"),
+        ({"samples": 24}, "24 samples cannot determine 24"),
+        ({"samples": 30, "axes": 20}, None),
+        ({"samples": 24, "axes": 20}, "24 samples cannot determine 20 principal axes: expected at least 25"),
+        ({"axes": 25}, "a latent of 24 numbers has no 25 axes"),
+        ({"axes": 20}, "axes 8 … 23 are not all among the 20"),
+        ({"bits": 24, "shift": 0}, "a code of 24 bits does not fit 24 axes"),
+        ({"shift": 9}, "change `shift`"),
+        ({"sigma": float("nan")}, "sigma nan"),
+        ({"sigma": 0.0}, "sigma 0"),
+        ({"min_distance": 17}, "min_distance 17"),
+        ({"seed": 2**64}, "seed 18446744073709551616"),
+        ({"seed": -1}, "seed -1"),
+    ],
+)
+def test_limits_are_checked_before_sampling(generator, tmp_path, monkeypatch, changed, message):
     def sample(*_):
         raise AssertionError("sampled")
 
     monkeypatch.setattr(fitting, "track", sample)
-    for changed in ({"repeats": 3}, {"layout": "rows"}, {"layout": "channels"}):
-        with pytest.raises(ValueError, match=r"repeats 3|rows|one channel"):
-            fit(tmp_path / "deployment", generator, **changed)
+    if message is None:
+        with pytest.raises(AssertionError, match="sampled"):
+            fit(tmp_path / "deployment", generator, **{"bits": 4, "shift": 0, **changed})
+        return
+    with pytest.raises(ValueError, match=message):
+        fit(tmp_path / "deployment", generator, **changed)
+    assert list(tmp_path.iterdir()) == []
+
+
+class TestBundle:
+    """A copy of the generator goes with the deployment."""
+
+    def test_a_folder_that_is_copied_elsewhere_answers_the_same(self, tmp_path, capsys):
+        home = tmp_path / "here"
+        generator = write_generator(home / "generator", latent_dim=48, size=8)
+        made = fit(home / "deployment", generator, shift=16, bits=32, coding="antipodal", samples=1000)
+        made.registry.add(["alice", "bob"], seed=1)
+        images = tmp_path / "images"
+        request = ["generate", "--deployment", str(made.path), "--user", "bob", "--count", "2", "--seed", "3"]
+        cli.app([*request, "--out", str(images)], standalone_mode=False)
+        before = self.attributed(made.path, images, capsys)
+        shutil.copytree(made.path, tmp_path / "there")
+        shutil.rmtree(home)
+        after = self.attributed(tmp_path / "there", images, capsys)
+        assert [row["user"] for row in before] == ["bob", "bob"]
+        assert after == before
+
+    def attributed(self, deployment, images, capsys):
+        capsys.readouterr()
+        cli.app(["attribute", "--deployment", str(deployment), "--json", str(images)], standalone_mode=False)
+        rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
+    def test_as_asked_and_by_size(self, generator, tmp_path, monkeypatch):
+        assert (fit(tmp_path / "small", generator).path / "generator").is_dir()
+        assert not (fit(tmp_path / "none", generator, bundle=False).path / "generator").exists()
+        monkeypatch.setattr(fitting, "BUNDLED", 10)
+        assert not (fit(tmp_path / "large", generator).path / "generator").exists()
+        assert (fit(tmp_path / "asked", generator, bundle=True).path / "generator").is_dir()
+
+    def test_one_of_your_own_is_no_folder(self, generator, tmp_path):
+        loaded = pretrained.load(generator)
+        pair = (loaded.generator, loaded.params)
+        with pytest.raises(ValueError, match="linear is a generator of your own, not a folder"):
+            fit(tmp_path / "deployment", pair, bundle=True)
+        made = fit(tmp_path / "deployment", pair)
+        assert load_generator(made).identity == pretrained.load(pair).identity
+        with pytest.raises(ValueError, match="say where it lies with --generator"):
+            load_generator(open_deployment(made.path))
+        again = load_generator(open_deployment(made.path, generator=pair))
+        assert again.identity == load_generator(made).identity
 
 
 class TestChannels:

@@ -188,7 +188,7 @@ class TestLeadingAxes:
 
     @pytest.mark.parametrize("axes", [0, 61, 50])
     def test_what_cannot_be_determined_is_refused(self, samples, axes):
-        with pytest.raises(ValueError, match="cannot determine"):
+        with pytest.raises(ValueError, match=rf"cannot determine|has no {axes} axes"):
             fit_leading(samples[:60], axes=axes)
         broken = samples.copy()
         broken[3, 3] = np.nan

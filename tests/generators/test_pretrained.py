@@ -64,7 +64,7 @@ def test_what_was_saved_is_loaded(tmp_path, kind, half):
     assert {array.dtype for array in load_file(tmp_path / WEIGHTS).values()} == {
         np.dtype("float16" if half else "float32")
     }
-    assert (loaded.name, loaded.noise_seed) == (str(tmp_path), 11)
+    assert (loaded.name, loaded.folder) == (str(tmp_path), tmp_path)
     assert loaded.generator.name == kind
     assert loaded.generator.latent_dim == DIMENSIONS[kind]
 

@@ -43,7 +43,7 @@ def test_nothing_is_measured_twice(measured, monkeypatch):
     monkeypatch.setattr(accuracy, "measure", None)
     assert design.run(**given, workdir=workdir) == result
     settings = [json.loads(line)["setting"] for line in (workdir / "cells.jsonl").read_text().splitlines()]
-    assert {setting[0] for setting in settings} == {pretrained.load(given["generator"]).sha256}
+    assert {setting[0] for setting in settings} == {pretrained.load(given["generator"]).identity}
     assert json.loads((workdir / "design.json").read_text())["rows"] == json.loads(json.dumps(result["rows"]))
 
 
