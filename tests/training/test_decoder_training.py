@@ -24,7 +24,7 @@ from latentfp.training.examples import Shares, Source, draw_examples
 from latentfp.training.pool import Pool
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
-N, SIGMA = 64, 2.0
+N, MOST, SIGMA = 64, 1024, 2.0
 CLEAN = Shares(clean=1.0, mixed=0.0, fresh=0.0, ramp=0)
 USUAL = Shares(clean=0.35, mixed=0.2, fresh=0.5, ramp=100)
 LEARNING = Learning(
@@ -72,7 +72,7 @@ def noisy(source):
 
 @cache
 def program(generator, shares):
-    """Draws examples; compiled once for each number of them."""
+    """Draws MOST examples; compiled once."""
 
     @jax.jit
     def run(params, space, key, numbers, step):
@@ -83,8 +83,10 @@ def program(generator, shares):
 
 
 def draw(source, key, *, shares, step=0, numbers: Sequence[int] = range(N)):
-    run = program(source.generator, shares)
-    return run(source.params, source.space, key, jnp.asarray(numbers), step)
+    wanted = np.zeros(MOST, int)
+    wanted[: len(numbers)] = numbers
+    found = program(source.generator, shares)(source.params, source.space, key, jnp.asarray(wanted), step)
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[: len(numbers)], found)
 
 
 def make_task(subject, source, *, pool=Pool(), **changed):  # noqa: B008
