@@ -4,20 +4,24 @@ A word has n = 2^m bits: a message of `message` bits, the remainder of message(x
 generator polynomial g, and a last bit that makes the number of ones even. Any two words differ in at least
 `distance` bits. 64 bits hold 2^36 messages at distance 12. A message is a number, its highest bit first.
 
-The polynomial comes from `galois`, once; whoever keeps it needs no table and no such library to write words.
-Source: Bose and Ray-Chaudhuri 1960 (Information and Control 3); Lin and Costello 2004, chapter 6.
+Numbers of GF(2^m) are polynomials in a root of `PRIMITIVE`, written as bits; they multiply by tables of
+powers and logarithms. Whoever keeps g needs no field to write words.
+Source: Bose and Ray-Chaudhuri 1960 (Information and Control 3); Lin and Costello 2004, chapter 6, for
+correction by Berlekamp, Massey and Chien.
 """
 
 from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int, UInt64
+from jaxtyping import Bool, Int, UInt8, UInt64
 
 from latentfp.fingerprint.codes import CodeBook
 
 Messages = UInt64[np.ndarray, " n"]
-LENGTHS = (16, 32, 64, 128, 256)
+Elements = UInt8[np.ndarray, "..."]
+PRIMITIVE = {16: 0x13, 32: 0x25, 64: 0x43, 128: 0x89, 256: 0x11D}  # x^m + …, the usual ones
+LENGTHS = tuple(PRIMITIVE)
 WIDEST_MESSAGE = 62  # bits of a number here
 
 
@@ -30,26 +34,64 @@ class Bch(NamedTuple):
     polynomial: int
 
 
+class Field(NamedTuple):
+    """GF(2^m): the powers a^0 … a^(2n - 1) of the root a, of which n = 2^m - 1 differ, and logarithms.
+
+    The logarithm of 0, which has none, is 0.
+    """
+
+    powers: UInt8[np.ndarray, " 2n"]
+    logs: Int[np.ndarray, " 2**m"]
+
+    def times(self, x: Elements, y: Elements) -> Elements:
+        """Products, element by element."""
+        return np.where((x == 0) | (y == 0), np.uint8(0), self.powers[self.logs[x] + self.logs[y]])
+
+    def over(self, x: Elements, y: Elements) -> Elements:
+        """Quotients, element by element, by what is not 0."""
+        n = len(self.powers) // 2
+        return np.where(x == 0, np.uint8(0), self.powers[self.logs[x] + n - self.logs[y]])
+
+
+@cache
+def field(bits: int) -> Field:
+    """The field of words of so many bits."""
+    powers, power = [], 1
+    for _ in range(bits - 1):
+        powers.append(power)
+        power <<= 1
+        power ^= PRIMITIVE[bits] * (power >= bits)
+    logs = np.zeros(bits, int)
+    logs[powers] = np.arange(bits - 1)
+    return Field(np.array(2 * powers, np.uint8), logs)
+
+
 @cache
 def family(bits: int) -> tuple[Bch, ...]:
     """All codes of a length, from the most messages, at most 2^62, to the fewest. ValueError for others."""
-    import galois  # half a second
-
     if bits not in LENGTHS:
         raise ValueError(f"no BCH code of {bits} bits: expected one of {', '.join(map(str, LENGTHS))}")
-    n, usual = bits - 1, galois.matlab_primitive_poly(2, bits.bit_length() - 1)
-    root = galois.GF(bits, irreducible_poly=usual, compile="python-calculate").primitive_element
-    codes, polynomial, roots = [], 1, set[int]()  # exponents of the root
+    n, codes, polynomial, roots = bits - 1, [], 1, set[int]()  # exponents of the roots of the polynomial
     for power in range(1, n, 2):
         if power in roots:
             continue
-        roots |= {(power << i) % n for i in range(bits.bit_length() - 1)}
-        polynomial = _times(polynomial, int((root**power).minimal_poly()))
+        conjugates = {(power << i) % n for i in range(bits.bit_length() - 1)}
+        roots |= conjugates
+        polynomial = _times(polynomial, _with_roots(field(bits), conjugates))
         message = n - len(roots)
         if 1 < message <= WIDEST_MESSAGE:
             distance = next(i for i in range(1, bits) if i not in roots)
             codes.append(Bch(bits, message, distance + 1, polynomial))
     return tuple(codes)
+
+
+def _with_roots(field: Field, exponents: set[int]) -> int:
+    """The polynomial that is 0 at these powers of the root, all conjugates of one: so it is binary."""
+    coefficients = np.array([1], np.uint8)
+    for exponent in exponents:
+        scaled = field.times(coefficients, field.powers[[exponent]])
+        coefficients = np.concatenate([[np.uint8(0)], coefficients]) ^ np.concatenate([scaled, [np.uint8(0)]])
+    return sum(1 << i for i, coefficient in enumerate(coefficients) if coefficient)
 
 
 def _times(a: int, b: int) -> int:
@@ -103,11 +145,35 @@ def correct(code: Bch, words: CodeBook) -> tuple[Messages, Int[np.ndarray, " n"]
 
     The last bit is not looked at; -1 wrong bits where there is no message so near.
     """
-    import galois
+    over, n, radius = field(code.bits), code.bits - 1, (code.distance - 2) // 2
+    received, exponents = words[:, :n], np.arange(n)[::-1]  # of the power of x that a bit belongs to
+    syndromes = [
+        np.bitwise_xor.reduce(np.where(received, over.powers[exponents * j % n], np.uint8(0)), axis=1)
+        for j in range(1, 2 * radius + 1)
+    ]
+    locators, values = _locators(over, np.stack(syndromes, axis=1)), np.zeros(received.shape, np.uint8)
+    for i in range(radius + 1):
+        values ^= over.times(locators[:, i, None], over.powers[-exponents * i % n])
+    messages = number_of((received ^ (values == 0))[:, : code.message])
+    wrong = (encode(code, messages)[:, :n] != received).sum(axis=1)
+    return messages, np.where(wrong <= radius, wrong, -1)
 
-    exact = galois.BCH(code.bits - 1, code.message)
-    found, wrong = exact.decode(galois.GF2(words[:, :-1].astype(np.uint8)), errors=True)
-    return number_of(np.asarray(found).astype(bool)), np.asarray(wrong, int)
+
+def _locators(over: Field, syndromes: UInt8[np.ndarray, "n s"]) -> UInt8[np.ndarray, "n s+1"]:
+    """The shortest recursions of these sequences (Massey 1969), whose roots are the wrong places inverted."""
+    rows, count = syndromes.shape
+    found = np.zeros((rows, count + 1), np.uint8)
+    found[:, 0] = 1
+    before, scale, length = found, np.ones(rows, np.uint8), np.zeros(rows, int)
+    for r in range(count):
+        before = np.roll(before, 1, axis=1)
+        gap = np.bitwise_xor.reduce(over.times(found[:, : r + 1], syndromes[:, r::-1]), axis=1)
+        better = found ^ over.times(over.over(gap, scale)[:, None], before)
+        longer = (gap != 0) & (2 * length <= r)
+        before = np.where(longer[:, None], found, before)
+        scale, length = np.where(longer, gap, scale), np.where(longer, r + 1 - length, length)
+        found = better
+    return found
 
 
 def _remainder(dividend: int, divisor: int) -> int:

@@ -24,24 +24,72 @@ def test_sizes_are_those_of_the_literature():
     assert [(c.message, c.distance) for c in bch.family(32)] == [(26, 4), (21, 6), (16, 8), (11, 12), (6, 16)]
 
 
-@pytest.mark.parametrize("bits", bch.LENGTHS)
-def test_codes_are_those_of_galois(bits):
-    """The same words, with the same field; of some messages, for galois takes seconds for long ones."""
-    import galois
+# Generator polynomials by length and message, octal: Lin and Costello 2004, table 6.1 and appendix C.
+POLYNOMIALS = {
+    (16, 11): 0o23,
+    (16, 7): 0o721,
+    (16, 5): 0o2467,
+    (32, 26): 0o45,
+    (32, 21): 0o3551,
+    (32, 16): 0o107657,
+    (32, 11): 0o5423325,
+    (32, 6): 0o313365047,
+    (64, 57): 0o103,
+    (64, 51): 0o12471,
+    (64, 45): 0o1701317,
+    (64, 39): 0o166623567,
+    (64, 36): 0o1033500423,
+    (64, 30): 0o157464165547,
+    (64, 24): 0o17323260404441,
+    (64, 18): 0o1363026512351725,
+    (64, 16): 0o6331141367235453,
+    (64, 10): 0o472622305527250155,
+    (64, 7): 0o5231045543503271737,
+}
 
-    for code in bch.family(bits)[:: 8 if bits == 256 else 2]:
-        theirs = galois.BCH(bits - 1, code.message)
-        assert (int(theirs.generator_poly), int(theirs.d) + 1) == (code.polynomial, code.distance)
+
+def test_polynomials_are_those_of_the_literature():
+    found = {(it.bits, it.message): it.polynomial for bits in (16, 32, 64) for it in bch.family(bits)}
+    assert found == POLYNOMIALS
 
 
-def test_words_are_those_of_galois(code, messages):
-    import galois
+@pytest.mark.parametrize("bits", [128, 256])
+def test_polynomials_divide_the_word_of_all_positions(bits):
+    """x^n - 1, as the polynomial of a cyclic code does; g has the degree of what a message leaves."""
+    for code in bch.family(bits):
+        assert remainder(1 << bits - 1 | 1, code.polynomial) == 0
+        assert code.polynomial.bit_length() - 1 == bits - 1 - code.message
 
-    bits = (messages[:, None] >> np.arange(35, -1, -1, dtype=np.uint64) & np.uint64(1)).astype(np.uint8)
-    theirs = np.asarray(galois.BCH(63, 36).encode(galois.GF2(bits))).astype(bool)
+
+def remainder(dividend, divisor):
+    """Bit by bit."""
+    for place in range(dividend.bit_length() - divisor.bit_length(), -1, -1):
+        if dividend >> place + divisor.bit_length() - 1 & 1:
+            dividend ^= divisor << place
+    return dividend
+
+
+def test_words_are_multiples_of_the_polynomial(code, messages):
     words = bch.encode(code, messages)
-    np.testing.assert_array_equal(words[:, :-1], theirs)
+    for word, message in zip(words[:40], messages[:40].tolist(), strict=True):
+        number = int("".join("01"[int(bit)] for bit in word[:-1]), 2)
+        assert number >> code.bits - 1 - code.message == message
+        assert remainder(number, code.polynomial) == 0
     assert (words.sum(axis=1) % 2 == 0).all()
+
+
+@pytest.mark.parametrize("bits", [16, 64, 256])
+def test_the_field_is_one(bits):
+    """Products against those of polynomials, and every number but 0 has an inverse."""
+    field, random = bch.field(bits), np.random.default_rng(3)
+    x, y = random.integers(bits, size=(2, 200)).astype(np.uint8)
+    for a, b, product in zip(x.tolist(), y.tolist(), field.times(x, y).tolist(), strict=True):
+        whole = 0
+        for i in range(8):
+            whole ^= (a << i) * (b >> i & 1)
+        assert product == remainder(whole, bch.PRIMITIVE[bits])
+    every = np.arange(1, bits, dtype=np.uint8)
+    assert (field.times(every, field.over(np.ones_like(every), every)) == 1).all()
 
 
 def test_messages_are_the_first_bits(code, messages):
@@ -68,6 +116,33 @@ def test_wrong_bits_are_corrected_up_to_the_radius(code, messages):
     found, wrong = bch.correct(code, words)
     np.testing.assert_array_equal(found, messages)
     assert set(wrong) == {4, 5}  # of the first 63
+
+
+@pytest.mark.parametrize(("message", "radius"), [(7, 2), (5, 3)])
+def test_correction_finds_the_nearest_word_or_none(message, radius):
+    """Every word of 16 bits against all words of the code."""
+    code = bch.construct(16, message)
+    every = np.unpackbits(np.arange(2**16, dtype=">u2").view(np.uint8).reshape(-1, 2), axis=1).astype(bool)
+    words = bch.encode(code, np.arange(1 << message, dtype=np.uint64))
+    apart = hamming(every & (np.arange(16) < 15), words & (np.arange(16) < 15))
+    found, wrong = bch.correct(code, every)
+    near = apart.min(axis=1) <= radius
+    assert near.any()
+    assert not near.all()
+    np.testing.assert_array_equal(wrong, np.where(near, apart.min(axis=1), -1))
+    np.testing.assert_array_equal(found[near], apart.argmin(axis=1)[near])
+
+
+@pytest.mark.parametrize(("bits", "message"), [(128, 29), (256, 45)])
+def test_long_words_are_corrected(bits, message):
+    code, random = bch.construct(bits, message), np.random.default_rng(4)
+    messages = random.integers(0, 1 << message, 50).astype(np.uint64)
+    words, radius = bch.encode(code, messages), (code.distance - 2) // 2
+    for word in words:
+        word[random.choice(bits - 1, radius, replace=False)] ^= True
+    found, wrong = bch.correct(code, words)
+    np.testing.assert_array_equal(found, messages)
+    assert set(wrong) == {radius}
 
 
 @pytest.mark.parametrize(
