@@ -70,7 +70,7 @@ def from_nvidia(settings, tensors) -> Imported:
             len(tensors[f"b{size}.fromrgb.weight"]),
         ],
         "group": settings.get("b4.mbstd.group_size", 1),
-        "clamp": clamp,
+        "clamp": None if clamp is None else float(clamp),
     }
     rules = _rules("from_rgb", f"b{size}.fromrgb", CONV)
     for resolution in resolutions(size)[1:]:

@@ -1,7 +1,7 @@
 """A small latent diffusion in the layouts of CompVis and diffusers, written from parameters of ours.
 
-The names come from the tables that reading uses (the golden files check those); shapes and the packing of
-attention are written down here once more.
+The names come from the tables that reading uses (test_public_names.py checks those); shapes and the packing
+of attention are written down here once more.
 """
 
 import json

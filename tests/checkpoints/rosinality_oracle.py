@@ -175,3 +175,52 @@ def discriminator(tree, images):
     x = leaky(conv(x, d["final_conv"][0]["weight"], pad=1), d["final_conv"][1]["bias"])
     x = leaky(*dense(x.reshape(len(x), -1), d["final_linear"][0]))
     return np.add(*dense(x, d["final_linear"][1]))[:, 0]
+
+
+def nvidia_generator(tree):
+    """The same tensors under NVIDIA's names; they have no leading axis of one."""
+    g = tree["g_ema"]
+    tensors = {"synthesis.b4.const": g["input"]["input"][0], "mapping.w_avg": tree["latent_avg"]}
+    for i, layer in enumerate(g["style"][1:]):
+        tensors |= {f"mapping.fc{i}.{name}": array for name, array in layer.items()}
+
+    def modulated(name, conv):
+        affine = {f"{name}.affine.{part}": array for part, array in conv["modulation"].items()}
+        return {f"{name}.weight": conv["weight"][0], **affine, f"{name}.resample_filter": FILTER}
+
+    for i, layer in enumerate([g["conv1"], *g["convs"]]):
+        name = f"synthesis.b{4 * 2 ** ((i + 1) // 2)}.conv{(i + 1) % 2}"
+        tensors |= modulated(name, layer["conv"]) | {
+            f"{name}.noise_strength": layer["noise"]["weight"].reshape(()),
+            f"{name}.noise_const": g["noises"][f"noise_{i}"][0, 0],
+            f"{name}.bias": layer["activate"]["bias"],
+        }
+    for i, head in enumerate([g["to_rgb1"], *g["to_rgbs"]]):
+        name = f"synthesis.b{4 * 2**i}.torgb"
+        tensors |= modulated(name, head["conv"]) | {f"{name}.bias": head["bias"].reshape(3)}
+        tensors.pop(f"{name}.resample_filter")
+    return tensors
+
+
+def nvidia_discriminator(tree):
+    d = tree["d"]
+    first, *blocks = d["convs"]
+    size = 4 * 2 ** len(blocks)
+    tensors = {f"b{size}.fromrgb.weight": first[0]["weight"], f"b{size}.fromrgb.bias": first[1]["bias"]}
+    for i, block in enumerate(blocks):
+        name = f"b{size // 2**i}"
+        tensors |= {
+            f"{name}.conv0.weight": block["conv1"][0]["weight"],
+            f"{name}.conv0.bias": block["conv1"][1]["bias"],
+            f"{name}.conv1.weight": block["conv2"][1]["weight"],
+            f"{name}.conv1.bias": block["conv2"][2]["bias"],
+            f"{name}.skip.weight": block["skip"][1]["weight"],
+            f"{name}.resample_filter": FILTER,
+        }
+    (conv, activate), (dense, out) = d["final_conv"], d["final_linear"]
+    tensors |= {"b4.conv.weight": conv["weight"], "b4.conv.bias": activate["bias"]}
+    return tensors | {
+        f"b4.{name}.{part}": array
+        for name, layer in (("fc", dense), ("out", out))
+        for part, array in layer.items()
+    }

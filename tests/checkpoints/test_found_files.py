@@ -16,7 +16,7 @@ import rosinality_oracle as oracle
 import yaml
 from latent_diffusion_files import CONFIGURATION, compvis_tensors, draw_params, write_compvis, write_diffusers
 from safetensors.numpy import save_file
-from torch_layout import Call, dump, write_tree, write_zip
+from torch_layout import Call, dump, nvidia_network, write_tree, write_zip
 
 from latentfp import cli
 from latentfp.checkpoints import formats, stylegan2
@@ -76,6 +76,34 @@ def test_maps_of_a_seed_are_kept_as_the_seed(tree, tmp_path, capsys):
     assert_same(loaded.params["noise"], model.fixed_noise(16, 0))
     again = stylegan2.from_rosinality(stylegan2.to_rosinality({"size": 16, **SHAPE}, loaded.params))
     assert_same(again.params, loaded.params)
+
+
+def test_a_pickle_of_nvidia_with_another_z(tree, tmp_path, capsys):
+    """legacy.py and train.py of stylegan2-ada-pytorch: {"training_set_kwargs", "G", "D", "G_ema", …}."""
+    z = np.random.default_rng(3).standard_normal((6, 4)).astype(np.float32)
+    tensors = oracle.nvidia_generator(tree) | {"mapping.fc0.weight": z}
+    settings = {"z_dim": 4, "c_dim": 0, "w_dim": 6, "img_channels": 3, "synthesis.b4.conv1.conv_clamp": 256}
+    network = nvidia_network(tensors, settings)
+    path = tmp_path / "network-snapshot-025000.pkl"
+    path.write_bytes(dump({"G": network, "D": None, "G_ema": network, "augment_pipe": None}))
+    cli.app(["import", str(path), "--out", str(tmp_path / "out")], standalone_mode=False)
+    assert "stylegan2 from nvidia" in capsys.readouterr().out
+    loaded = pretrained.load(str(tmp_path / "out"))
+    assert loaded.generator.sample(loaded.params, jax.random.key(0), 3).shape == (3, 6)
+    np.testing.assert_array_equal(loaded.params["mapping"]["fc0"]["kernel"], z.T)
+    assert_same(loaded.params["synthesis"], stylegan2.from_rosinality(tree).params["synthesis"])
+
+
+def test_a_pickle_of_stylegan3(tmp_path):
+    """stylegan3's `Generator` without --cfg=stylegan2: layers named by their size and width."""
+    tensors = {
+        "synthesis.L0_36_512.weight": np.ones((3, 3, 1, 1), np.float32),
+        "mapping.w_avg": np.ones(4, "f4"),
+    }
+    path = tmp_path / "stylegan3-t-ffhq-1024x1024.pkl"
+    path.write_bytes(dump({"G_ema": nvidia_network(tensors, {"c_dim": 0})}))
+    with pytest.raises(ValueError, match=r"it is a StyleGAN3, .* see docs/extend\.md"):
+        seen(path)
 
 
 def listed(tree):

@@ -2,26 +2,9 @@
 
 import numpy as np
 import pytest
-from torch_layout import Call, Raw, State, dump, legacy, tensor
+from torch_layout import LOAD, RECONSTRUCT, Call, Raw, State, dump, module, stored
 
 from latentfp.checkpoints.stylegan2 import read_network
-
-RECONSTRUCT = "torch_utils.persistence._reconstruct_persistent_obj"
-LOAD = "torch.storage._load_from_bytes"
-
-
-def stored(array):
-    """A tensor as these pickles hold it: its storage is a byte string in PyTorch's older format."""
-    described = tensor("0", array)
-    storage = Call(LOAD, (legacy(described.arguments[0], {"0": array}),))
-    return Call(described.path, (storage, *described.arguments[1:]))
-
-
-def module(*, parameters=None, buffers=None, modules=None, source="", **attributes):
-    state = {"_parameters": parameters or {}, "_buffers": buffers or {}, "_modules": modules or {}}
-    state |= {"training": False, "_non_persistent_buffers_set": Raw(b"\x8f"), **attributes}
-    record = {"type": "class", "version": 6, "module_src": source, "class_name": "Net", "state": state}
-    return Call(RECONSTRUCT, (record,))
 
 
 def write(tmp_path, tree):

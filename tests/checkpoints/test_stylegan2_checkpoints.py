@@ -35,55 +35,6 @@ def assert_near(ours, expected):
     assert np.abs(ours - expected).max() <= FLOAT32 * max(1.0, np.abs(expected).max())
 
 
-def nvidia_generator(tree):
-    """The same tensors under NVIDIA's names; they have no leading axis of one."""
-    g = tree["g_ema"]
-    tensors = {"synthesis.b4.const": g["input"]["input"][0], "mapping.w_avg": tree["latent_avg"]}
-    for i, layer in enumerate(g["style"][1:]):
-        tensors |= {f"mapping.fc{i}.{name}": array for name, array in layer.items()}
-
-    def modulated(name, conv):
-        affine = {f"{name}.affine.{part}": array for part, array in conv["modulation"].items()}
-        return {f"{name}.weight": conv["weight"][0], **affine, f"{name}.resample_filter": oracle.FILTER}
-
-    for i, layer in enumerate([g["conv1"], *g["convs"]]):
-        name = f"synthesis.b{4 * 2 ** ((i + 1) // 2)}.conv{(i + 1) % 2}"
-        tensors |= modulated(name, layer["conv"]) | {
-            f"{name}.noise_strength": layer["noise"]["weight"].reshape(()),
-            f"{name}.noise_const": g["noises"][f"noise_{i}"][0, 0],
-            f"{name}.bias": layer["activate"]["bias"],
-        }
-    for i, head in enumerate([g["to_rgb1"], *g["to_rgbs"]]):
-        name = f"synthesis.b{4 * 2**i}.torgb"
-        tensors |= modulated(name, head["conv"]) | {f"{name}.bias": head["bias"].reshape(3)}
-        tensors.pop(f"{name}.resample_filter")
-    return tensors
-
-
-def nvidia_discriminator(tree):
-    d = tree["d"]
-    first, *blocks = d["convs"]
-    size = 4 * 2 ** len(blocks)
-    tensors = {f"b{size}.fromrgb.weight": first[0]["weight"], f"b{size}.fromrgb.bias": first[1]["bias"]}
-    for i, block in enumerate(blocks):
-        name = f"b{size // 2**i}"
-        tensors |= {
-            f"{name}.conv0.weight": block["conv1"][0]["weight"],
-            f"{name}.conv0.bias": block["conv1"][1]["bias"],
-            f"{name}.conv1.weight": block["conv2"][1]["weight"],
-            f"{name}.conv1.bias": block["conv2"][2]["bias"],
-            f"{name}.skip.weight": block["skip"][1]["weight"],
-            f"{name}.resample_filter": oracle.FILTER,
-        }
-    (conv, activate), (dense, out) = d["final_conv"], d["final_linear"]
-    tensors |= {"b4.conv.weight": conv["weight"], "b4.conv.bias": activate["bias"]}
-    return tensors | {
-        f"b4.{name}.{part}": array
-        for name, layer in (("fc", dense), ("out", out))
-        for part, array in layer.items()
-    }
-
-
 def test_the_generator_computes_what_the_definition_says(tree):
     imported = stylegan2.from_rosinality(tree)
     assert imported.fields == {"size": 16, **SHAPE}
@@ -108,11 +59,11 @@ def test_the_discriminator_computes_what_the_definition_says(tree):
 
 
 def test_both_layouts_give_the_same_parameters(tree):
-    ours = stylegan2.from_nvidia(SETTINGS, nvidia_generator(tree))
+    ours = stylegan2.from_nvidia(SETTINGS, oracle.nvidia_generator(tree))
     assert ours.fields == {"size": 16, **SHAPE, "z_dim": 6, "classes": 0, "clamp": None}
     jax.tree.map(np.testing.assert_array_equal, ours.params, stylegan2.from_rosinality(tree).params)
     settings = {**SETTINGS, "b4.mbstd.group_size": 2}
-    judge = foreign_discriminators.from_nvidia(settings, nvidia_discriminator(tree))
+    judge = foreign_discriminators.from_nvidia(settings, oracle.nvidia_discriminator(tree))
     assert judge.fields == {"size": 16, "channels": SHAPE["channels"], "group": 2, "clamp": None}
     jax.tree.map(
         np.testing.assert_array_equal, judge.params, foreign_discriminators.from_rosinality(tree).params
@@ -127,7 +78,7 @@ def test_parameters_are_given_back_as_the_tensors_that_they_were(tree):
     of_blocks = {f"synthesis.b{r}.resample_filter": oracle.FILTER for r in (4, 8, 16)}
     layouts = (
         (stylegan2.rosinality_generator(*shape), source),
-        (stylegan2.nvidia_generator(*shape), nvidia_generator(tree) | of_blocks),
+        (stylegan2.nvidia_generator(*shape), oracle.nvidia_generator(tree) | of_blocks),
     )
     for table, expected in layouts:
         found = restore(params, table)
@@ -154,7 +105,7 @@ def test_z_and_w_of_different_sizes(classes):
     tree = oracle.random_checkpoint(draw, **SHAPE)
     embed = {"weight": draw.standard_normal((6, 5)), "bias": draw.standard_normal(6)} if classes else {}
     tree["g_ema"]["style"][1]["weight"] = 100 * draw.standard_normal((6, 10 if classes else 4))
-    tensors = nvidia_generator(tree) | {f"mapping.embed.{name}": x for name, x in embed.items()}
+    tensors = oracle.nvidia_generator(tree) | {f"mapping.embed.{name}": x for name, x in embed.items()}
     imported = stylegan2.from_nvidia({**SETTINGS, "c_dim": classes}, tensors)
     assert (imported.fields["z_dim"], imported.fields["latent_dim"]) == (4, 6)
     z, labels = draw.standard_normal((5, 4)), np.eye(5)
@@ -223,7 +174,7 @@ def test_stylegan3_is_called_by_its_name(tree):
 
 def test_a_state_without_its_settings_is_not_guessed(tree):
     with pytest.raises(ValueError, match=r"no settings \(where its layers clamp\): import the \.pkl"):
-        stylegan2.from_nvidia_state({"G_ema": nvidia_generator(tree)})
+        stylegan2.from_nvidia_state({"G_ema": oracle.nvidia_generator(tree)})
 
 
 def test_the_rest_of_a_training_checkpoint_is_ignored(tree):
@@ -266,4 +217,4 @@ REFUSED = {
 @pytest.mark.parametrize("message", REFUSED)
 def test_networks_that_would_compute_something_else_are_refused(tree, message):
     with pytest.raises(ValueError, match=message):
-        stylegan2.from_nvidia({**SETTINGS, **REFUSED[message]}, nvidia_generator(tree))
+        stylegan2.from_nvidia({**SETTINGS, **REFUSED[message]}, oracle.nvidia_generator(tree))

@@ -13,6 +13,8 @@ KIND = {
     "i8": "Long", "i4": "Int", "i2": "Short", "i1": "Char", "u1": "Byte",
 }  # fmt: skip
 MAGIC = 0x1950A86A20F9469CFC6C
+RECONSTRUCT = "torch_utils.persistence._reconstruct_persistent_obj"
+LOAD = "torch.storage._load_from_bytes"
 
 
 class Name(NamedTuple):
@@ -124,3 +126,31 @@ def legacy(value, storages, *, magic=MAGIC, little=True) -> bytes:
     for array in storages.values():
         parts += [struct.pack("<q", array.size), array.tobytes()]
     return b"".join(parts)
+
+
+def stored(array):
+    """A tensor as these pickles hold it: its storage is a byte string in PyTorch's older format."""
+    described = tensor("0", array)
+    storage = Call(LOAD, (legacy(described.arguments[0], {"0": array}),))
+    return Call(described.path, (storage, *described.arguments[1:]))
+
+
+def module(*, parameters=None, buffers=None, modules=None, source="", **attributes):
+    state = {"_parameters": parameters or {}, "_buffers": buffers or {}, "_modules": modules or {}}
+    state |= {"training": False, "_non_persistent_buffers_set": Raw(b"\x8f"), **attributes}
+    record = {"type": "class", "version": 6, "module_src": source, "class_name": "Net", "state": state}
+    return Call(RECONSTRUCT, (record,))
+
+
+def nvidia_network(tensors, settings):
+    """A network with these parameters and plain attributes, by dotted path, as nested modules."""
+    inner = {name.partition(".")[0] for name in [*tensors, *settings] if "." in name}
+
+    def below(flat, name):
+        return {key.removeprefix(f"{name}."): x for key, x in flat.items() if key.startswith(f"{name}.")}
+
+    return module(
+        parameters={name: stored(x) for name, x in tensors.items() if "." not in name},
+        modules={name: nvidia_network(below(tensors, name), below(settings, name)) for name in sorted(inner)},
+        **{name: x for name, x in settings.items() if "." not in name},
+    )
