@@ -168,7 +168,7 @@ def plan(
 
     lengths = planning.LENGTHS if bits is None else (bits,)
     found = planning.plans(users, lengths=lengths, alpha=alpha, power=power)
-    if not any(isinstance(it, planning.Plan) for it in found):
+    if not any(isinstance(it, planning.CodePlan) for it in found):
         raise ValueError("; ".join(map(str, found)))
     for it in found:
         typer.echo(it if isinstance(it, str) else planning.describe(it))

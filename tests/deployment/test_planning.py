@@ -4,18 +4,18 @@ from math import comb
 import pytest
 
 from latentfp.deployment.codebook import CodeKind
-from latentfp.deployment.planning import LENGTHS, LOOKS, Plan, describe, plan, plans
+from latentfp.deployment.planning import LENGTHS, STAGES, CodePlan, describe, plan, plans
 from latentfp.fingerprint.codes import draw_codes, hamming
 
 
 def by_chance(wrong, bits, users):
-    one = LOOKS * Fraction(sum(comb(bits, w) for w in range(wrong + 1)), 2**bits)
+    one = STAGES * Fraction(sum(comb(bits, w) for w in range(wrong + 1)), 2**bits)
     return 1 - (1 - one) ** users
 
 
 @pytest.mark.parametrize(("users", "bits", "forgiven"), [(1, 64, 12), (1000, 64, 7), (10**6, 64, 4)])
 def test_forgiven_bits_keep_the_rate(users, bits, forgiven):
-    """PEERS.md's honest thresholds, 51, 56 and 59 of 64 bits, and one more bit for four looks at an image."""
+    """The thresholds of one binomial test, 51, 56 and 59 of 64 bits, and one bit more for four stages."""
     found = plan(users, bits=bits, alpha=1e-6)
     assert found.forgiven == forgiven
     if users <= 1000:
@@ -48,15 +48,29 @@ def test_the_impossible_is_refused_with_the_reason():
         plan(10**6, bits=100, alpha=1e-6)
 
 
-@pytest.mark.parametrize("wrong", [{"users": 0}, {"bits": 1}, {"alpha": 0.0}, {"power": 1.0}])
-def test_nonsense_is_refused(wrong):
+@pytest.mark.parametrize(
+    ("wrong", "fault"),
+    [
+        ({"users": 0}, r"got 0 users, expected 1 … 2\^62"),
+        ({"users": 10**400}, r"users, expected 1 … 2\^62"),
+        ({"bits": 1}, "got 1 bits, expected 2 … 65536"),
+        ({"bits": 10**12}, "expected 2 … 65536"),
+        ({"alpha": 0.0}, "got alpha 0, expected a rate between 0 and 1"),
+        ({"alpha": float("nan")}, "got alpha nan"),
+        ({"power": 1.0}, "got power 1"),
+    ],
+)
+def test_numbers_out_of_range_are_refused_once(wrong, fault):
     asked = {"users": 10, "bits": 64, "alpha": 1e-6, "power": 0.99, **wrong}
-    with pytest.raises(ValueError, match="expected at least 1 user"):
-        plan(asked["users"], bits=asked["bits"], alpha=asked["alpha"], power=asked["power"])
+    rates = {"alpha": asked["alpha"], "power": asked["power"]}
+    with pytest.raises(ValueError, match=fault):
+        plan(asked["users"], bits=asked["bits"], **rates)
+    with pytest.raises(ValueError, match=fault):
+        plans(asked["users"], lengths=[asked["bits"]] * 3, **rates)
 
 
 def test_every_usual_length_is_answered():
     found = plans(10**6, alpha=1e-6)
-    assert [isinstance(it, Plan) for it in found] == [False, True, True, True]
-    assert [it.bits for it in found if isinstance(it, Plan)] == list(LENGTHS[1:])
+    assert [isinstance(it, CodePlan) for it in found] == [False, True, True, True]
+    assert [it.bits for it in found if isinstance(it, CodePlan)] == list(LENGTHS[1:])
     assert "--bits 64 --codes bch --message 24" in describe(plan(10**6, bits=64, alpha=1e-6))
