@@ -23,6 +23,7 @@ from latentfp.attribution.observation import UNDAMAGED
 from latentfp.attribution.refine import Model
 from latentfp.attribution.whitening import Thetas
 from latentfp.augment import damage
+from latentfp.augment.attacks import Attack
 from latentfp.augment.suites import suite
 from latentfp.bench.search import BookSize, draw
 from latentfp.deployment.methods import MULTISCALE, Budget, subject_of
@@ -124,11 +125,11 @@ def attacks(
 ) -> dict[str, Callable[[], Stage]]:
     """Every attack of these suites on one file of pixels [h w 3], as studies apply them."""
     key = rng.stream(rng.root(seed), "attack")
-    return {
-        f"{name}: {attack.name}": lambda attack=attack: Stage(1, [], whole=lambda: attack.apply(key, pixels))
-        for name in suites
-        for attack in suite(name)
-    }
+
+    def stage(attack: Attack) -> Stage:
+        return Stage(1, [], "file", whole=lambda: attack.apply(key, pixels))
+
+    return {f"{name}: {attack.name}": partial(stage, attack) for name in suites for attack in suite(name)}
 
 
 def list_decoding(algebraic: AlgebraicCode, *, seed: int) -> dict[str, Callable[[], Stage]]:

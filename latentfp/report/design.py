@@ -68,14 +68,15 @@ def _plot_fronts(
 ) -> None:
     with panels(path, list(by_attack), width=2.9, height=3.0, shared=True) as grid:
         for axes, (attack, rows) in zip(grid, by_attack.items(), strict=True):
-            for some, style in (
-                (rows, {"color": SOFT}),
-                (best[attack], {"linestyle": "-", "linewidth": 1.2}),
-            ):
-                psnr, accuracy = ([row["measured"][name] for row in some] for name in ("psnr", "accuracy"))
-                series(axes, psnr, accuracy, markersize=3.5, **style)
+            series(axes, *_places(rows), color=SOFT, markersize=3.5)
+            series(axes, *_places(best[attack]), linestyle="-", linewidth=1.2, markersize=3.5)
             axes.set_xlabel("PSNR, dB")
         grid[0].set_ylabel("share of right bits")
+
+
+def _places(rows: Sequence[Row]) -> tuple[list[float], list[float]]:
+    measured = [row["measured"] for row in rows]
+    return [it["psnr"] for it in measured], [it["accuracy"] for it in measured]
 
 
 def _attacks(rows: Sequence[Row]) -> list[str]:

@@ -136,4 +136,4 @@ def _bins(axes: Axes, found: Row, mark: int, label: str) -> None:
     x, y = confidence[full] / bits[full], right[full] / bits[full]
     colour, marker = MARKS[mark]
     series(axes, x, y, mark=mark, label=label, linestyle="-", linewidth=1, markersize=4)
-    axes.scatter(x, y, 12 + 140 * bits[full] / bits.sum(), colour, marker)
+    axes.scatter(x, y, s=12 + 140 * bits[full] / bits.sum(), c=colour, marker=marker)

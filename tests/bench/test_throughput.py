@@ -298,6 +298,7 @@ WHOLE = ["tiny: none", "tiny: blur", "list decoding, 3 bits wrong"]
 STAGES = [*OWN, *UNTRAINED, *WHOLE, "a training"]
 
 
+@pytest.mark.slow
 class TestRun:
     def test_every_stage_has_its_numbers(self, measured):
         workdir, result = measured
@@ -348,24 +349,38 @@ class TestRun:
         assert (tmp_path / "history.jsonl").exists()
 
 
-def test_the_page(measured, tmp_path):
-    result = measured[1]
+def row(**changed):
+    known = {"per_second": 100.0, "flops": 8e9, "bytes": 4e6, "product_share": 0.125, "copy_share": 0.5}
+    built = {"spread": 0.25, "compile_seconds": 1.0, "memory_mib": 3.0, "device_peak_mib": None}
+    return {"items": 8, "unit": "images", "devices": 1, **known, **built, **changed}
+
+
+def test_the_page(tmp_path):
+    unknown = dict.fromkeys(
+        ("flops", "bytes", "product_share", "copy_share", "compile_seconds", "memory_mib"), None
+    )
+    result = {
+        **{"generator": "avatars", "hardware": "2 cores", "version": "0.2.0+123", "jax": "1", "date": "now"},
+        **{"loads": {"side": 64, "mib": 1}, "rounds": 2, "peak_memory_mib": 7.0, "previous": None},
+        "peak": Peak(1e10, 2e10, 0.5, 0.1)._asdict(),
+        "stages": {"synthesis": row(), "tiny: blur": row(**unknown, items=1, unit="file", per_second=7.0)},
+    }
     text = write_throughput(tmp_path, result).read_text()
-    row = result["stages"]["synthesis"]
-    assert f"| synthesis | 8 images | {row['per_second']:.4g} | {row['spread']:.0%} |" in text
-    assert "| to before |" not in text
+    assert "| synthesis | 8 images | 100 | 25% | 1 | 0.5 | 12.5% | 50% | 1.0 | 3 |" in text
+    assert "| tiny: blur | 1 file | 7 | 25% | – | – | – | – | – | – |" in text
+    assert "10 GFLOP/s" in text
+    assert "2 cores, jax 1, latentfp 0.2.0+123, now." in text
     assert "holds no earlier run" in text
-    before = {name: 2 * stage["per_second"] for name, stage in result["stages"].items()}
-    earlier = {
+    before = {
         "date": "then",
         "version": "0.0.9+abc",
-        "per_second": before,
-        "peak": {"flops": result["peak"]["flops"] / 4},
+        "per_second": {"synthesis": 200.0},
+        "peak": {"flops": 1e10 / 4},
     }
-    compared = {**result, "previous": earlier}
-    text = write_throughput(tmp_path, compared).read_text()
+    text = write_throughput(tmp_path, {**result, "previous": before}).read_text()
     assert "over that of version 0.0.9+abc on then" in text
-    assert text.count("| 0.50 | 0.12 |") == len(STAGES)
+    assert "| 1.0 | 3 | 0.50 | 0.12 |" in text
+    assert "| – | – | – | – |" in text
 
 
 @pytest.mark.parametrize("generator", ["avatars", "avatars-ldm"])

@@ -36,7 +36,7 @@ def folder(tmp_path_factory):
         )
         == 0
     )
-    (made,) = (place / "images").iterdir()
+    (made,) = (place / "images").glob("*.png")
     made.rename(place / "images" / "a&b<i>.png")
     noise = np.random.default_rng(0).integers(256, size=(8, 8, 3)).astype(np.uint8)
     write_image(place / "images" / "noise.png", noise)
