@@ -51,7 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
         shutil.rmtree(own)
     os.environ.setdefault("LATENTFP_CACHE", str(commands))
     jax.config.update("jax_compilation_cache_dir", str(own))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
     # Another process may be writing what this one reads; then it is compiled again.
     trouble = "ignore:Error (reading|writing) persistent compilation cache:UserWarning"
