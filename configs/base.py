@@ -49,10 +49,20 @@ def train_config() -> ConfigDict:
 
 
 def study_config(measure: Callable[..., Any], page: Callable[..., Path] | None = None) -> ConfigDict:
-    """The fields shared by studies and benches; `study` holds the fields of `measure`, and is its own.
+    """The fields shared by studies. `study` holds the settings of `measure`, and is the configuration's own.
 
     `page`: what shows the result, if anything does.
     """
     config = get_config()
     config.run, config.measure, config.page = build.study, measure, page
+    config.name = measure.__module__.rpartition(".")[2]  # the stem of every file that is written
+    config.title = config.name
+    config.stream = "report"  # of random numbers: those of `tune` chose settings, so report on others
+    return config
+
+
+def bench_config(measure: Callable[..., Any], page: Callable[..., Path] | None = None) -> ConfigDict:
+    """The fields shared by benches. `study` holds the arguments of `measure`."""
+    config = get_config()
+    config.run, config.measure, config.page = build.bench, measure, page
     return config

@@ -6,7 +6,6 @@ device is touched (runtime/fields.py).
 """
 
 import importlib.util
-import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +23,7 @@ from latentfp.runtime.fields import Fields
 
 CONFIGS = (Path(__file__).parents[1] / "configs", Path(__file__).parent / "configs")  # checkout, or wheel
 MAY_CHANGE = ("train.steps", "train.*_every", "train.keep", "data.data_dir")  # of a run that is resumed
+Page = Callable[[Path, dict[str, Any]], Path]
 CODE = ("run", "*.make")  # functions, which another version of the code may have moved
 
 
@@ -139,33 +139,51 @@ def study(
     config: Fields,
     workdir: Path,
     seed: int,
-    measure: Callable[..., dict[str, Any] | None],
+    name: str,
+    title: str,
+    stream: str,
+    measure: Callable[..., Any],
     study: Fields,
-    page: Callable[[Path, dict[str, Any]], Path] | None = None,
+    page: Page | None = None,
 ) -> Callable[[], Path | None]:
-    """A measurement, with its page on stdout. `page` writes it from the folder and the result."""
+    """An experiment (studies/experiment.py), with its page on stdout once all processes have measured."""
+    from latentfp.runtime import processes
+    from latentfp.studies import experiment
+
+    del config
+    if stream not in list(experiment.Stream):
+        raise ValueError(f"config.stream is {stream!r}: expected {' or '.join(experiment.Stream)}")
+    share, settings = processes.share_of(os.environ), fields.made(study, section="config.study")
+    random = {"stream": experiment.Stream(stream), "seed": experiment.checked(seed)}
+    given = {"workdir": workdir, "name": name, "title": title, "share": share, **random}
+    return partial(_shown, partial(experiment.run, measure, settings, **given), page, workdir)
+
+
+def bench(
+    *,
+    config: Fields,
+    workdir: Path,
+    seed: int,
+    measure: Callable[..., dict[str, Any]],
+    study: Fields,
+    page: Page | None = None,
+) -> Callable[[], Path | None]:
+    """A measurement of speed by one process, with its page on stdout."""
     from latentfp.runtime import processes
 
     del config
-    share, given = processes.share_of(os.environ), {"seed": seed, "workdir": workdir}
-    if "share" in inspect.signature(measure).parameters:
-        given["share"] = share
-    elif share.count > 1:
-        raise ValueError(
-            f"{measure.__module__} runs in one process, not {share.count}: its parts cannot be shared"
-        )
+    given = {"seed": seed, "workdir": workdir}
+    if (count := processes.share_of(os.environ).count) > 1:
+        raise ValueError(f"a bench runs in one process, not {count}: its parts cannot be shared")
     fields.check(measure, study, section="config.study", given=set(given))
     settings = fields.made(study, section="config.study")
+    return partial(_shown, partial(measure, **settings, **given), page, workdir)
 
-    def run() -> Path | None:
-        result = measure(**settings, **given)
-        if result is None:
-            sys.stderr.write(f"{workdir}: done here; the process that ends last writes the page\n")
-            return None
-        if page is None:
-            return None
-        path = page(workdir, result)
-        sys.stdout.write(path.read_text())
-        return path
 
-    return run
+def _shown(measure: Callable[[], dict[str, Any] | None], page: Page | None, workdir: Path) -> Path | None:
+    result = measure()
+    if result is None or page is None:
+        return None
+    path = page(workdir, result)
+    sys.stdout.write(path.read_text())
+    return path

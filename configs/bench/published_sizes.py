@@ -30,6 +30,6 @@ LATENT_DIFFUSION = {
 
 def get_config(generator: str = "stylegan2-1024") -> ConfigDict:
     """One of the two."""
-    config = base.study_config(published_sizes.run)
+    config = base.bench_config(published_sizes.run)
     config.study = ConfigDict({"stylegan2-1024": STYLEGAN2, "ldm-256": LATENT_DIFFUSION}[generator])
     return config

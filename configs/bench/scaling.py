@@ -17,7 +17,7 @@ from latentfp.report.benches import write_scaling
 
 def get_config() -> ConfigDict:
     """The embedded StyleGAN2's deployment."""
-    config = base.study_config(scaling.run, write_scaling)
+    config = base.bench_config(scaling.run, write_scaling)
     config.study = ConfigDict(
         {
             "deployment": "runs/avatars",

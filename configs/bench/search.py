@@ -13,7 +13,7 @@ from latentfp.report.benches import write_search
 
 def get_config() -> ConfigDict:
     """10^4 to 10^8 codes of 64 bits, 256 queries, the best 5 of each."""
-    config = base.study_config(search.run, write_search)
+    config = base.bench_config(search.run, write_search)
     config.study = ConfigDict(
         {
             "sizes": (10**4, 10**5, 10**6, 10**7, 10**8),

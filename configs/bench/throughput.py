@@ -27,7 +27,7 @@ NETWORKS = {"avatars": {"64x64": {"size": 64, "channels": CHANNELS["64"]}}, "ava
 
 def get_config(generator: str = "avatars") -> ConfigDict:
     """All stages at their usual batches, and the trainings of the generator and of its decoder."""
-    config = base.study_config(throughput.run, write_throughput)
+    config = base.bench_config(throughput.run, write_throughput)
     config.study = ConfigDict(
         {
             "deployment": f"runs/{generator}",

@@ -21,22 +21,22 @@ def get_config() -> ConfigDict:
     def cell(group: str, value: str, **changed: Any) -> dict[str, Any]:
         usual = {"sigma": SIGMA, "shift": SHIFT, "attack": "none", "frechet_images": 1000}
         fixed = {"method": "refine", "starts": 1, "steps": 1, "images": 500}
-        return {"group": group, "value": value, **usual, **fixed, **changed}
+        chosen = {"make": accuracy.Cell, **usual, **fixed, **changed}
+        return {"make": accuracy.Entry, "group": group, "value": value, "cell": chosen}
 
     cells = [cell("sigma", str(s), sigma=s) for s in (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)]
     cells += [cell("shift", str(s), shift=s) for s in (0, 64, 128, 192)]
-    config = base.study_config(accuracy.run, write_accuracy)
+    config = base.study_config(accuracy.measure, write_accuracy)
+    config.name, config.stream = "accuracy_ldm", "tune"
+    config.title = "Strength and shift on the embedded latent diffusion"
     config.study = ConfigDict(
         {
-            "name": "accuracy_ldm",
-            "title": "Strength and shift on the embedded latent diffusion",
-            "command": "python -m latentfp.main --config=configs/studies/accuracy_ldm.py --workdir=DIR",
-            "hardware": "2 CPU cores (AMD EPYC, AVX2), no accelerator",
+            "make": accuracy.Settings,
             "generator": "avatars-ldm",
             "samples": 10_000,
             "bits": 64,
             "coding": "antipodal",
-            "cells": cells,
+            "entries": cells,
         }
     )
     return config

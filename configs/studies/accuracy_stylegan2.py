@@ -14,7 +14,6 @@ from configs import base
 from latentfp.report.accuracy import write_accuracy
 from latentfp.studies import accuracy
 
-COMMAND = "python -m latentfp.main --config=configs/studies/accuracy_stylegan2.py"
 BUDGETS = {
     "paper": ("reference", 20, 2000, 5),
     "reference": ("reference", 1, 500, 20),
@@ -31,25 +30,26 @@ def get_config(budget: str = "refine") -> ConfigDict:
         quality = 2000 if group != "attack" and budget == "refine" else 0
         usual = {"sigma": 1.0, "shift": 448, "attack": "none", "frechet_images": quality}
         fixed = {"method": method, "starts": starts, "steps": steps, "images": images}
-        return {"group": group, "value": value, **usual, **fixed, **changed}
+        chosen = {"make": accuracy.Cell, **usual, **fixed, **changed}
+        return {"make": accuracy.Entry, "group": group, "value": value, "cell": chosen}
 
     cells = [cell("paper", "sigma 1, shift 448, clean")]
     if budget != "paper":
         cells += [cell("sigma", str(s), sigma=s) for s in (0.2, 0.5, 1.0, 2.0, 6.0)]
         cells += [cell("shift", str(s), shift=s) for s in (0, 224, 448)]
         cells += [cell("attack", a, attack=a) for a in ATTACKS]
-    config = base.study_config(accuracy.run, write_accuracy)
+    config = base.study_config(accuracy.measure, write_accuracy)
+    config.stream = "tune"
+    config.name = f"accuracy_stylegan2_{budget}"
+    config.title = f"Accuracy on the embedded StyleGAN2: {method}, {starts} starts x {steps} steps"
     config.study = ConfigDict(
         {
-            "name": f"accuracy_stylegan2_{budget}",
-            "title": f"Accuracy on the embedded StyleGAN2: {method}, {starts} starts x {steps} steps",
-            "command": f"{COMMAND}:{budget} --workdir=DIR",
-            "hardware": "2 CPU cores (AMD EPYC, AVX2), no accelerator",
+            "make": accuracy.Settings,
             "generator": "avatars",
             "samples": 10_000,
             "bits": 64,
             "coding": "binary",
-            "cells": cells,
+            "entries": cells,
         }
     )
     return config

@@ -13,28 +13,23 @@ from configs import base
 from latentfp.report.attribution import write_attribution
 from latentfp.studies import attribution
 
-COMMAND = "python -m latentfp.main --config=configs/studies/attribution.py"
-
 
 def get_config(generator: str = "avatars") -> ConfigDict:
     """500 clean images among 1000 users; 20 of them from several starts, 5 by the full search."""
-    config = base.study_config(attribution.run, write_attribution)
+    config = base.study_config(attribution.measure, write_attribution)
+    config.title = f"Attribution of {base.EMBEDDED[generator]}"
     config.study = ConfigDict(
         {
-            "title": f"Attribution of {base.EMBEDDED[generator]}",
-            "command": f"{COMMAND}:{generator} --workdir=DIR",
-            "hardware": "2 CPU cores (AMD EPYC, AVX2), no accelerator",
+            "make": attribution.Settings,
             "deployment": f"runs/{generator}",
-            "plan": {
-                "images": 500,
-                "multistart_images": 20,
-                "reference_images": 5,
-                "warm_images": 64,  # other images, answered before anything is timed
-                "users": 1000,
-                "alpha": 1e-6,  # the largest p-value that names a user
-                "reference_starts": 20,
-                "reference_steps": 2000,
-            },
+            "images": 500,
+            "multistart_images": 20,
+            "reference_images": 5,
+            "warm_images": 64,  # other images, answered before anything is timed
+            "users": 1000,
+            "alpha": 1e-6,  # the largest p-value that names a user
+            "reference_starts": 20,
+            "reference_steps": 2000,
         }
     )
     return config

@@ -4,7 +4,7 @@ Run: latentfp fit --out runs/avatars
      python -m latentfp.main --config=configs/studies/capacity.py:avatars --workdir=DIR
      latentfp fit --generator avatars-ldm --out runs/avatars-ldm
      python -m latentfp.main --config=configs/studies/capacity.py:avatars-ldm --workdir=DIR
-64 attacks of 100 files. docs/results/capacity_avatars.md is of --config.study.plan.images=20, 46 minutes, and
+64 attacks of 100 files. docs/results/capacity_avatars.md is of --config.study.images=20, 46 minutes, and
 capacity_avatars-ldm.md of 10, an hour, on 2 CPU cores with much other work beside.
 """
 
@@ -17,16 +17,15 @@ from latentfp.studies import capacity
 
 def get_config(generator: str = "avatars") -> ConfigDict:
     """From one user to a billion, at a family-wise rate of 1e-6."""
-    config = base.study_config(capacity.run, write_capacity)
+    config = base.study_config(capacity.measure, write_capacity)
     config.study = ConfigDict(
         {
+            "make": capacity.Settings,
             "deployment": f"runs/{generator}",
-            "plan": {
-                "suites": ("nie2023", "stable_signature", "waves", "markdiffusion"),
-                "images": 100,
-                "users": tuple(10**i for i in range(10)),
-                "alpha": 1e-6,
-            },
+            "suites": ("nie2023", "stable_signature", "waves", "markdiffusion"),
+            "images": 100,
+            "users": tuple(10**i for i in range(10)),
+            "alpha": 1e-6,
         }
     )
     return config

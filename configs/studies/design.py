@@ -23,14 +23,23 @@ BASELINES = {"avatars": (1.0, 448), "avatars-ldm": (1.0, 192)}  # the paper's, a
 
 def get_config(generator: str = "avatars") -> ConfigDict:
     """`generator`: one of PLACES."""
-    config = base.study_config(design.run, write_design)
+    config = base.study_config(design.measure, write_design)
     sigma, shift = BASELINES[generator]
     attacks = ("none", "noise", "jpeg", "combination")
+    config.stream = "tune"
     config.study = ConfigDict(
         {
+            "make": design.Settings,
             "generator": generator,
-            "grid": {**PLACES[generator], "attack": attacks, "images": 10},
-            "compared": {"sigma": sigma, "shift": shift, "bits": 64, "margin": 0.02, "images": 50},
+            "grid": {"make": design.Grid, **PLACES[generator], "attack": attacks, "images": 10},
+            "compared": {
+                "make": design.Compared,
+                "sigma": sigma,
+                "shift": shift,
+                "bits": 64,
+                "margin": 0.02,
+                "images": 50,
+            },
             "samples": 8,
         }
     )

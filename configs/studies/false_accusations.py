@@ -16,7 +16,7 @@ from latentfp.studies import false_accusations
 
 def get_config(method: str = "decoder") -> ConfigDict:
     """Registries of one user, of a thousand and of a million, with 50, 10 and 2 secrets."""
-    config = base.study_config(false_accusations.run, write_false_accusations)
+    config = base.study_config(false_accusations.measure, write_false_accusations)
     images = {
         "photographs": 25_000,
         "drawings": 12_000,
@@ -33,14 +33,13 @@ def get_config(method: str = "decoder") -> ConfigDict:
         images = dict.fromkeys(images, 500)
     config.study = ConfigDict(
         {
+            "make": false_accusations.Settings,
             "deployment": "runs/avatars",
-            "plan": {
-                "images": images,
-                "users": (1, 1000, 1_000_000),
-                "deployments": (50, 10, 2),
-                "alphas": (1e-2, 1e-3, 1e-4, 1e-6),
-                "method": method,
-            },
+            "images": images,
+            "users": (1, 1000, 1_000_000),
+            "deployments": (50, 10, 2),
+            "alphas": (1e-2, 1e-3, 1e-4, 1e-6),
+            "method": method,
         }
     )
     return config

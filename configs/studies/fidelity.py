@@ -14,9 +14,10 @@ from latentfp.studies import fidelity
 
 def get_config(generator: str = "avatars") -> ConfigDict:
     """5000 samples against 5000 training images."""
-    config = base.study_config(fidelity.run)
+    config = base.study_config(fidelity.measure)
     config.study = ConfigDict(
         {
+            "make": fidelity.Settings,
             "generator": generator,
             "dataset": "avatars/toon_head",
             "split": "train",

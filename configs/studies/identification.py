@@ -15,9 +15,10 @@ from latentfp.studies import identification
 
 def get_config(generator: str = "avatars") -> ConfigDict:
     """A million users, at a family-wise rate of 1e-6."""
-    config = base.study_config(identification.run)
+    config = base.study_config(identification.measure)
     config.study = ConfigDict(
         {
+            "make": identification.Settings,
             "deployment": f"runs/{generator}",
             "users": 1_000_000,
             "images": dict.fromkeys(("none", "blur", "noise", "jpeg", "combination"), 2000),

@@ -17,8 +17,13 @@ KINDS = ("unmarked", "other_users", "other_styles", "photographs", "flat", "nois
 
 def get_config() -> ConfigDict:
     """20 files of a kind."""
-    config = base.study_config(membership.run)
+    config = base.study_config(membership.measure)
     config.study = ConfigDict(
-        {"deployment": "runs/calibrated", "images": dict.fromkeys(KINDS, 20), "limits": (0.01, 0.05)}
+        {
+            "make": membership.Settings,
+            "deployment": "runs/calibrated",
+            "images": dict.fromkeys(KINDS, 20),
+            "limits": (0.01, 0.05),
+        }
     )
     return config

@@ -13,20 +13,18 @@ from configs import base
 from latentfp.report.robustness import write_robustness
 from latentfp.studies import robustness
 
-COMMAND = "python -m latentfp.main --config=configs/studies/robustness.py"
 DESCENTS = {"avatars": 500, "avatars-ldm": 50}  # of these images
 NAMES = {"avatars": "stylegan2", "avatars-ldm": "ldm"}
 
 
 def get_config(generator: str = "avatars") -> ConfigDict:
     """34 attacks; where there are noise maps, two of them also with unknown ones."""
-    config = base.study_config(robustness.run, write_robustness)
+    config = base.study_config(robustness.measure, write_robustness)
+    config.name = f"robustness_{NAMES[generator]}"
+    config.title = f"Robustness on {base.EMBEDDED[generator]}"
     config.study = ConfigDict(
         {
-            "name": f"robustness_{NAMES[generator]}",
-            "title": f"Robustness on {base.EMBEDDED[generator]}",
-            "command": f"{COMMAND}:{generator} --workdir=DIR",
-            "hardware": "2 CPU cores (AMD EPYC, AVX2), no accelerator",
+            "make": robustness.Settings,
             "deployment": f"runs/{generator}",
             "suite": "robustness",
             "images": 500,

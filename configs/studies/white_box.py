@@ -14,11 +14,15 @@ from latentfp.studies import white_box
 
 def get_config() -> ConfigDict:
     """200 images of the average of two copies, among 1000 users; axes from 10 000 samples."""
-    config = base.study_config(white_box.run)
+    config = base.study_config(white_box.measure)
     config.study = ConfigDict(
         {
+            "make": white_box.Settings,
             "deployment": "runs/avatars",
-            "plan": {"users": 1000, "images": 200, "samples": 10_000, "alpha": 1e-6},
+            "users": 1000,
+            "images": 200,
+            "samples": 10_000,
+            "alpha": 1e-6,
         }
     )
     return config

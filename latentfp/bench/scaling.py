@@ -21,10 +21,9 @@ from latentfp.data.files import write_image
 from latentfp.deployment.inquiry import searched
 from latentfp.fingerprint.codes import draw_codes
 from latentfp.runtime.machine import hardware
-from latentfp.runtime.progress import track
-from latentfp.studies.journal import Journal, Numbers
-from latentfp.studies.marked import marked_images
-from latentfp.studies.scene import Scene, identity, open_scene
+from latentfp.studies.context import Context, identity, open_context
+from latentfp.studies.experiment import Experiment, Numbers
+from latentfp.studies.watermarked import marked_images
 
 ROOT = Path(latentfp.__file__).parents[1]
 ON_ONE_CORE = f'exec taskset -c "$((LATENTFP_PROCESS % {os.cpu_count()}))" "$@"'
@@ -44,6 +43,13 @@ class Load(NamedTuple):
     part: int
 
 
+class Cell(NamedTuple):
+    """Training or attribution by so many processes."""
+
+    work: str
+    processes: int
+
+
 def run(*, deployment: str, training: str, load: Load, seed: int, workdir: Path) -> dict[str, Any]:
     """Measure what `workdir` does not hold yet; report/benches.py shows the result.
 
@@ -51,25 +57,27 @@ def run(*, deployment: str, training: str, load: Load, seed: int, workdir: Path)
     and where a command fails.
     """
     home, folder = workdir.absolute(), str(Path(deployment).absolute())
-    scene = open_scene(folder, seed=seed)
-    users = searched(scene.opened)[0].users
+    context = open_context(folder, seed=seed)
+    users = searched(context.opened)[0].users
     if users == 0:
         raise ValueError(f"{deployment} has no users: add one with `latentfp users add`")
     home.mkdir(parents=True, exist_ok=True)
-    journal = Journal(home / "measured.jsonl")
-    images = _images(scene, home / "images", load.files)
+    images = _images(context, home / "images", load.files)
     tasks = {
         "training": lambda n: train(training, folder, home / f"training-{n}", n, load),
         "attribution": lambda n: attribute(folder, images, home / f"parts-{n}", n, load),
     }
-    setting = [identity(scene), users, training, *load[1:]]
-    cells = [(name, n) for name in tasks for n in (0, *load.processes)]  # 0: to fill the cache
-    for name, n in track(cells, "scaling"):
-        journal.kept([*setting, name, n], lambda name=name, n=n: tasks[name](n))
-    rows = {
-        name: [{"processes": n, **(journal.get([*setting, name, n]) or {})} for n in load.processes]
-        for name in tasks
-    }
+    cells = [Cell(name, n) for name in tasks for n in (0, *load.processes)]  # 0: to fill the cache
+    setting = {"users": users, "training": training, **load._replace(processes=())._asdict()}
+    measured = Experiment(home, seed=seed).measured(
+        cells,
+        lambda cell: tasks[cell.work](cell.processes),
+        belongs={**identity(context), **setting},
+    )
+    rows: dict[str, list[Numbers]] = {name: [] for name in tasks}
+    for cell, numbers in zip(cells, measured or [], strict=True):
+        if cell.processes:
+            rows[cell.work].append({"processes": cell.processes, **numbers})
     result = {
         "deployment": deployment,
         "training_config": training,
@@ -125,11 +133,11 @@ def local(processes: int, command: Sequence[str]) -> float:
     return time.perf_counter() - began
 
 
-def _images(scene: Scene, folder: Path, count: int) -> Path:
+def _images(context: Context, folder: Path, count: int) -> Path:
     """A new folder of so many watermarked images of no registered user."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    codes = draw_codes(scene.seed, count, bits=scene.subject.bits)
-    for i, pixels in enumerate(marked_images(scene.subject, codes, seed=scene.seed)):
+    codes = draw_codes(context.seed, count, bits=context.subject.bits)
+    for i, pixels in enumerate(marked_images(context.subject, codes, seed=context.seed)):
         write_image(folder / f"{i:06d}.png", pixels)
     return folder

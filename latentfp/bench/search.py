@@ -27,7 +27,7 @@ from latentfp.fingerprint.codes import pack
 from latentfp.runtime.machine import hardware
 from latentfp.runtime.memory import peak_memory
 from latentfp.runtime.progress import track
-from latentfp.studies.journal import Journal, Numbers
+from latentfp.studies.experiment import Experiment, Numbers
 
 WRONG = 0.1  # chance of a wrong bit in a query that is a registered code
 LARGEST = 24  # magnitude of a soft score
@@ -80,14 +80,12 @@ def run(
         )
     _faiss()
     workdir.mkdir(parents=True, exist_ok=True)
-    journal = Journal(workdir / "journal.jsonl")
+    measured = Experiment(workdir, seed=seed).measured
     books = [BookSize(n, bits, queries, top, seed) for n in sizes]
-    largest = max(books)
-    memory = journal.kept({"memory": largest._asdict()}, lambda: _in_another_process(largest))
-    rows = {}
-    for size in track(books, "books searched"):
-        setting = {"time": size._asdict(), "repeats": repeats, "checked": checked}
-        rows[str(size.n)] = journal.kept(setting, lambda size=size: measure(size, repeats, checked))
+    (memory,) = measured([max(books)], _in_another_process, belongs={"measured": "memory"}) or []
+    timing = {"measured": "time", "repeats": repeats, "checked": checked}
+    timed = measured(books, lambda size: measure(size, repeats, checked), belongs=timing) or []
+    rows = {str(size.n): row for size, row in zip(books, timed, strict=True)}
     result = {
         "size": {"bits": bits, "queries": queries, "top": top, "repeats": repeats, "checked": checked},
         **_surroundings(),

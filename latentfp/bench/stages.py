@@ -32,8 +32,8 @@ from latentfp.generators.pretrained import Pretrained
 from latentfp.generators.stylegan2 import model as stylegan2
 from latentfp.pixels import to_float
 from latentfp.runtime import mesh
-from latentfp.studies.marked import marked_images
-from latentfp.studies.scene import Scene
+from latentfp.studies.context import Context
+from latentfp.studies.watermarked import marked_images
 from latentfp.types import Image, Images, Key
 
 Pixels = UInt8[np.ndarray, "n h w 3"]
@@ -90,33 +90,33 @@ class AlgebraicCode(NamedTuple):
     wrong: Sequence[int]
 
 
-def stages(scene: Scene, sizes: Sizes, pixels: Pixels) -> dict[str, Callable[[], Stage]]:
+def stages(context: Context, sizes: Sizes, pixels: Pixels) -> dict[str, Callable[[], Stage]]:
     """The stages of a deployment by name, each made when it is called. Training is not among them.
 
     `pixels`: images of the deployment, as many as the largest batch or more.
     """
     images = jnp.asarray(to_float(pixels))
     found = {
-        "sampling": lambda: sampling(scene, sizes.batch),
-        "synthesis": lambda: synthesis(scene, sizes.batch),
-        "augmentation": lambda: augmentation(scene, images[: sizes.batch]),
-        "decoder": lambda: decoding(scene.subject, _trained(scene), images[: sizes.batch]),
-        "refine": lambda: refinement(scene, images[: sizes.refined]),
-        "paper's search": lambda: reference_search(scene, images[:1]),
-        "search": lambda: searching(scene, sizes),
+        "sampling": lambda: sampling(context, sizes.batch),
+        "synthesis": lambda: synthesis(context, sizes.batch),
+        "augmentation": lambda: augmentation(context, images[: sizes.batch]),
+        "decoder": lambda: decoding(context.subject, _trained(context), images[: sizes.batch]),
+        "refine": lambda: refinement(context, images[: sizes.refined]),
+        "paper's search": lambda: reference_search(context, images[:1]),
+        "search": lambda: searching(context, sizes),
     }
-    return {name: make for name, make in found.items() if name != "decoder" or scene.decoder is not None}
+    return {name: make for name, make in found.items() if name != "decoder" or context.decoder is not None}
 
 
 def untrained(
-    scene: Scene, networks: Mapping[str, Mapping[str, Any]], batch: int
+    context: Context, networks: Mapping[str, Mapping[str, Any]], batch: int
 ) -> dict[str, Callable[[], Stage]]:
     """Synthesis of StyleGAN2 networks of these fields with random weights, and the decoder on each."""
     found: dict[str, Callable[[], Stage]] = {}
     for name, fields in networks.items():
-        found[f"synthesis, {name}"] = lambda fields=fields: synthesis(_untrained(scene, fields), batch)
-        if scene.decoder is not None:
-            found[f"decoder, {name}"] = lambda fields=fields: _untrained_decoder(scene, fields, batch)
+        found[f"synthesis, {name}"] = lambda fields=fields: synthesis(_untrained(context, fields), batch)
+        if context.decoder is not None:
+            found[f"decoder, {name}"] = lambda fields=fields: _untrained_decoder(context, fields, batch)
     return found
 
 
@@ -140,34 +140,34 @@ def list_decoding(algebraic: AlgebraicCode, *, seed: int) -> dict[str, Callable[
     }
 
 
-def pixels_of(scene: Scene, n: int) -> Pixels:
+def pixels_of(context: Context, n: int) -> Pixels:
     """Images of the deployment's generator, marked with random codes."""
-    codes = np.random.default_rng(scene.seed).integers(2, size=(n, scene.subject.bits)).astype(bool)
-    return marked_images(scene.subject, codes, seed=scene.seed)
+    codes = np.random.default_rng(context.seed).integers(2, size=(n, context.subject.bits)).astype(bool)
+    return marked_images(context.subject, codes, seed=context.seed)
 
 
-def sampling(scene: Scene, n: int) -> Stage:
+def sampling(context: Context, n: int) -> Stage:
     """From noise to latents: for a latent diffusion, all steps of its sampler."""
-    subject = scene.subject
+    subject = context.subject
     draw_latents = jax.jit(lambda params, key: subject.generator.sample(params, key, n))
-    return Stage(n, [Program("sample", draw_latents, (subject.params, _key(scene, "sample")))])
+    return Stage(n, [Program("sample", draw_latents, (subject.params, _key(context, "sample")))])
 
 
-def synthesis(scene: Scene, n: int) -> Stage:
+def synthesis(context: Context, n: int) -> Stage:
     """From latents to images."""
-    generator, params = scene.subject.generator, scene.subject.params
-    w = jax.jit(lambda params, key: generator.sample(params, key, n))(params, _key(scene, "latents"))
+    generator, params = context.subject.generator, context.subject.params
+    w = jax.jit(lambda params, key: generator.sample(params, key, n))(params, _key(context, "latents"))
     return Stage(n, [Program("synthesize", jax.jit(generator.synthesize), (params, w))])
 
 
-def augmentation(scene: Scene, images: Images) -> Stage:
+def augmentation(context: Context, images: Images) -> Stage:
     """Mixtures of the damage on which decoders are trained, drawn and inflicted: from images to images."""
 
     def damaged(key: Key, image: Image) -> Image:
         drawn = damage.draw(rng.stream(key, "damage"), clean=0.0, mixed=1.0)
         return damage.inflict(rng.stream(key, "inflict"), image, drawn)
 
-    keys = jax.vmap(partial(rng.stream, _key(scene, "augmentation"), "image"))(jnp.arange(len(images)))
+    keys = jax.vmap(partial(rng.stream, _key(context, "augmentation"), "image"))(jnp.arange(len(images)))
     return Stage(len(images), [Program("inflict", jax.jit(jax.vmap(damaged)), (keys, images))])
 
 
@@ -183,12 +183,12 @@ def decoding(subject: Subject, trained: TrainedDecoder, images: Images) -> Stage
     return Stage(len(images), [Program(f"{trained.looks} iterations", jax.jit(read), given)])
 
 
-def refinement(scene: Scene, images: Images) -> Stage:
+def refinement(context: Context, images: Images) -> Stage:
     """The whole descent of undamaged images, begun at the mean of the prior: the start changes no costs.
 
     All steps are counted; an image that is settled makes room for another one earlier.
     """
-    subject, settings, n = scene.subject, Budget().refine, len(images)
+    subject, settings, n = context.subject, Budget().refine, len(images)
     generator, bits = subject.generator, subject.bits
     model = Model(subject.params, subject.whitened, subject.curvature())
 
@@ -211,10 +211,10 @@ def _same(found: Any) -> Any:
     return found
 
 
-def searching(scene: Scene, sizes: Sizes) -> Stage:
+def searching(context: Context, sizes: Sizes) -> Stage:
     """Soft search of random codes: the programs of one chunk, times all chunks; the whole call is timed."""
-    words = -(-scene.subject.bits // 64) * 64
-    size = BookSize(sizes.codes, words, sizes.queries, sizes.top, scene.seed)
+    words = -(-context.subject.bits // 64) * 64
+    size = BookSize(sizes.codes, words, sizes.queries, sizes.top, context.seed)
     drawn, devices, share = draw(size), mesh.data_mesh(), search.chunk(size.n)
     rows = share * devices.size
     hard, planes = search.pack_scores(drawn.scores)
@@ -235,20 +235,20 @@ def searching(scene: Scene, sizes: Sizes) -> Stage:
     )
 
 
-def reference_search(scene: Scene, images: Images) -> Stage:
+def reference_search(context: Context, images: Images) -> Stage:
     """All updates of the paper's search, of all starts of an image."""
-    subject, settings = scene.subject, reference.usual(scene.subject.generator)
+    subject, settings = context.subject, reference.usual(context.subject.generator)
     problem = Problem(subject.params, subject.space, MULTISCALE, subject.sigma, 0.0, settings.penalty)
-    starts = reference.draw_starts(_key(scene, "starts"), jnp.arange(len(images)), subject.space, settings)
+    starts = reference.draw_starts(_key(context, "starts"), jnp.arange(len(images)), subject.space, settings)
     step = jax.jit(partial(reference.step, subject.generator.synthesize))
     given = (problem, settings, images, 0, reference.init(starts, subject.bits))
     return Stage(len(images), [Program("update", step, given, settings.steps)])
 
 
-def _trained(scene: Scene) -> TrainedDecoder:
-    if scene.decoder is None:
-        raise ValueError(f"{scene.opened.path} has no decoder: train and `latentfp adopt` one")
-    return scene.decoder
+def _trained(context: Context) -> TrainedDecoder:
+    if context.decoder is None:
+        raise ValueError(f"{context.opened.path} has no decoder: train and `latentfp adopt` one")
+    return context.decoder
 
 
 def _list_decoding(algebraic: AlgebraicCode, wrong: int, seed: int) -> Stage:
@@ -263,28 +263,28 @@ def _list_decoding(algebraic: AlgebraicCode, wrong: int, seed: int) -> Stage:
     return Stage(len(soft), [], "readings", lambda: decode(code, soft), whole_numbers=True)
 
 
-def _untrained(scene: Scene, fields: Mapping[str, Any]) -> Scene:
-    """The scene with a StyleGAN2 of random weights, fingerprinted along coordinate axes."""
-    made, nets, bits = stylegan2.make(**fields), stylegan2.networks(**fields), scene.subject.bits
+def _untrained(context: Context, fields: Mapping[str, Any]) -> Context:
+    """The context with a StyleGAN2 of random weights, fingerprinted along coordinate axes."""
+    made, nets, bits = stylegan2.make(**fields), stylegan2.networks(**fields), context.subject.bits
     d, axes = made.latent_dim, jnp.eye(made.latent_dim)
-    weights = jax.jit(lambda: stylegan2.init(nets, rng.root(scene.seed)))()
-    params = {**weights, "noise": stylegan2.fixed_noise(fields["size"], scene.seed)}
+    weights = jax.jit(lambda: stylegan2.init(nets, rng.root(context.seed)))()
+    params = {**weights, "noise": stylegan2.fixed_noise(fields["size"], context.seed)}
     space = Space(jnp.zeros(d), axes[bits:], jnp.ones(d - bits), axes[:bits], jnp.ones(bits))
     loaded = Pretrained(made, params, "untrained", identity="")
-    subject = subject_of(loaded, space, sigma=1.0, coding=scene.subject.coding)
-    return scene._replace(subject=subject)
+    subject = subject_of(loaded, space, sigma=1.0, coding=context.subject.coding)
+    return context._replace(subject=subject)
 
 
-def _untrained_decoder(scene: Scene, fields: Mapping[str, Any], batch: int) -> Stage:
+def _untrained_decoder(context: Context, fields: Mapping[str, Any], batch: int) -> Stage:
     """A decoder of the deployment's sizes for an untrained network."""
-    subject, trained = _untrained(scene, fields).subject, _trained(scene)
+    subject, trained = _untrained(context, fields).subject, _trained(context)
     shape, content = subject.generator.image_shape, subject.space.content_axes.shape[0]
-    images = jax.random.uniform(_key(scene, "images"), (batch, *shape), minval=-1.0)
+    images = jax.random.uniform(_key(context, "images"), (batch, *shape), minval=-1.0)
     network = trained.decoder.clone(content=content, bits=subject.bits)
     start = decoder.blank(1, content=content, bits=subject.bits)
-    weights = jax.jit(network.init)(_key(scene, "decoder"), images[:1], images[:1], start)["params"]
+    weights = jax.jit(network.init)(_key(context, "decoder"), images[:1], images[:1], start)["params"]
     return decoding(subject, trained._replace(decoder=network, weights=weights), images)
 
 
-def _key(scene: Scene, name: str) -> Key:
-    return rng.stream(rng.root(scene.seed), name)
+def _key(context: Context, name: str) -> Key:
+    return rng.stream(rng.root(context.seed), name)

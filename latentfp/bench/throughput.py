@@ -39,8 +39,8 @@ from latentfp.runtime.machine import hardware
 from latentfp.runtime.memory import peak_memory
 from latentfp.runtime.progress import track
 from latentfp.runtime.version import code_version
-from latentfp.studies.journal import Numbers
-from latentfp.studies.scene import Scene, identity, open_scene
+from latentfp.studies.context import Context, identity, open_context
+from latentfp.studies.experiment import Numbers
 
 LEAST = 0.2  # seconds that a program runs in each round
 SAME = ("hardware", "jax", "generator", "deployment", "sizes", "loads", "training")  # of runs that compare
@@ -66,14 +66,14 @@ def run(
     stage each. `training`: by name, the fields of training_steps.training. The result holds the `previous`
     line of the same machine, JAX, deployment, decoder and settings, if there is one.
     """
-    scene = open_scene(deployment, seed=seed)
+    context = open_context(deployment, seed=seed)
     around = {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "version": code_version(),
         "hardware": hardware(),
         "jax": jax.__version__,
     }
-    made = _stages(scene, sizes, networks, suites, algebraic, training)
+    made = _stages(context, sizes, networks, suites, algebraic, training)
     rows, measured = {}, [peak.measure(loads, repeats=rounds, seed=seed)]
     for name, make in track(made.items(), "stages", len(made)):
         rows[name] = measure(make(), rounds)
@@ -81,8 +81,8 @@ def run(
     best = peak.peak_of(loads, *measured)
     result = {
         **around,
-        "generator": Path(scene.opened.manifest.generator.name).name,
-        "deployment": identity(scene),
+        "generator": Path(context.opened.manifest.generator.name).name,
+        "deployment": identity(context),
         "sizes": sizes._asdict(),
         "loads": loads._asdict(),
         "rounds": rounds,
@@ -95,7 +95,7 @@ def run(
 
 
 def _stages(
-    scene: Scene,
+    context: Context,
     sizes: Sizes,
     networks: Mapping[str, Mapping[str, Any]],
     suites: Sequence[str],
@@ -103,13 +103,13 @@ def _stages(
     training: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Callable[[], Stage]]:
     batches = [sizes.batch, sizes.refined, *(fields["batch"] for fields in training.values())]
-    pixels = pixels_of(scene, max(batches))
-    step = partial(training_steps.training, scene, pixels)
+    pixels = pixels_of(context, max(batches))
+    step = partial(training_steps.training, context, pixels)
     return {
-        **stages(scene, sizes, pixels),
-        **untrained(scene, networks, sizes.batch),
-        **attacks(suites, pixels[0], seed=scene.seed),
-        **list_decoding(algebraic, seed=scene.seed),
+        **stages(context, sizes, pixels),
+        **untrained(context, networks, sizes.batch),
+        **attacks(suites, pixels[0], seed=context.seed),
+        **list_decoding(algebraic, seed=context.seed),
         **{name: partial(step, **fields) for name, fields in training.items()},
     }
 

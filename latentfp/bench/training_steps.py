@@ -21,12 +21,12 @@ from latentfp.deployment import decoders
 from latentfp.generators import pretrained
 from latentfp.runtime import mesh
 from latentfp.runtime.loop import Lazy, Objective, one_step
-from latentfp.studies.scene import Scene
+from latentfp.studies.context import Context
 from latentfp.training import diffusion
 
 
 def training(
-    scene: Scene,
+    context: Context,
     pixels: Pixels,
     *,
     objective: Callable[..., Objective],
@@ -35,19 +35,19 @@ def training(
 ) -> Stage:
     """The step of an objective on the first `batch` of images, or on as many examples of a decoder's own.
 
-    `objective` makes it of its fields and of the deployment or first stage, which are the scene's own.
+    `objective` makes it of its fields and of the deployment or first stage, which are the context's own.
     """
     data = np.arange(batch) if objective is decoders.objective else pixels[:batch]
-    return Stage(batch, programs(objective_of(scene, objective, fields), data, seed=scene.seed))
+    return Stage(batch, programs(objective_of(context, objective, fields), data, seed=context.seed))
 
 
-def objective_of(scene: Scene, make: Callable[..., Objective], fields: Mapping[str, Any]) -> Objective:
-    """What `make` makes for the scene."""
+def objective_of(context: Context, make: Callable[..., Objective], fields: Mapping[str, Any]) -> Objective:
+    """What `make` makes for the context."""
     if make is decoders.objective:
-        return make(scene.opened.path, **fields)
+        return make(context.opened.path, **fields)
     if make is diffusion.objective:
         with tempfile.TemporaryDirectory() as folder:
-            _save_first_stage(scene, Path(folder))
+            _save_first_stage(context, Path(folder))
             return make(first_stage=folder, **fields)
     return make(**fields)
 
@@ -69,9 +69,9 @@ def programs(objective: Objective, data: np.ndarray, *, seed: int) -> list[Progr
     ]
 
 
-def _save_first_stage(scene: Scene, folder: Path) -> None:
+def _save_first_stage(context: Context, folder: Path) -> None:
     """That of the deployment's own generator."""
-    stored = pretrained.read(pretrained.folder_of(scene.opened.manifest.generator.name))
+    stored = pretrained.read(pretrained.folder_of(context.opened.manifest.generator.name))
     pretrained.save(
         folder,
         kind="first_stage",

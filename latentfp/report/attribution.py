@@ -18,7 +18,7 @@ NAMES = {
 
 def write_attribution(folder: Path, result: dict[str, Any]) -> Path:
     """Write attribution.md, the result of studies.attribution.run; returns its path."""
-    it, methods = result["plan"], result["methods"]
+    it, methods = result, result["methods"]
     return write_page(
         folder / "attribution.md",
         f"# {plain(result['title'])}",

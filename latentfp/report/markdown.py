@@ -1,11 +1,11 @@
 """Pages of results in Markdown: tables, numbers, and how the page was made."""
 
-import shlex
 import string
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from latentfp.runtime.provenance import command
 
 NOTHING = "–"  # where nothing was measured
 Row = Mapping[str, Any]
@@ -61,14 +61,7 @@ def plain(value: str) -> str:
 
 def made_with() -> str:
     """The command of this process, as a block; DIR stands for its workdir."""
-    program = "python -m latentfp.main" if Path(sys.argv[0]).name == "main.py" else Path(sys.argv[0]).stem
-    words = [shlex.quote(word) for word in sys.argv[1:]]
-    for i, word in enumerate(words):
-        if word.startswith("--workdir="):
-            words[i] = "--workdir=DIR"
-        elif i and words[i - 1] == "--workdir":
-            words[i] = "DIR"
-    return f"Made with\n\n    {' '.join([program, *words])}"
+    return f"Made with\n\n    {command()}"
 
 
 def thousands(value: int) -> str:

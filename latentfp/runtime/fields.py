@@ -17,6 +17,8 @@ MAKE = "make"
 
 def made(value: Any, *, section: str) -> Any:
     """The value of a section, with the sections in it made first. Anything else is returned as it is."""
+    if isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
+        return [made(item, section=f"{section}[{i}]") for i, item in enumerate(value)]
     if not isinstance(value, Mapping):
         return value
     fields = {name: made(field, section=f"{section}.{name}") for name, field in value.items() if name != MAKE}

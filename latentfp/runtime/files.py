@@ -1,5 +1,6 @@
-"""Files that appear whole or not at all, whoever else writes beside."""
+"""Files that appear whole or not at all, whoever else writes beside; and the hash of one."""
 
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -46,3 +47,9 @@ def _put(fresh: Path, path: Path) -> None:
         raise
     except OSError:
         os.replace(fresh, path)
+
+
+def file_hash(path: Path) -> str:
+    """The SHA-256 of what a file holds, in hexadecimal. OSError where it cannot be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

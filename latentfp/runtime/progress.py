@@ -7,11 +7,12 @@ shorter work.
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 Item = TypeVar("Item")
 Advance = Callable[[int], None]
@@ -30,25 +31,42 @@ def track(iterable: Iterable[Item], description: str, total: int | None = None) 
 
 
 @contextmanager
-def progress(description: str, total: int | None, *, shown: bool = True) -> Iterator[Advance]:
+def progress(
+    description: str, total: int | None, *, even: bool = True, shown: bool = True
+) -> Iterator[Advance]:
     """Show progress within the block. `advance(n)` counts n more steps done, of `total` (None: not known).
 
-    `shown`: whether at all; of several processes that do the same, one is enough.
+    `even`: the steps take about as long as one another; otherwise no time left is shown. `shown`: whether at
+    all; of several processes that do the same, one is enough. A block within another has a bar below it.
     """
     if not shown:
         yield lambda _: None
         return
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield _lines(description, total)
+    if not Console(stderr=True).is_terminal:
+        yield _lines(description, total, even=even)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task(description, total=total)
+    inner = bool(_bars)
+    with ExitStack() as stack:
+        if not inner:
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _TimeLeft())
+            _bars.append(stack.enter_context(Progress(*columns, console=Console(stderr=True))))
+            stack.callback(_bars.pop)
+        bar = _bars[0]
+        task = bar.add_task(description, total=total, even=even)
         yield lambda n: bar.advance(task, n)
+        if inner:
+            bar.remove_task(task)
 
 
-def _lines(description: str, total: int | None) -> Advance:
+class _TimeLeft(TimeRemainingColumn):
+    def render(self, task: Task) -> Text:
+        return super().render(task) if task.fields["even"] else Text()
+
+
+_bars: list[Progress] = []  # the one that is shown; rich has one at a time
+
+
+def _lines(description: str, total: int | None, *, even: bool) -> Advance:
     start = latest = time.monotonic()
     done = 0
 
@@ -59,8 +77,8 @@ def _lines(description: str, total: int | None) -> Advance:
         if now - latest < LINE_EVERY:
             return
         latest = now
-        rest = f" of {total}, {(now - start) * (total - done) / done:.0f} s left" if total and done else ""
-        sys.stderr.write(f"{description}: {done}{rest}\n")
+        left = f", {(now - start) * (total - done) / done:.0f} s left" if even and total and done else ""
+        sys.stderr.write(f"{description}: {done}{f' of {total}' if total else ''}{left}\n")
         sys.stderr.flush()
 
     return advance

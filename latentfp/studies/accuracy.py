@@ -2,15 +2,13 @@
 
 A cell draws a fresh code for each image, writes it into a true sample of the prior, saves the image, reads
 it, attacks it, saves and reads it again, and estimates the code. *All-bits accuracy*, the paper's measure, is
-the share of images with every bit right; *bit accuracy* the mean share of right bits. Finished cells lie in
-`cells.jsonl` and are not run again.
+the share of images with every bit right; *bit accuracy* the mean share of right bits.
 """
 
 import time
 from collections.abc import Callable, Sequence
 from functools import cache
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -30,19 +28,15 @@ from latentfp.pixels import to_float
 from latentfp.quality import pixels
 from latentfp.quality.distribution import frechet_distance
 from latentfp.quality.features import RANDOM, features
-from latentfp.runtime.processes import ALONE, Share
 from latentfp.runtime.progress import progress
-from latentfp.studies.budgets import search_of
-from latentfp.studies.intervals import binomial_interval
-from latentfp.studies.journal import Journal
-from latentfp.studies.marked import attack_of, through_files
+from latentfp.studies.context import accuracy_of, search_of, wrong_bits
+from latentfp.studies.experiment import Experiment, Numbers
+from latentfp.studies.watermarked import attack_of, through_files
 
 
 class Cell(NamedTuple):
-    """One setting. `frechet_images`: how many images the Fréchet distance compares (0: none)."""
+    """What one cell measures. `frechet_images`: how many images the Fréchet distance compares (0: none)."""
 
-    group: str
-    value: str
     images: int
     sigma: float
     shift: int
@@ -53,8 +47,48 @@ class Cell(NamedTuple):
     frechet_images: int = 0
 
 
-class Setting(NamedTuple):
-    """What all cells share."""
+class Entry(NamedTuple):
+    """A cell, and where reports show it: what was varied, and to which value."""
+
+    group: str
+    value: str
+    cell: Cell
+
+
+class Settings(NamedTuple):
+    """What all cells share, and the cells."""
+
+    generator: str
+    samples: int
+    bits: int
+    coding: str
+    entries: Sequence[Entry]
+
+
+class Row(NamedTuple):
+    """One entry; `psnr` of images with codes to those without, in dB."""
+
+    group: str
+    value: str
+    images: int
+    bit_accuracy: float
+    all_bits: int
+    interval: tuple[float, float]
+    psnr: float
+    frechet: float | None
+    starts: int
+    steps: int
+    seconds_per_image: float
+
+
+class Accuracies(NamedTuple):
+    """What is found: a row for every entry."""
+
+    cells: list[Row]
+
+
+class Ground(NamedTuple):
+    """What all cells stand on."""
 
     loaded: Pretrained
     basis: Basis
@@ -64,113 +98,88 @@ class Setting(NamedTuple):
     contents: Callable[[int], Float[np.ndarray, "n d"]]  # latents of n images, the same in all cells
 
 
-def run(
-    *,
-    name: str,
-    title: str,
-    command: str,
-    hardware: str,
-    generator: str,
-    samples: int,
-    bits: int,
-    coding: str,
-    seed: int,
-    cells: Sequence[dict[str, Any]],
-    workdir: Path,
-    share: Share = ALONE,
-) -> dict[str, Any] | None:
-    """Measure this process's cells that `workdir` does not hold yet; report/study.py shows the result.
+def measure(experiment: Experiment, settings: Settings) -> Accuracies | None:
+    """None while other processes still measure their cells."""
+    loaded = pretrained.load(settings.generator)
+    basis = basis_of(loaded, Sampling(settings.samples, experiment.seed))
+    shared = ground(loaded, basis, bits=settings.bits, coding=Coding(settings.coding), seed=experiment.seed)
+    belongs = {"generator": loaded.identity, "samples": settings.samples, "bits": settings.bits}
+    numbers = experiment.measured(
+        [entry.cell for entry in settings.entries],
+        lambda cell: estimated(shared, cell),
+        belongs={**belongs, "coding": settings.coding, "seed": experiment.seed},
+    )
+    return None if numbers is None else Accuracies(list(map(_row, settings.entries, numbers)))
 
-    None while other processes still measure theirs.
-    """
-    loaded = pretrained.load(generator)
+
+def ground(loaded: Pretrained, basis: Basis, *, bits: int, coding: Coding, seed: int) -> Ground:
+    """The generator and the basis, with latents that are drawn once for each number of them."""
     key = rng.stream(rng.root(seed), "study")
 
     @cache
     def contents(count: int) -> Float[np.ndarray, "n d"]:
         return draw_latents(loaded.generator, loaded.params, key, count=count)
 
-    basis = basis_of(loaded, Sampling(samples, seed))
-    setting = Setting(loaded, basis, bits, Coding(coding), seed, contents)
-    workdir.mkdir(parents=True, exist_ok=True)
-    chosen = [Cell(**fields) for fields in cells]
-    journal = Journal(workdir / "cells.jsonl", share)
-    held = [loaded.identity, samples, bits, coding, seed]
-    for cell in share.of([*{cell[2:]: cell for cell in chosen}.values()]):
-        journal.kept([*held, *cell[2:]], lambda cell=cell: measure(setting, cell))
-    numbers = journal.complete([*held, *cell[2:]] for cell in chosen)
-    if numbers is None:
-        return None
-    rows = [_labels(cell) | row for cell, row in zip(chosen, numbers, strict=True)]
-    seconds = sum({cell[2:]: row["seconds"] for cell, row in zip(chosen, numbers, strict=True)}.values())
-    result = {"name": name, "title": title, "command": command, "hardware": hardware}
-    return {**result, "seconds": seconds, "cells": rows}
+    return Ground(loaded, basis, bits, coding, seed, contents)
 
 
-def _labels(cell: Cell) -> dict[str, Any]:
-    return {key: getattr(cell, key) for key in ("group", "value", "images", "starts", "steps")}
+def _row(entry: Entry, numbers: Numbers) -> Row:
+    kept = {name: numbers[name] for name in Row._fields if name in numbers}
+    return Row(entry.group, entry.value, starts=entry.cell.starts, steps=entry.cell.steps, **kept)
 
 
-def measure(setting: Setting, cell: Cell) -> dict[str, Any]:
+def estimated(shared: Ground, cell: Cell) -> Numbers:
     """The numbers of a cell."""
-    began = time.perf_counter()
-    codes = draw_codes(setting.seed, cell.images, bits=setting.bits)
-    issued = issue_cell(setting, cell, codes)
-    files = through_files(issued.marked, attack_of("nie2023", cell.attack), seed=setting.seed)
-    label = f"{cell.group} {cell.value}"
-    estimator = estimator_of(setting, cell)
+    codes = draw_codes(shared.seed, cell.images, bits=shared.bits)
+    issued = _issued(shared, cell, codes)
+    files = through_files(issued.marked, attack_of("nie2023", cell.attack), seed=shared.seed)
+    estimator = _estimator(shared, cell)
+    label = f"sigma {cell.sigma:.3g}, shift {cell.shift}, {cell.attack}"
     with progress(label, estimator.work * cell.images) as advance:
-        searched = time.perf_counter()
-        found = np.asarray(estimator.run(to_float(files), 0, advance).estimate.code)
-        searching = time.perf_counter() - searched
-    right = found == codes
-    complete = int(right.all(axis=1).sum())
+        began = time.perf_counter()
+        found = estimator.run(to_float(files), 0, advance)
+        searching = time.perf_counter() - began
     return {
-        "bit_accuracy": float(right.mean()),
-        "all_bits": complete,
-        "interval": list(binomial_interval(complete, cell.images)),
+        **accuracy_of(wrong_bits(found, codes), bits=shared.bits)._asdict(),
         "psnr": float(np.mean(jax.vmap(pixels.psnr)(to_float(issued.marked), to_float(issued.plain)))),
-        "frechet": frechet(setting, cell) if cell.frechet_images else None,
+        "frechet": _frechet(shared, cell) if cell.frechet_images else None,
         "seconds_per_image": searching / cell.images,
-        "seconds": time.perf_counter() - began,
     }
 
 
-def issue_cell(setting: Setting, cell: Cell, codes: np.ndarray) -> Issued:
+def _issued(shared: Ground, cell: Cell, codes: np.ndarray) -> Issued:
     """Images with and without their codes; the content is the same in all cells."""
-    space = split(setting.basis, shift=cell.shift, bits=setting.bits)
     return mark_latents(
-        setting.loaded.generator,
-        setting.loaded.params,
-        space,
-        setting.contents(len(codes)),
+        shared.loaded.generator,
+        shared.loaded.params,
+        split(shared.basis, shift=cell.shift, bits=shared.bits),
+        shared.contents(len(codes)),
         codes,
         sigma=cell.sigma,
-        coding=setting.coding,
+        coding=shared.coding,
     )
 
 
-def estimator_of(setting: Setting, cell: Cell) -> Estimator:
+def _estimator(shared: Ground, cell: Cell) -> Estimator:
     """The method of the cell."""
-    space = split(setting.basis, shift=cell.shift, bits=setting.bits)
+    space = split(shared.basis, shift=cell.shift, bits=shared.bits)
     if cell.method not in list(Method):
         raise ValueError(f"method {cell.method!r}: expected one of {', '.join(Method)}")
-    usual = Budget()
-    search = search_of(setting.loaded.generator, starts=cell.starts, steps=cell.steps)
-    descent = usual.multistart._replace(steps=cell.steps)
+    descent = Budget().multistart._replace(steps=cell.steps)
+    budget = search_of(shared.loaded.generator, starts=cell.starts, steps=cell.steps)
     return make_estimator(
-        subject_of(setting.loaded, space, sigma=cell.sigma, coding=setting.coding),
+        subject_of(shared.loaded, space, sigma=cell.sigma, coding=shared.coding),
         None,
         Method(cell.method),
-        key=rng.stream(rng.root(setting.seed), "search"),
-        budget=usual._replace(search=search, multistart=descent, starts=cell.starts),
+        key=rng.stream(rng.root(shared.seed), "search"),
+        budget=budget._replace(multistart=descent, starts=cell.starts),
     )
 
 
-def frechet(setting: Setting, cell: Cell) -> float:
+def _frechet(shared: Ground, cell: Cell) -> float:
     """Between images with codes and as many others without, in random features."""
     n = cell.frechet_images
-    fresh = draw_codes(setting.seed + 1, n, bits=setting.bits, min_distance=1)
-    issued = issue_cell(setting, cell, fresh)
+    fresh = draw_codes(shared.seed + 1, n, bits=shared.bits, min_distance=1)
+    issued = _issued(shared, cell, fresh)
     half = n // 2
     return frechet_distance(features(RANDOM, issued.marked[:half]), features(RANDOM, issued.plain[half:]))

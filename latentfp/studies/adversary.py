@@ -7,11 +7,9 @@ by the decoder alone, by a descent from its reading, which the adversary did not
 method.
 """
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import product
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -30,14 +28,12 @@ from latentfp.attribution.verdict import Registered, judge
 from latentfp.augment.attacks import Attack, nothing
 from latentfp.augment.learned import ascend
 from latentfp.choices import Method
-from latentfp.deployment.inquiry import stage_by_stage, sufficient
-from latentfp.deployment.methods import Budget
+from latentfp.deployment.inquiry import sufficient
 from latentfp.pixels import to_float, to_pixels
-from latentfp.runtime.progress import track
+from latentfp.studies.context import Context, answers, at_stages, identity, open_context
+from latentfp.studies.experiment import Experiment, Numbers
 from latentfp.studies.intervals import binomial_interval
-from latentfp.studies.journal import Journal, Numbers
-from latentfp.studies.marked import Rows, marked_images, through_files
-from latentfp.studies.scene import Scene, answers, identity, open_scene
+from latentfp.studies.watermarked import Rows, marked_images, through_files
 from latentfp.types import Image, Images, Key, Scalar
 
 ERASE, FORGE = "erase", "forge"
@@ -49,12 +45,13 @@ Book = Bool[np.ndarray, "users k"]
 Reader = Callable[[Images], Float[Array, "b k"]]
 
 
-class Plan(NamedTuple):
+class Settings(NamedTuple):
     """Files of a cell, radii in grey levels, steps of the ascent; names among `users` at `alpha`.
 
     Every file has an owner and a victim of its own among the users.
     """
 
+    deployment: str
     images: int
     radii: Sequence[float]
     steps: int
@@ -62,56 +59,66 @@ class Plan(NamedTuple):
     alpha: float
 
 
-def run(*, deployment: str, plan: Mapping[str, Any], seed: int, workdir: Path) -> dict[str, Any]:
-    """Measure what `workdir` does not hold yet, and write adversary.json.
+class Cell(NamedTuple):
+    """What the adversary wants, and by how many grey levels pixels may move."""
+
+    aim: str
+    radius: float
+
+
+class Adversary(NamedTuple):
+    """What is found, by aim and radius."""
+
+    bits: int
+    rows: list[Numbers]
+
+
+def measure(experiment: Experiment, settings: Settings) -> Adversary | None:
+    """None while other processes still measure.
 
     ValueError for a deployment without a decoder, or whose code repeats its bits, or too few users.
     """
-    scene, chosen = open_scene(deployment, seed=seed), Plan(**plan)
-    if scene.decoder is None or scene.opened.manifest.repeats != 1:
-        raise ValueError(f"{deployment}: expected a decoder, and a code without repeated bits")
-    if chosen.users < 2 * chosen.images:
-        raise ValueError(f"{chosen}: expected at least {2 * chosen.images} users, two for every file")
-    logits = _reader(scene.subject, scene.decoder)
-    workdir.mkdir(parents=True, exist_ok=True)
-    journal = Journal(workdir / "cells.jsonl")
-    book = _book(scene, chosen)
-    own = book[: chosen.images]
-    files = through_files(marked_images(scene.subject, own, seed=seed), SAVED, seed=seed)
-    rows = []
-    for aim, radius in track([*product((ERASE, FORGE), chosen.radii)], "adversaries"):
-        make = partial(_cell, scene, logits, chosen, files, book, aim, radius)
-        setting = [identity(scene), aim, radius, *chosen._replace(radii=())]
-        rows.append(journal.kept(setting, make))
-    result = {**identity(scene), **plan, "bits": scene.subject.bits, "rows": rows}
-    (workdir / "adversary.json").write_text(json.dumps(result, indent=1) + "\n")
-    return result
+    context = open_context(settings.deployment, seed=experiment.seed)
+    if context.decoder is None or context.opened.manifest.repeats != 1:
+        raise ValueError(f"{settings.deployment}: expected a decoder, and a code without repeated bits")
+    if settings.users < 2 * settings.images:
+        raise ValueError(f"{settings}: expected at least {2 * settings.images} users, two for every file")
+    logits, book = _reader(context.subject, context.decoder), _book(context, settings)
+    own = marked_images(context.subject, book[: settings.images], seed=context.seed)
+    files = through_files(own, SAVED, seed=context.seed)
+    cells = [Cell(*cell) for cell in product((ERASE, FORGE), settings.radii)]
+    numbers = experiment.measured(
+        cells,
+        lambda cell: _judged(context, logits, settings, files, book, cell),
+        belongs={**identity(context), **settings._replace(deployment="", radii=())._asdict()},
+    )
+    return None if numbers is None else Adversary(context.subject.bits, numbers)
 
 
-def _book(scene: Scene, plan: Plan) -> Book:
+def _book(context: Context, settings: Settings) -> Book:
     """The codes of all users: first the owners of the files, then their victims, then the rest."""
-    counts = (plan.images, plan.images, plan.users - 2 * plan.images)
-    randoms = (np.random.default_rng([scene.seed, i]) for i in range(len(counts)))
-    parts = [it.integers(2, size=(n, scene.subject.bits)) for it, n in zip(randoms, counts, strict=True)]
+    counts = (settings.images, settings.images, settings.users - 2 * settings.images)
+    randoms = (np.random.default_rng([context.seed, i]) for i in range(len(counts)))
+    parts = [it.integers(2, size=(n, context.subject.bits)) for it, n in zip(randoms, counts, strict=True)]
     return np.concatenate(parts).astype(bool)
 
 
-def _cell(
-    scene: Scene, logits: Reader, plan: Plan, files: Rows, book: Book, aim: str, radius: float
+def _judged(
+    context: Context, logits: Reader, settings: Settings, files: Rows, book: Book, cell: Cell
 ) -> Numbers:
     """What the methods say of the moved files: of their owners, and of those whose mark was forged."""
-    victims = book[plan.images : 2 * plan.images]
-    target = victims if aim == FORGE else np.asarray(jax.jit(logits)(to_float(files))) <= 0
-    moved = _moved(logits, files, target, radius, plan, scene.seed)
-    moved = through_files(moved, SAVED, seed=scene.seed)
+    victims = book[settings.images : 2 * settings.images]
+    target = victims if cell.aim == FORGE else np.asarray(jax.jit(logits)(to_float(files))) <= 0
+    moved = _moved(logits, files, target, cell.radius, settings.steps, context.seed)
+    moved = through_files(moved, SAVED, seed=context.seed)
     change = np.abs(moved.astype(int) - files)
-    found = {"aim": aim, "radius": radius, "largest_change": int(change.max())}
+    found = {**cell._asdict(), "largest_change": int(change.max())}
     for method in METHODS:
-        label = f"{aim} {radius:g}, {method.value}"
-        users = stage_by_stage(among(book), method, scene.subject, scene.decoder, Budget())
-        decided = sufficient(users, alpha=plan.alpha)
-        answer = answers(scene, method, to_float(moved), label=label, budget=Budget(), decided=decided)
-        found[method.value] = _said(answer, users, book, plan)
+        label = f"{cell.aim} {cell.radius:g}, {method.value}"
+        users = at_stages(among(book), context, method)
+        decided = sufficient(users, alpha=settings.alpha)
+        answer = answers(context, method, to_float(moved), label=label, decided=decided)
+        found[method.value] = _said(answer, users, book, settings)
     return found
 
 
@@ -125,7 +132,7 @@ def _reader(subject: Subject, trained: TrainedDecoder) -> Reader:
     return logits
 
 
-def _moved(logits: Reader, files: Rows, target: Codes, radius: float, plan: Plan, seed: int) -> Rows:
+def _moved(logits: Reader, files: Rows, target: Codes, radius: float, steps: int, seed: int) -> Rows:
     """The files, moved to look to the decoder as if they bore the targets."""
 
     def move(key: Key, image: Image, code: Bool[Array, " k"]) -> Image:
@@ -133,17 +140,17 @@ def _moved(logits: Reader, files: Rows, target: Codes, radius: float, plan: Plan
             losses = optax.sigmoid_binary_cross_entropy(logits(moved[None])[0], code.astype(jnp.float32))
             return -jnp.mean(losses)
 
-        return ascend(key, image, gain=gain, radius=radius * LEVEL, steps=plan.steps)
+        return ascend(key, image, gain=gain, radius=radius * LEVEL, steps=steps)
 
     keys = jax.vmap(partial(rng.stream, rng.root(seed), "adversary"))(jnp.arange(len(files)))
     return np.asarray(to_pixels(jax.jit(jax.vmap(move))(keys, to_float(files), target)))
 
 
-def _said(answer: Answer, users: Registered, book: Book, plan: Plan) -> dict[str, Any]:
+def _said(answer: Answer, users: Registered, book: Book, settings: Settings) -> dict[str, Any]:
     """Of owners and victims: the share of their bits, and how many are named; how many others are."""
-    n, bits = plan.images, np.asarray(answer.estimate.code)
+    n, bits = settings.images, np.asarray(answer.estimate.code)
     named = np.array(
-        [-1 if it.user is None else it.user for it in judge(answer.estimate, users, alpha=plan.alpha)]
+        [-1 if it.user is None else it.user for it in judge(answer.estimate, users, alpha=settings.alpha)]
     )
     said: dict[str, Any] = {}
     for whose, first in (("own", 0), ("other", n)):

@@ -6,13 +6,11 @@ Then it answers the measured images, twice where that takes little, and the fast
 still compile for a number of images that did not occur before. The search comes last, image by image.
 
 Costs: seconds of an image, passes (evaluations of the generator and products with its Jacobian or the
-transpose), looks (passes of the decoder's network). Finished parts lie in `parts.jsonl`.
+transpose), looks (passes of the decoder's network).
 """
 
-import json
 import time
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -23,30 +21,36 @@ from latentfp.attribution.estimate import Answer
 from latentfp.attribution.ranking import among
 from latentfp.attribution.verdict import Registered, judge
 from latentfp.choices import Method, Stage
-from latentfp.deployment.inquiry import stage_by_stage, sufficient
-from latentfp.deployment.methods import Budget
+from latentfp.deployment.inquiry import sufficient
 from latentfp.fingerprint.codes import CodeBook, draw_codes
 from latentfp.pixels import to_float
 from latentfp.runtime.memory import peak_memory
-from latentfp.studies.budgets import search_of
-from latentfp.studies.journal import Journal, Numbers
-from latentfp.studies.marked import attack_of, marked_images, through_files
-from latentfp.studies.scene import (
-    Scene,
+from latentfp.studies.context import (
+    Accuracy,
+    Context,
     accuracy_of,
     answers,
+    at_stages,
     identity,
-    open_scene,
+    open_context,
     readers,
+    search_of,
     wrong_bits,
 )
+from latentfp.studies.experiment import Experiment, Numbers
+from latentfp.studies.watermarked import attack_of, marked_images, through_files
 
 WARM_STEPS = 2  # updates of the search that compile its program
+CURVATURE = "mean curvature"
 
 
-class Plan(NamedTuple):
-    """How many images each method answers, among how many users, and the budget of the search."""
+class Settings(NamedTuple):
+    """How many images each method answers, among how many users, and the budget of the search.
 
+    `warm_images`: others, answered before anything is timed. A p-value up to `alpha` names a user.
+    """
+
+    deployment: str
     images: int
     multistart_images: int
     reference_images: int
@@ -55,6 +59,46 @@ class Plan(NamedTuple):
     alpha: float
     reference_starts: int
     reference_steps: int
+
+
+class Cell(NamedTuple):
+    """A method on all of its images, or the search on one of them, number `image`."""
+
+    part: str
+    image: int | None = None
+
+
+class Row(NamedTuple):
+    """One method. `users`: images by verdict (right, wrong, none); ratios are to the search, more is cheaper.
+
+    `stages`: images by the last stage that they reached; `same_images`: on those of the search.
+    """
+
+    method: str
+    images: int
+    bit_accuracy: float
+    all_bits: int
+    interval: tuple[float, float]
+    users: dict[str, int]
+    stages: dict[str, int]
+    passes: float
+    looks: float
+    seconds_per_image: float
+    images_per_second: float
+    first_call_seconds: float
+    peak_memory_mib: float
+    fewer_passes: float | None
+    faster: float
+    same_images: Accuracy
+
+
+class Attribution(NamedTuple):
+    """What is found. `curvature_seconds`: of the mean curvature, which descents need; no row counts it."""
+
+    sigma: float
+    bits: int
+    curvature_seconds: float
+    methods: list[Row]
 
 
 class Shown(NamedTuple):
@@ -66,148 +110,137 @@ class Shown(NamedTuple):
     others: Float[np.ndarray, "m h w 3"]
 
 
-def run(
-    *,
-    title: str,
-    command: str,
-    hardware: str,
-    deployment: str,
-    plan: Mapping[str, Any],
-    seed: int,
-    workdir: Path,
-) -> dict[str, Any]:
-    """Measure what `workdir` does not hold yet, and write attribution.json.
+def measure(experiment: Experiment, settings: Settings) -> Attribution | None:
+    """None while other processes still measure. ValueError: fewer users than images, or no images."""
+    _check(settings)
+    context = open_context(settings.deployment, seed=experiment.seed)
+    shown = _show(context, settings)
+    methods = [method.value for method in _methods(context)]
+    searched = [Cell(Method.REFERENCE.value, i) for i in range(settings.reference_images)]
+    search = _search(context, settings, shown)
 
-    `plan`: the fields of Plan. ValueError: fewer users than images, or an alpha out of their reach.
-    """
-    chosen = Plan(**plan)
-    _check(chosen)
-    scene = open_scene(deployment, seed=seed)
-    workdir.mkdir(parents=True, exist_ok=True)
-    journal = Journal(workdir / "parts.jsonl")
-    facts, shown = {**identity(scene), **chosen._asdict()}, _show(scene, chosen)
-    parts = {
-        method: journal.kept({**facts, "part": method}, lambda m=method: measure(scene, chosen, shown, m))
-        for method in _methods(scene)
-    }
-    curvature = journal.kept(
-        {**identity(scene), "part": "mean curvature"},
-        lambda: {"seconds": _seconds(open_scene(deployment, seed=seed).subject.curvature)[0]},
+    def measured(cell: Cell) -> Numbers:
+        if cell.part == CURVATURE:
+            fresh = open_context(settings.deployment, seed=experiment.seed)
+            return {"taken": _seconds(fresh.subject.curvature)[0]}
+        return answered(context, settings, shown, cell.part) if cell.image is None else search(cell.image)
+
+    belongs = {**identity(context), **settings._replace(deployment="")._asdict()}
+    cells = [*map(Cell, methods), Cell(CURVATURE), *searched]
+    numbers = experiment.measured(cells, measured, belongs=belongs, together=lambda _: "timed alone")
+    if numbers is None:
+        return None
+    parts = dict(zip(methods, numbers, strict=False))
+    parts[Method.REFERENCE.value] = _joined(numbers[len(methods) + 1 :])
+    return Attribution(
+        sigma=context.opened.manifest.sigma,
+        bits=context.subject.bits,
+        curvature_seconds=numbers[len(methods)]["taken"],
+        methods=[_row(context, settings, name, parts) for name in parts],
     )
-    parts["reference"] = search(scene, chosen, shown, journal, facts)
-    result = {
-        **{"title": title, "command": command, "hardware": hardware, "backend": jax.default_backend()},
-        **{"sigma": scene.opened.manifest.sigma, "bits": scene.subject.bits, "seed": seed, "plan": plan},
-        "curvature_seconds": curvature["seconds"],
-        "methods": [_row(scene, chosen, name, parts) for name in parts],
-    }
-    (workdir / "attribution.json").write_text(json.dumps(result, indent=1) + "\n")
-    return result
 
 
-def measure(scene: Scene, plan: Plan, shown: Shown, method: str) -> Numbers:
+def answered(context: Context, settings: Settings, shown: Shown, method: str) -> Numbers:
     """Wrong bits of each image, verdicts and costs of a method other than the search."""
-    budget, users = Budget(), _registered(scene, shown, method)
-    decided, chosen = sufficient(users, alpha=plan.alpha), Method(method)
-    images = shown.images[: plan.multistart_images if method == Method.MULTISTART else None]
-    if method not in (Method.ENCODER, Method.DECODER):
-        scene.subject.curvature()
+    chosen, users = Method(method), _registered(context, shown, method)
+    decided = sufficient(users, alpha=settings.alpha)
+    images = shown.images[: settings.multistart_images if chosen is Method.MULTISTART else None]
+    if chosen not in (Method.ENCODER, Method.DECODER):
+        context.subject.curvature()
 
     def call(some: Float[np.ndarray, "n h w 3"], first: int, label: str) -> tuple[float, Answer]:
-        return _seconds(
-            lambda: answers(
-                scene, chosen, some, first=first, label=f"{method}, {label}", budget=budget, decided=decided
-            )
-        )
+        label = f"{method}, {label}"
+        return _seconds(lambda: answers(context, chosen, some, first=first, label=label, decided=decided))
 
     warm = shown.others[: len(images)]
     first_call, _ = call(warm, len(shown.images), "other images")
     timed = [call(images, 0, f"call {i + 1} of 2") for i in range(2)]
     return {
-        **_answered(plan, shown, users, timed[-1][1]),
-        "seconds": min(seconds for seconds, _ in timed),
+        **_told(settings, shown, users, timed[-1][1]),
+        "taken": min(seconds for seconds, _ in timed),
         "first_call_seconds": first_call,
         "peak_memory_mib": peak_memory(),
     }
 
 
-def search(scene: Scene, plan: Plan, shown: Shown, journal: Journal, facts: dict[str, Any]) -> Numbers:
-    """The same of the paper's search, of which every image is kept as soon as it is done."""
-    starts, steps = plan.reference_starts, plan.reference_steps
-    budget = Budget(search=search_of(scene.subject.generator, starts=starts, steps=steps))
-    brief = Budget(search=budget.search._replace(steps=WARM_STEPS))
+def _search(context: Context, settings: Settings, shown: Shown) -> Callable[[int], Numbers]:
+    """The same of the paper's search, for one image, after another one whose answer is not counted."""
+    starts, steps = settings.reference_starts, settings.reference_steps
+    budget = search_of(context.subject.generator, starts=starts, steps=steps)
+    brief = budget._replace(search=budget.search._replace(steps=WARM_STEPS))
     warm: list[float] = []
-    users = _registered(scene, shown, Method.REFERENCE)
+    users = _registered(context, shown, Method.REFERENCE)
 
     def one(i: int) -> Numbers:
+        method, label = Method.REFERENCE, f"reference, image {i + 1} of {settings.reference_images}"
         if not warm:
             other = shown.others[:1]
-            seconds, _ = _seconds(
-                lambda: answers(scene, Method.REFERENCE, other, label="reference, other image", budget=brief)
-            )
-            warm.append(seconds)
-        label = f"reference, image {i + 1} of {plan.reference_images}"
+            warm.append(_seconds(lambda: answers(context, method, other, label="warming", budget=brief))[0])
         image = shown.images[i : i + 1]
         seconds, found = _seconds(
-            lambda: answers(scene, Method.REFERENCE, image, first=i, label=label, budget=budget)
+            lambda: answers(context, method, image, first=i, label=label, budget=budget)
         )
-        costs = {"seconds": seconds, "first_call_seconds": warm[0], "peak_memory_mib": peak_memory()}
-        return {**_answered(plan, shown, users, found, first=i), **costs}
+        costs = {"taken": seconds, "first_call_seconds": warm[0], "peak_memory_mib": peak_memory()}
+        return {**_told(settings, shown, users, found, first=i), **costs}
 
-    rows = [
-        journal.kept({**facts, "part": "reference", "image": i}, lambda i=i: one(i))
-        for i in range(plan.reference_images)
-    ]
-    joined = {name: [entry for row in rows for entry in row[name]] for name in ("wrong", "named")}
+    return one
+
+
+def _joined(rows: list[Numbers]) -> Numbers:
+    joined: Numbers = {name: [entry for row in rows for entry in row[name]] for name in ("wrong", "named")}
     joined |= {name: float(np.mean([row[name] for row in rows])) for name in ("passes", "looks")}
     joined |= {name: max(row[name] for row in rows) for name in ("first_call_seconds", "peak_memory_mib")}
-    seconds = sum(row["seconds"] for row in rows)
-    return {**joined, "stages": {"reference": len(rows)}, "seconds": seconds}
+    return {**joined, "stages": {"reference": len(rows)}, "taken": sum(row["taken"] for row in rows)}
 
 
-def _seconds(call: Any) -> tuple[float, Any]:
+def _seconds(call: Callable[[], Any]) -> tuple[float, Any]:
     began = time.perf_counter()
     found = jax.block_until_ready(call())
     return time.perf_counter() - began, found
 
 
-def _methods(scene: Scene) -> list[str]:
+def _methods(context: Context) -> list[Method]:
     """With nothing that reads codes at once, refine would be multistart by another name."""
-    there = readers(scene)
-    methods = [*there, Method.REFINE] if there else []
-    return [method.value for method in (*methods, Method.AUTO, Method.MULTISTART)]
+    there = readers(context)
+    return [*there, *([Method.REFINE] if there else []), Method.AUTO, Method.MULTISTART]
 
 
-def _check(plan: Plan) -> None:
-    least = max(plan.multistart_images, plan.reference_images)
-    if not 1 <= least <= plan.images <= plan.users or plan.reference_images < 1 or plan.warm_images < 1:
+def _check(settings: Settings) -> None:
+    least = max(settings.multistart_images, settings.reference_images)
+    some = min(settings.reference_images, settings.warm_images)
+    if not 1 <= least <= settings.images <= settings.users or some < 1:
         raise ValueError(
-            f"{plan}: expected some images of every kind, multistart and reference at most all of them, and "
-            "as many users as images or more"
+            f"{settings}: expected some images of every kind, multistart and reference at most all of them, "
+            "and as many users as images or more"
         )
 
 
-def _show(scene: Scene, plan: Plan) -> Shown:
+def _show(context: Context, settings: Settings) -> Shown:
     """The images of the first users, and further ones of others."""
-    manifest, clean = scene.opened.manifest, attack_of("nie2023", "none")
-    count = max(plan.users, plan.images + plan.warm_images)
-    distance, repeats = manifest.min_distance, manifest.repeats
-    codes = draw_codes(scene.seed, count, bits=manifest.bits, min_distance=distance, repeats=repeats)
-    some = codes[: plan.images + plan.warm_images]
-    files = through_files(marked_images(scene.subject, some, seed=scene.seed), clean, seed=scene.seed)
-    images = to_float(files)
-    return Shown(codes[: plan.users], manifest.repeats, images[: plan.images], images[plan.images :])
+    manifest, clean = context.opened.manifest, attack_of("nie2023", "none")
+    shown = settings.images + settings.warm_images
+    codes = draw_codes(
+        context.seed,
+        max(settings.users, shown),
+        bits=manifest.bits,
+        min_distance=manifest.min_distance,
+        repeats=manifest.repeats,
+    )
+    made = marked_images(context.subject, codes[:shown], seed=context.seed)
+    images = to_float(through_files(made, clean, seed=context.seed))
+    return Shown(
+        codes[: settings.users], manifest.repeats, images[: settings.images], images[settings.images :]
+    )
 
 
-def _registered(scene: Scene, shown: Shown, method: str) -> Registered:
-    climbing = (Method(method), scene.subject, scene.decoder, Budget())
-    return stage_by_stage(among(shown.book, repeats=shown.repeats), *climbing)
+def _registered(context: Context, shown: Shown, method: str) -> Registered:
+    return at_stages(among(shown.book, repeats=shown.repeats), context, Method(method))
 
 
-def _answered(plan: Plan, shown: Shown, users: Registered, found: Answer, *, first: int = 0) -> Numbers:
+def _told(settings: Settings, shown: Shown, users: Registered, found: Answer, *, first: int = 0) -> Numbers:
     stages = np.asarray(found.stage)
     makers = range(first, first + len(stages))
-    verdicts = judge(found.estimate, users, alpha=plan.alpha)
+    verdicts = judge(found.estimate, users, alpha=settings.alpha)
     named = [
         "none" if it.user is None else "right" if it.user == maker else "wrong"
         for it, maker in zip(verdicts, makers, strict=True)
@@ -221,19 +254,19 @@ def _answered(plan: Plan, shown: Shown, users: Registered, found: Answer, *, fir
     }
 
 
-def _row(scene: Scene, plan: Plan, name: str, parts: Mapping[str, Numbers]) -> dict[str, Any]:
+def _row(context: Context, settings: Settings, name: str, parts: Mapping[str, Numbers]) -> Row:
     """A method with its ratios to the search, and its accuracy on the images that the search was tried on."""
-    it, usual, bits = parts[name], parts["reference"], scene.subject.bits
-    each = it["seconds"] / len(it["wrong"])
+    it, usual, bits = parts[name], parts[Method.REFERENCE.value], context.subject.bits
+    each = it["taken"] / len(it["wrong"])
     kept = ("passes", "looks", "stages", "first_call_seconds", "peak_memory_mib")
-    return {
-        "method": name,
-        **accuracy_of(it["wrong"], bits=bits),
-        "users": {word: it["named"].count(word) for word in ("right", "wrong", "none")},
-        "seconds_per_image": each,
-        "images_per_second": 1 / each,
+    return Row(
+        name,
+        *accuracy_of(it["wrong"], bits=bits),
+        users={word: it["named"].count(word) for word in ("right", "wrong", "none")},
+        seconds_per_image=each,
+        images_per_second=1 / each,
+        fewer_passes=usual["passes"] / it["passes"] if it["passes"] else None,
+        faster=usual["taken"] / len(usual["wrong"]) / each,
+        same_images=accuracy_of(it["wrong"][: settings.reference_images], bits=bits),
         **{field: it[field] for field in kept},
-        "fewer_passes": usual["passes"] / it["passes"] if it["passes"] else None,
-        "faster": usual["seconds"] / len(usual["wrong"]) / each,
-        "same_images": accuracy_of(it["wrong"][: plan.reference_images], bits=bits),
-    }
+    )

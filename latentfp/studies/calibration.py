@@ -10,7 +10,7 @@ Source: Guo et al. 2017 (arXiv 1706.04599); Brier (1950).
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -29,6 +29,16 @@ class Reliability(NamedTuple):
     right: list[int]
     confidence: list[float]
     squared_error: float
+
+
+class Summary(NamedTuple):
+    """Scores in [0, 1], and of each bin the bits, those right, and the sum of their confidences."""
+
+    expected_calibration_error: float
+    brier: float
+    bits: list[int]
+    right: list[int]
+    confidence: list[float]
 
 
 def reliability(logits: Float[np.ndarray, "n k"], codes: Bool[np.ndarray, "n k"]) -> Reliability:
@@ -64,7 +74,6 @@ def brier_score(found: Reliability) -> float:
     return found.squared_error / sum(found.bits)
 
 
-def summary(found: Reliability) -> dict[str, Any]:
-    """Both scores and the bins, as a study keeps them."""
-    scores = {"expected_calibration_error": expected_calibration_error(found), "brier": brier_score(found)}
-    return {**scores, **found._asdict()}
+def summary(found: Reliability) -> Summary:
+    """Both scores and the bins, as a study reports them."""
+    return Summary(expected_calibration_error(found), brier_score(found), *found[:3])

@@ -3,16 +3,11 @@
 Every file is made with a fair random code of its own, saved, attacked, saved and read by a decoder and a
 descent. Its own user would be named among N where 1 - (1 - P)^N ≤ alpha, P the exact chance that a random
 code scores as well (attribution/evidence.py): so one reading gives the share of named files for every N at
-once, without a registry. That another of the N scores better has a chance below alpha then. Readings are
-kept, so a killed study goes on and no cell is read twice.
+once, without a registry. That another of the N scores better has a chance below alpha then.
 """
 
-import json
-import re
-from collections.abc import Mapping, Sequence
-from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -22,83 +17,89 @@ from latentfp.attribution.membership import explained
 from latentfp.attribution.verdict import family_wise
 from latentfp.augment.suites import suite
 from latentfp.choices import Method
-from latentfp.runtime.processes import ALONE, Share
+from latentfp.studies import readings
+from latentfp.studies.context import Context, identity, open_context
+from latentfp.studies.experiment import Experiment
 from latentfp.studies.intervals import binomial_interval
-from latentfp.studies.marked import attack_of, marked_images, through_files
-from latentfp.studies.readings import Readings, claim, kept, read, there
-from latentfp.studies.scene import Scene, identity, open_scene
+from latentfp.studies.readings import Readings
+from latentfp.studies.watermarked import attack_of, marked_images, through_files
 
 
-class Plan(NamedTuple):
+class Settings(NamedTuple):
     """`images` of every attack of the `suites`, the sizes of registries, and the family-wise rate."""
 
+    deployment: str
     suites: Sequence[str]
     images: int
     users: Sequence[int]
     alpha: float
 
 
-def run(
-    *, deployment: str, plan: Mapping[str, Any], seed: int, workdir: Path, share: Share = ALONE
-) -> dict[str, Any] | None:
-    """Measure this process's attacks that `workdir` does not hold yet; report/capacity.py shows the result.
+class Named(NamedTuple):
+    """How many files name their own user among so many, their share, and its exact 95 % interval."""
 
-    None while other processes still measure theirs.
-    """
-    scene, chosen = open_scene(deployment, seed=seed), Plan(**plan)
-    folder, n = workdir / "readings", chosen.images
-    claim(folder, identity(scene))
-    cells = [(name, attack.name) for name in chosen.suites for attack in suite(name)]
-    for cell in share.of(cells):
-        kept(folder, _file_name(*cell), n, partial(_read, scene, *cell))
-    if not all(there(folder, _file_name(*cell), n) for cell in cells):
+    users: int
+    files: int
+    share: float
+    interval: tuple[float, float]
+
+
+class Row(NamedTuple):
+    """One attack."""
+
+    suite: str
+    attack: str
+    images: int
+    bit_accuracy: float
+    named: list[Named]
+
+
+class Capacity(NamedTuple):
+    """What is found."""
+
+    generator: str
+    bits: int
+    rows: list[Row]
+
+
+def measure(experiment: Experiment, settings: Settings) -> Capacity | None:
+    """None while other processes still read their files."""
+    context = open_context(settings.deployment, seed=experiment.seed)
+    cells = {f"{name} {entry.name}": (name, entry.name) for name in settings.suites for entry in suite(name)}
+    found = readings.measured(
+        experiment,
+        dict.fromkeys(cells, settings.images),
+        lambda cell, first, n: _read(context, *cells[cell], first, n),
+        belongs=identity(context),
+    )
+    if found is None:
         return None
-    rows, codes = [], codes_of(scene, n)
-    for cell in cells:
-        readings = kept(folder, _file_name(*cell), n, partial(_read, scene, *cell))
-        rows.append({"suite": cell[0], "attack": cell[1], **rates(readings.final, codes, chosen)})
-    facts = {"generator": scene.opened.manifest.generator.name, "bits": scene.subject.bits}
-    result = {**identity(scene), **facts, **plan, "rows": rows}
-    (workdir / "capacity.json").write_text(json.dumps(result, indent=1) + "\n")
-    return result
+    codes = codes_of(context, settings.images)
+    rows = [Row(*cells[name], *rates(read.final, codes, settings)) for name, read in found.items()]
+    return Capacity(context.opened.manifest.generator.name, context.subject.bits, rows)
 
 
-def _file_name(*parts: str) -> str:
-    return re.sub(r"[^\w.-]+", "_", "-".join(parts))
-
-
-def codes_of(scene: Scene, n: int, *, first: int = 0) -> Bool[np.ndarray, "n k"]:
+def codes_of(context: Context, n: int, *, first: int = 0) -> Bool[np.ndarray, "n k"]:
     """Fair random codes of files number `first`, … ; file i has the same one for every n."""
-    repeats = scene.opened.manifest.repeats
-    drawn = [
-        np.random.default_rng([scene.seed, i]).integers(2, size=scene.subject.bits // repeats)
-        for i in range(first, first + n)
-    ]
-    return np.stack(drawn).astype(bool)
+    message = context.subject.bits // context.opened.manifest.repeats
+    randoms = (np.random.default_rng([context.seed, i]) for i in range(first, first + n))
+    return np.stack([random.integers(2, size=message) for random in randoms]).astype(bool)
 
 
-def rates(soft: Soft, codes: Bool[np.ndarray, "n k"], plan: Plan) -> dict[str, Any]:
-    """Share of right bits, and of files whose user would be named among each number of users."""
+def rates(soft: Soft, codes: Bool[np.ndarray, "n k"], settings: Settings) -> tuple[int, float, list[Named]]:
+    """Number of files, share of right bits, and whose user would be named among each number of users."""
     scores = (soft.astype(int) * (2 * codes.astype(int) - 1)).sum(axis=1)
     alone: Float[np.ndarray, " n"] = chance(soft, scores)
-    named = {users: int((family_wise(alone, users=users) <= plan.alpha).sum()) for users in plan.users}
-    return {
-        "images": len(soft),
-        "bit_accuracy": float(((soft > 0) == codes).mean()),
-        "named": [
-            {
-                "users": users,
-                "files": files,
-                "share": files / len(soft),
-                "interval": list(binomial_interval(files, len(soft))),
-            }
-            for users, files in named.items()
-        ],
-    }
+    named, n = [], len(soft)
+    for users in settings.users:
+        files = int((family_wise(alone, users=users) <= settings.alpha).sum())
+        named.append(Named(users, files, files / n, binomial_interval(files, n)))
+    return n, float(((soft > 0) == codes).mean()), named
 
 
-def _read(scene: Scene, suite_name: str, attack: str, first: int, n: int) -> Readings:
-    codes = codes_of(scene, n, first=first).repeat(scene.opened.manifest.repeats, axis=1)
-    made = marked_images(scene.subject, codes, seed=scene.seed, first=first)
-    files = through_files(made, attack_of(suite_name, attack), seed=scene.seed, first=first)
-    return read(scene, Method.REFINE, files, label=f"{suite_name} {attack}", decided=explained, first=first)
+def _read(context: Context, suite_name: str, attack: str, first: int, n: int) -> Readings:
+    codes = codes_of(context, n, first=first).repeat(context.opened.manifest.repeats, axis=1)
+    made = marked_images(context.subject, codes, seed=context.seed, first=first)
+    shown = through_files(made, attack_of(suite_name, attack), seed=context.seed, first=first)
+    label = f"{suite_name} {attack}"
+    return readings.read(context, Method.REFINE, shown, label=label, decided=explained, first=first)

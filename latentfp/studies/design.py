@@ -1,7 +1,7 @@
 """Predicted accuracy and quality against measured ones, and the chosen design against the paper's.
 
 Every cell of a grid over strength, first axis, length and attack is predicted from Jacobians alone
-(deployment/designing.py) and then measured like a cell of the accuracy study: real files, no decoder,
+(deployment/design.py) and then measured like a cell of the accuracy study: real files, no decoder,
 descents from several starts that are not told of the damage. So predictions, which know the damage and find
 the best place, are higher; whether they put cells in the right order is the rank correlation (Spearman 1904).
 
@@ -9,28 +9,22 @@ The design that is compared is the least visible one whose worst predicted accur
 the `baseline`, with as many bits.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from itertools import product
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.stats import spearmanr
 
-from latentfp import rng
 from latentfp.choices import Coding
 from latentfp.deployment import design as designing
-from latentfp.deployment.copies import draw_latents
 from latentfp.deployment.design import Proposal, Survey
 from latentfp.deployment.fitting import USUAL, basis_of
-from latentfp.fingerprint.basis import Basis, with_last
+from latentfp.fingerprint.basis import with_last
 from latentfp.fingerprint.sensitivity import Marking
 from latentfp.generators import pretrained
-from latentfp.generators.pretrained import Pretrained
-from latentfp.runtime.progress import track
 from latentfp.studies import accuracy
-from latentfp.studies.journal import Journal
+from latentfp.studies.experiment import Experiment, Numbers
 
 DESCENTS = {"method": "multistart", "starts": 3, "steps": 36}
 
@@ -55,45 +49,91 @@ class Compared(NamedTuple):
     images: int
 
 
-def run(
-    *,
-    generator: str,
-    grid: Mapping[str, Any],
-    compared: Mapping[str, Any],
-    samples: int,
-    seed: int,
-    workdir: Path,
-) -> dict[str, Any]:
-    """Measure what `workdir` does not hold yet, and write design.json; report/design.py shows the result."""
-    loaded = pretrained.load(generator)
-    basis, cells, rivals = basis_of(loaded, USUAL), Grid(**grid), Compared(**compared)
-    surveyed = designing.survey(loaded, basis, cells.attack, samples=samples, seed=seed)
-    workdir.mkdir(parents=True, exist_ok=True)
-    journal = Journal(workdir / "cells.jsonl")
-    rows = _grid_rows(loaded, basis, surveyed, cells, journal, seed)
-    result = {
-        "generator": generator,
-        "images": cells.images,
-        "rows": rows,
-        "rank_correlation": correlations(rows),
-        "compared": _compare(loaded, basis, surveyed, rivals, journal, seed),
+class Settings(NamedTuple):
+    """The grid, the compared designs, and how many Jacobians predictions stand on."""
+
+    generator: str
+    grid: Grid
+    compared: Compared
+    samples: int
+
+
+class Cell(NamedTuple):
+    """A design under an attack."""
+
+    axes: tuple[int, ...]
+    sigma: float
+    attack: str
+    images: int
+
+
+class Design(NamedTuple):
+    """What is found: the rows of the grid, the rank correlations, and baseline and chosen design."""
+
+    images: int
+    rows: list[dict[str, Any]]
+    rank_correlation: dict[str, float | None]
+    compared: list[dict[str, Any]]
+
+
+def measure(experiment: Experiment, settings: Settings) -> Design | None:
+    """None while other processes still measure their cells."""
+    loaded, grid = pretrained.load(settings.generator), settings.grid
+    basis = basis_of(loaded, USUAL)
+    surveyed = designing.survey(loaded, basis, grid.attack, samples=settings.samples, seed=experiment.seed)
+    places = list(product(grid.sigma, grid.shift, grid.bits))
+    planned = [
+        designing.predict(surveyed, Marking(range(shift, shift + bits), sigma))
+        for sigma, shift, bits in places
+    ]
+    rivals = _rivals(surveyed, settings.compared)
+    cells = [_cell(one, attack, grid.images) for one in planned for attack in grid.attack]
+    cells += [
+        _cell(one, attack, settings.compared.images) for one in rivals.values() for attack in grid.attack
+    ]
+
+    def measured(cell: Cell) -> Numbers:
+        bits = len(cell.axes)
+        last = with_last(basis, cell.axes)
+        shared = accuracy.ground(loaded, last, bits=bits, coding=Coding.ANTIPODAL, seed=experiment.seed)
+        fields: dict[str, Any] = {"sigma": cell.sigma, "shift": len(basis.axes) - bits, **DESCENTS}
+        found = accuracy.estimated(shared, accuracy.Cell(attack=cell.attack, images=cell.images, **fields))
+        return {"accuracy": found["bit_accuracy"], "all_bits": found["all_bits"], "psnr": found["psnr"]}
+
+    belongs = {"generator": loaded.identity, "seed": experiment.seed}
+    numbers = experiment.measured(cells, measured, belongs=belongs, together=lambda cell: cell[:2])
+    if numbers is None:
+        return None
+    told = iter(numbers)
+    rows = [
+        {
+            **{"sigma": sigma, "shift": shift, "bits": bits, "attack": attack},
+            "predicted": {"accuracy": one.accuracy[attack], "psnr": one.psnr},
+            "measured": next(told),
+        }
+        for (sigma, shift, bits), one in zip(places, planned, strict=True)
+        for attack in grid.attack
+    ]
+    compared = [
+        {"name": name, **one._asdict(), "measured": {attack: next(told) for attack in grid.attack}}
+        for name, one in rivals.items()
+    ]
+    return Design(grid.images, rows, correlations(rows), compared)
+
+
+def _cell(proposal: Proposal, attack: str, images: int) -> Cell:
+    return Cell(tuple(proposal.axes), proposal.sigma, attack, images)
+
+
+def _rivals(surveyed: Survey, compared: Compared) -> dict[str, Proposal]:
+    """Baseline and chosen design."""
+    first = Marking(range(compared.shift, compared.shift + compared.bits), compared.sigma)
+    baseline = designing.predict(surveyed, first)
+    target = min(1 - 1e-6, min(baseline.accuracy.values()) + compared.margin)
+    return {
+        "baseline": baseline,
+        "chosen": designing.choose(surveyed, target=target, lengths=[compared.bits]),
     }
-    (workdir / "design.json").write_text(json.dumps(result, indent=1) + "\n")
-    return result
-
-
-def _grid_rows(
-    loaded: Pretrained, basis: Basis, surveyed: Survey, grid: Grid, journal: Journal, seed: int
-) -> list[dict[str, Any]]:
-    rows = []
-    for sigma, shift, bits in track([*product(grid.sigma, grid.shift, grid.bits)], "designs of the grid"):
-        proposal = designing.predict(surveyed, Marking(range(shift, shift + bits), sigma))
-        for attack in grid.attack:
-            place = {"sigma": sigma, "shift": shift, "bits": bits, "attack": attack}
-            measured = _measured(loaded, basis, proposal, attack, grid.images, journal, seed)
-            predicted = {"accuracy": proposal.accuracy[attack], "psnr": proposal.psnr}
-            rows.append({**place, "predicted": predicted, "measured": measured})
-    return rows
 
 
 def correlations(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
@@ -113,54 +153,3 @@ def correlations(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
         attack: of([row for row in rows if row["attack"] == attack], "accuracy") for attack in attacks
     }
     return {"accuracy": of(rows, "accuracy"), **by_attack, "psnr": of(rows, "psnr")}
-
-
-def _compare(
-    loaded: Pretrained, basis: Basis, surveyed: Survey, rivals: Compared, journal: Journal, seed: int
-) -> list[dict[str, Any]]:
-    """Baseline and chosen design, predicted and measured under every attack."""
-    first = Marking(range(rivals.shift, rivals.shift + rivals.bits), rivals.sigma)
-    baseline = designing.predict(surveyed, first)
-    target = min(1 - 1e-6, min(baseline.accuracy.values()) + rivals.margin)
-    chosen = designing.choose(surveyed, target=target, lengths=[rivals.bits])
-    return [
-        {
-            "name": name,
-            **proposal._asdict(),
-            "measured": {
-                attack: _measured(loaded, basis, proposal, attack, rivals.images, journal, seed)
-                for attack in surveyed.known
-            },
-        }
-        for name, proposal in (("baseline", baseline), ("chosen", chosen))
-    ]
-
-
-def _measured(
-    loaded: Pretrained,
-    basis: Basis,
-    proposal: Proposal,
-    attack: str,
-    images: int,
-    journal: Journal,
-    seed: int,
-) -> dict[str, Any]:
-    """Share of right bits and PSNR of files with this design, from the journal if it is there."""
-    bits = len(proposal.axes)
-    key = [loaded.identity, proposal.axes, proposal.sigma, attack, images, seed]
-
-    def measure() -> dict[str, Any]:
-        where = rng.stream(rng.root(seed), "study")
-
-        def contents(count: int) -> np.ndarray:
-            return draw_latents(loaded.generator, loaded.params, where, count=count)
-
-        last = with_last(basis, proposal.axes)
-        setting = accuracy.Setting(loaded, last, bits, Coding.ANTIPODAL, seed, contents)
-        shift = len(basis.axes) - bits
-        fields = {"sigma": proposal.sigma, "shift": shift, "attack": attack, "images": images, **DESCENTS}
-        cell = accuracy.Cell(group=f"{bits} bits, sigma {proposal.sigma:.3g},", value=attack, **fields)
-        found = accuracy.measure(setting, cell)
-        return {"accuracy": found["bit_accuracy"], "all_bits": found["all_bits"], "psnr": found["psnr"]}
-
-    return journal.kept(key, measure)

@@ -15,10 +15,7 @@ together:
 * the least rate that n images support at all, 3 / n.
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,10 +28,12 @@ from latentfp.attribution.search import best
 from latentfp.attribution.verdict import family_wise
 from latentfp.choices import Method
 from latentfp.runtime.progress import track
+from latentfp.studies import readings
+from latentfp.studies.context import Context, identity, open_context
+from latentfp.studies.experiment import Experiment
 from latentfp.studies.intervals import binomial_interval
 from latentfp.studies.negatives import draw
-from latentfp.studies.readings import Readings, claim, join, kept, read
-from latentfp.studies.scene import Scene, identity, open_scene
+from latentfp.studies.readings import Readings, join
 
 TAIL = 0.01  # p-value beyond which the tail is fitted
 PAIRS = 20_000
@@ -43,9 +42,10 @@ ORDER = 8  # bytes of a code are whole words
 PValues = Float[np.ndarray, "deployments n"]
 
 
-class Plan(NamedTuple):
+class Settings(NamedTuple):
     """`images` of every kind; `users`: sizes of registries, each in `deployments` of its own."""
 
+    deployment: str
     images: Mapping[str, int]
     users: Sequence[int]
     deployments: Sequence[int]
@@ -53,38 +53,40 @@ class Plan(NamedTuple):
     method: str
 
 
-def run(*, deployment: str, plan: Mapping[str, Any], seed: int, workdir: Path) -> dict[str, Any]:
-    """Measure, and write false_accusations.json. Readings are kept, so a killed run goes on."""
-    scene, chosen = open_scene(deployment, seed=seed), Plan(**plan)
-    claim(workdir / "readings", {**identity(scene), "method": chosen.method})
-    readings = {
-        kind: kept(workdir / "readings", kind, n, partial(_read, scene, Method(chosen.method), kind))
-        for kind, n in chosen.images.items()
-    }
-    result = {
-        **identity(scene),
-        **plan,
-        "images": dict(chosen.images),
-        **measure(readings, chosen, seed=seed),
-    }
-    (workdir / "false_accusations.json").write_text(json.dumps(result, indent=1) + "\n")
-    return result
+class FalseAccusations(NamedTuple):
+    """What is found: rates by kind and number of users, and how far readings of a kind hang together."""
+
+    rates: list[dict[str, Any]]
+    readings: dict[str, dict[str, Any]]
 
 
-def measure(readings: Mapping[str, Readings], plan: Plan, *, seed: int) -> dict[str, Any]:
+def measure(experiment: Experiment, settings: Settings) -> FalseAccusations | None:
+    """None while other processes still read their files."""
+    context, method = open_context(settings.deployment, seed=experiment.seed), Method(settings.method)
+    found = readings.measured(
+        experiment,
+        settings.images,
+        lambda kind, first, n: _read(context, method, kind, first, n),
+        belongs={**identity(context), "method": settings.method},
+    )
+    return None if found is None else rates_of(found, settings, seed=context.seed)
+
+
+def rates_of(found: Mapping[str, Readings], settings: Settings, *, seed: int) -> FalseAccusations:
     """Rates, effective bits and tails of readings of every kind."""
-    together = join(readings.values())
-    kinds = np.repeat(np.arange(len(readings)), [len(it.soft) for it in readings.values()])
-    sizes = zip(plan.users, plan.deployments, strict=True)
+    together = join(found.values())
+    kinds = np.repeat(np.arange(len(found)), [len(it.soft) for it in found.values()])
     rows = []
-    for users, deployments in sizes:
+    for users, deployments in zip(settings.users, settings.deployments, strict=True):
         seeds = track([(seed, users, i) for i in range(deployments)], f"{users} users")
         p = np.stack([p_values(together.soft, np.random.default_rng(one), users=users) for one in seeds])
-        for i, kind in enumerate([*readings, "all"]):
+        for i, kind in enumerate([*found, "all"]):
             chosen = p if kind == "all" else p[:, kinds == i]
-            rows.append({"kind": kind, "users": users, **_rates(chosen, plan.alphas), "tail": _tail(chosen)})
-    facts = {kind: _dependence(it.final, seed=seed) for kind, it in {**readings, "all": together}.items()}
-    return {"rates": rows, "readings": facts}
+            rows.append(
+                {"kind": kind, "users": users, **_rates(chosen, settings.alphas), "tail": _tail(chosen)}
+            )
+    everything = {**found, "all": together}
+    return FalseAccusations(rows, {kind: _dependence(it.final, seed=seed) for kind, it in everything.items()})
 
 
 def p_values(
@@ -114,10 +116,10 @@ def _chances(soft: Soft, book: UInt8[np.ndarray, "users bytes"]) -> Float[np.nda
     return alone
 
 
-def _read(scene: Scene, method: Method, kind: str, first: int, n: int) -> Readings:
+def _read(context: Context, method: Method, kind: str, first: int, n: int) -> Readings:
     """Nobody is registered while images are read, so none is named before the last stage."""
-    images = draw(kind, scene, n, seed=scene.seed, first=first)
-    return read(scene, method, images, label=kind, decided=explained, first=first)
+    images = draw(kind, context, n, seed=context.seed, first=first)
+    return readings.read(context, method, images, label=kind, decided=explained, first=first)
 
 
 def _rates(p: PValues, alphas: Sequence[float]) -> dict[str, Any]:

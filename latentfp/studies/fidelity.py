@@ -5,11 +5,9 @@ distance is the FID. Beside them stands the same between two disjoint parts of t
 generator can reach.
 """
 
-import hashlib
-import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -22,52 +20,72 @@ from latentfp.pixels import to_pixels
 from latentfp.quality import inception as network
 from latentfp.quality.distribution import frechet_distance, precision_recall
 from latentfp.quality.features import RANDOM, Embedding, features
+from latentfp.runtime.files import file_hash
 from latentfp.runtime.progress import track
+from latentfp.studies.experiment import Experiment, Numbers
+from latentfp.studies.watermarked import Rows
 from latentfp.types import Key
 
 BATCH = 100
 INCEPTION_BATCH = 50  # of 299×299 images
 
 
-def run(
-    *,
-    generator: str,
-    dataset: str,
-    split: str,
-    data_dir: str | None,
-    images: int,
-    inception: str | None,
-    seed: int,
-    workdir: Path,
-) -> dict[str, Any]:
-    """Compare `images` (a multiple of 100) samples with as many of the data; writes fidelity.json.
+class Settings(NamedTuple):
+    """As many samples as images of the data, a multiple of 100.
 
     `inception`: a file that quality.inception reads; None for random features.
+    """
+
+    generator: str
+    dataset: str
+    split: str
+    data_dir: str | None
+    images: int
+    inception: str | None
+
+
+class Cell(NamedTuple):
+    """The comparison in some features."""
+
+    features: str
+
+
+def measure(experiment: Experiment, settings: Settings) -> dict[str, Any] | None:
+    """Fréchet distance, precision and recall of samples, and those of other data.
+
     ValueError for a file that does not fit, and for too many images.
     """
-    embedding, identity = _embedding(inception)
-    loaded = pretrained.load(generator)
+    embedding, named = _embedding(settings.inception)
+    loaded = pretrained.load(settings.generator)
     size = loaded.generator.image_shape[0]
-    folder = data_dir or pipeline.default_data_dir()
-    source = pipeline.open_source(dataset, split=split, size=size, data_dir=folder)
-    if images % BATCH or len(source) < 2 * images:
-        raise ValueError(f"{images} images: expected a multiple of {BATCH}, at most half of {len(source)}")
-    first = features(embedding, source.images(np.arange(images)))
-    second = features(embedding, source.images(np.arange(images, 2 * images)))
-    drawn = features(embedding, draw(loaded, rng.stream(rng.root(seed), "fidelity"), images))
+    folder = settings.data_dir or pipeline.default_data_dir()
+    source = pipeline.open_source(settings.dataset, split=settings.split, size=size, data_dir=folder)
+    if settings.images % BATCH or len(source) < 2 * settings.images:
+        raise ValueError(
+            f"{settings.images} images: expected a multiple of {BATCH}, at most half of {len(source)}"
+        )
+    key = rng.stream(rng.root(experiment.seed), "fidelity")
+    numbers = experiment.measured(
+        [Cell(named)],
+        lambda _: compared(embedding, source, draw(loaded, key, settings.images)),
+        belongs={"generator": loaded.identity, "seed": experiment.seed, **settings._asdict()},
+    )
+    return None if numbers is None else {"features": named, **numbers[0]}
+
+
+def compared(embedding: Embedding, source: pipeline.Source, samples: Rows) -> Numbers:
+    """Of n samples with the first n of the data, and of these with the next n."""
+    n = len(samples)
+    first = features(embedding, source.images(np.arange(n)))
+    second = features(embedding, source.images(np.arange(n, 2 * n)))
+    drawn = features(embedding, samples)
     _warn_of_bias(first)
-    result = {
-        "generator": generator,
-        "images": images,
-        "features": identity,
+    return {
         "frechet": frechet_distance(drawn, first),
         "frechet_of_data": frechet_distance(second, first),
         "precision, recall": [float(x) for x in precision_recall(first, drawn)],
         "precision, recall of data": [float(x) for x in precision_recall(first, second)],
     }
-    workdir.mkdir(parents=True, exist_ok=True)
-    (workdir / "fidelity.json").write_text(json.dumps(result, indent=1) + "\n")
-    return result
 
 
 def _embedding(inception: str | None) -> tuple[Embedding, str]:
@@ -76,10 +94,8 @@ def _embedding(inception: str | None) -> tuple[Embedding, str]:
         return RANDOM, "random"
     path = Path(inception).expanduser()
     params = network.load(path)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     chosen = Embedding(network.inception_features, params, INCEPTION_BATCH)
-    return chosen, f"inception, SHA-256 {digest}"
+    return chosen, f"inception, SHA-256 {file_hash(path)}"
 
 
 def _warn_of_bias(rows: Float[np.ndarray, "n f"]) -> None:
@@ -91,7 +107,7 @@ def _warn_of_bias(rows: Float[np.ndarray, "n f"]) -> None:
         )
 
 
-def draw(loaded: pretrained.Pretrained, key: Key, n: int) -> np.ndarray:
+def draw(loaded: pretrained.Pretrained, key: Key, n: int) -> Rows:
     """Pixels of n samples, 100 at a time."""
     generator = loaded.generator
 

@@ -4,48 +4,73 @@ The deployment is attributed with as it is: it must have been calibrated, and ha
 the files.
 """
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from latentfp.data.files import write_image
 from latentfp.deployment.calibration import null_of
 from latentfp.deployment.deployment import load_generator
 from latentfp.deployment.inquiry import Request, inquire
 from latentfp.deployment.investigate import Finding
+from latentfp.studies.context import identity, open_context
+from latentfp.studies.experiment import Experiment, Numbers
 from latentfp.studies.negatives import draw
-from latentfp.studies.scene import identity, open_scene
 
 
-def run(
-    *, deployment: str, images: Mapping[str, int], limits: Sequence[float], seed: int, workdir: Path
-) -> dict[str, Any]:
-    """Measure, and write membership.json. `images` of each kind of negatives.py, as PNG files in `workdir`.
+class Settings(NamedTuple):
+    """`images` of each kind of negatives.py, and the p-values up to which files are counted."""
+
+    deployment: str
+    images: Mapping[str, int]
+    limits: Sequence[float]
+
+
+class Cell(NamedTuple):
+    """So many images of a kind."""
+
+    kind: str
+    images: int
+
+
+class Membership(NamedTuple):
+    """What is found."""
+
+    own_images: int
+    kinds: dict[str, Numbers]
+
+
+def measure(experiment: Experiment, settings: Settings) -> Membership | None:
+    """The images are PNG files below the experiment's folder. None while other processes still measure.
 
     ValueError for a deployment that was not calibrated, or has no users.
     """
-    scene = open_scene(deployment, seed=seed)
-    null, loaded = null_of(scene.opened), load_generator(scene.opened)
+    context = open_context(settings.deployment, seed=experiment.seed)
+    null, loaded = null_of(context.opened), load_generator(context.opened)
     if null is None:
         raise ValueError(
-            f"{deployment} is not calibrated: run `latentfp calibrate --deployment {deployment}`"
+            f"{settings.deployment} is not calibrated: "
+            f"run `latentfp calibrate --deployment {settings.deployment}`"
         )
-    rows = {}
-    for kind, n in images.items():
-        folder = workdir / kind
+
+    def attributed(cell: Cell) -> Numbers:
+        folder = experiment.workdir / cell.kind
         folder.mkdir(parents=True, exist_ok=True)
-        paths = [folder / f"{i}.png" for i in range(n)]
-        for path, image in zip(paths, draw(kind, scene, n, seed=seed), strict=True):
+        paths = [folder / f"{i}.png" for i in range(cell.images)]
+        for path, image in zip(paths, draw(cell.kind, context, cell.images, seed=context.seed), strict=True):
             write_image(path, image)
-        rows[kind] = summary(list(inquire(scene.opened, loaded, paths, Request(seed=seed))), limits)
-    facts = {**identity(scene), "own_images": len(null.misfits)}
-    (workdir / "membership.json").write_text(json.dumps({**facts, "kinds": rows}, indent=1) + "\n")
-    return {**facts, "kinds": rows}
+        found = list(inquire(context.opened, loaded, paths, Request(seed=context.seed)))
+        return summary(found, settings.limits)
+
+    cells = [Cell(*cell) for cell in settings.images.items()]
+    belongs = {**identity(context), "own_images": len(null.misfits), "limits": list(settings.limits)}
+    numbers = experiment.measured(cells, attributed, belongs=belongs)
+    if numbers is None:
+        return None
+    return Membership(len(null.misfits), dict(zip(settings.images, numbers, strict=True)))
 
 
-def summary(findings: Sequence[Finding], limits: Sequence[float]) -> dict[str, Any]:
+def summary(findings: Sequence[Finding], limits: Sequence[float]) -> Numbers:
     """How many files were tested, had a p-value of at most each limit, and got which verdict."""
     tested = [it.membership for it in findings if it.membership is not None]
     below = {f"{limit:g}": sum(p <= limit for p in tested) for limit in limits}

@@ -46,8 +46,8 @@ from latentfp.generators import pretrained
 from latentfp.generators.generator import Generator
 from latentfp.pixels import to_pixels
 from latentfp.runtime.progress import track
+from latentfp.studies.context import Context
 from latentfp.studies.random_attacks import attack
-from latentfp.studies.scene import Scene
 from latentfp.types import Latents, Params
 
 Rows = UInt8[np.ndarray, "n h w 3"]
@@ -86,7 +86,7 @@ class Owner(NamedTuple):
     repeats: int
 
 
-def draw(kind: str, scene: Scene, n: int, *, seed: int, first: int = 0) -> Rows:
+def draw(kind: str, context: Context, n: int, *, seed: int, first: int = 0) -> Rows:
     """Images number `first` … `first + n - 1` of a kind: uint8 [n h w 3], as large as the generator's.
 
     Avatars are drawn in spawned processes, so a script needs `if __name__ == "__main__":`. ValueError for an
@@ -97,41 +97,41 @@ def draw(kind: str, scene: Scene, n: int, *, seed: int, first: int = 0) -> Rows:
         raise ValueError(f"negatives of kind {kind!r}: expected one of {', '.join(KINDS)}")
     if n < 1 or first < 0 or seed < 0:
         raise ValueError(f"got n {n}, first {first}, seed {seed}: expected n >= 1 and no negative number")
-    height, width, _ = scene.subject.generator.image_shape
+    height, width, _ = context.subject.generator.image_shape
     if height != width:
         raise ValueError(f"the generator makes images of {height} x {width}: negatives are drawn for squares")
     series = Series(kind, seed, first, n)
-    return _attacked(scene, series) if kind == ATTACKED else UNTOUCHED[kind](scene, series)
+    return _attacked(context, series) if kind == ATTACKED else UNTOUCHED[kind](context, series)
 
 
-def _each(make: Callable[[np.random.Generator, int], np.ndarray]) -> Callable[[Scene, Series], Rows]:
+def _each(make: Callable[[np.random.Generator, int], np.ndarray]) -> Callable[[Context, Series], Rows]:
     """A kind of which every image is made from its random numbers and its size."""
 
-    def drawn(scene: Scene, series: Series) -> Rows:
-        size = _size(scene)
+    def drawn(context: Context, series: Series) -> Rows:
+        size = _size(context)
         images = (make(random, size) for random in series.generators())
         return np.stack(list(track(images, series.name, series.n)))
 
     return drawn
 
 
-def _other_styles(scene: Scene, series: Series) -> Rows:
+def _other_styles(context: Context, series: Series) -> Rows:
     chosen = [(random.choice(OTHER_STYLES), random.integers(NEW_INDICES)) for random in series.generators()]
-    return _avatars([str(style) for style, _ in chosen], [int(index) for _, index in chosen], scene, series)
+    return _avatars([str(style) for style, _ in chosen], [int(index) for _, index in chosen], context, series)
 
 
-def _training_data(scene: Scene, series: Series) -> Rows:
+def _training_data(context: Context, series: Series) -> Rows:
     trained = len(avatars.SPLITS["train"])
     indices = [
         int(random.integers(NEW_INDICES if number % 2 else trained))
         for number, random in zip(series.numbers, series.generators(), strict=True)
     ]
-    return _avatars([TRAINED_ON] * series.n, indices, scene, series)
+    return _avatars([TRAINED_ON] * series.n, indices, context, series)
 
 
-def _avatars(styles: Sequence[str], indices: Sequence[int], scene: Scene, series: Series) -> Rows:
+def _avatars(styles: Sequence[str], indices: Sequence[int], context: Context, series: Series) -> Rows:
     """Drawn as large as the data set's or as little larger as the size allows, then averaged."""
-    size = _size(scene)
+    size = _size(context)
     render = functools.partial(avatars.render, size=size * max(1, avatars.SIZE // size))
     workers = min(os.cpu_count() or 1, -(-series.n // avatars.CHUNK))
     with ExitStack() as stack:
@@ -144,19 +144,19 @@ def _avatars(styles: Sequence[str], indices: Sequence[int], scene: Scene, series
         return np.concatenate([shrink(image[None], size) for image in track(drawn, series.name, series.n)])
 
 
-def _unmarked(scene: Scene, series: Series) -> Rows:
-    return _generated(_owner(scene), series, lambda _number: False)
+def _unmarked(context: Context, series: Series) -> Rows:
+    return _generated(_owner(context), series, lambda _number: False)
 
 
-def _other_users(scene: Scene, series: Series) -> Rows:
-    return _generated(_owner(scene), series, lambda _number: True)
+def _other_users(context: Context, series: Series) -> Rows:
+    return _generated(_owner(context), series, lambda _number: True)
 
 
-def _other_generator(scene: Scene, series: Series) -> Rows:
+def _other_generator(context: Context, series: Series) -> Rows:
     images = _generated(
-        _stranger(scene.opened.manifest.generator.name), series, lambda number: number % 2 == 1
+        _stranger(context.opened.manifest.generator.name), series, lambda number: number % 2 == 1
     )
-    size = _size(scene)
+    size = _size(context)
     if images.shape[1] == size:
         return images
     resized = [Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC) for image in images]
@@ -200,10 +200,10 @@ def _pixels(
     return to_pixels(generator.synthesize(params, jnp.where(marked[:, None], with_code, w)))
 
 
-def _owner(scene: Scene) -> Owner:
-    subject = scene.subject
+def _owner(context: Context) -> Owner:
+    subject = context.subject
     parts = (subject.generator, subject.params, subject.space, subject.sigma, subject.coding)
-    return Owner(*parts, scene.opened.manifest.repeats)
+    return Owner(*parts, context.opened.manifest.repeats)
 
 
 @functools.cache
@@ -215,24 +215,24 @@ def _stranger(name: str) -> Owner:
     return Owner(loaded.generator, loaded.params, space, sigma, Coding.ANTIPODAL, repeats=1)
 
 
-def _attacked(scene: Scene, series: Series) -> Rows:
+def _attacked(context: Context, series: Series) -> Rows:
     """Image number i is of kind i mod m, through an attack; the seed is the same and the stream another."""
     numbers, kinds = np.array(series.numbers), len(UNTOUCHED)
-    size = _size(scene)
+    size = _size(context)
     images = np.empty((series.n, size, size, 3), np.uint8)
     for turn, (name, drawn) in enumerate(UNTOUCHED.items()):
         mine = np.flatnonzero(numbers % kinds == turn)
         if len(mine):
             first = int(numbers[mine[0]]) // kinds
-            images[mine] = drawn(scene, Series(f"{ATTACKED}/{name}", series.seed, first, len(mine)))
+            images[mine] = drawn(context, Series(f"{ATTACKED}/{name}", series.seed, first, len(mine)))
     return attack(images, list(series.generators()), turns=numbers // kinds)
 
 
-def _size(scene: Scene) -> int:
-    return scene.subject.generator.image_shape[0]
+def _size(context: Context) -> int:
+    return context.subject.generator.image_shape[0]
 
 
-UNTOUCHED: dict[str, Callable[[Scene, Series], Rows]] = {
+UNTOUCHED: dict[str, Callable[[Context, Series], Rows]] = {
     "photographs": _each(photographs.crop_photograph),
     "drawings": _each(photographs.crop_drawing),
     "other_styles": _other_styles,

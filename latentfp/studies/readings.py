@@ -4,9 +4,10 @@ The default method judges an image after each stage that it climbs, so a study o
 of all of them, not of the last alone.
 """
 
+import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,8 +20,8 @@ from latentfp.choices import Method
 from latentfp.deployment.methods import Budget, stages
 from latentfp.pixels import to_float
 from latentfp.runtime import files
-from latentfp.runtime.progress import track
-from latentfp.studies.scene import Scene, answers
+from latentfp.studies.context import Context, answers
+from latentfp.studies.experiment import Experiment, Numbers
 
 PART = 100  # images between two writings
 
@@ -53,7 +54,7 @@ def unclimbed(n: int, bits: int) -> Readings:
 
 
 def read(
-    scene: Scene,
+    context: Context,
     method: Method,
     images: UInt8[np.ndarray, "n h w 3"],
     *,
@@ -62,13 +63,13 @@ def read(
     first: int = 0,
 ) -> Readings:
     """The readings of images number `first`, `first` + 1, … `decided`: which answers of auto suffice."""
-    budget, repeats, n = Budget(), scene.opened.manifest.repeats, len(images)
+    budget, repeats, n = Budget(), context.opened.manifest.repeats, len(images)
     climbed: list[Readings] = []
     rows = np.arange(n)
 
     def keep(answer: Answer, rows: Int[np.ndarray, " some"]) -> None:
         soft = soften(np.asarray(answer.estimate.logits), repeats=repeats)
-        content = np.asarray(answer.estimate.content / scene.subject.space.content_stds[None])
+        content = np.asarray(answer.estimate.content / context.subject.space.content_stds[None])
         part = unclimbed(n, soft.shape[1])
         part.soft[rows, 0], part.misfits[rows, 0] = soft, np.asarray(answer.estimate.loss)
         part.contents[rows, 0] = np.square(content).mean(axis=1)
@@ -81,52 +82,57 @@ def read(
         rows = rows[~enough]
         return enough
 
-    found = answers(scene, method, to_float(images), label=label, budget=budget, first=first, decided=watch)
+    found = answers(context, method, to_float(images), label=label, budget=budget, first=first, decided=watch)
     if method is not Method.AUTO:
         keep(found, rows)
         return climbed[0]
-    above = len(stages(method, scene.subject, scene.decoder, budget)) - len(climbed)
+    above = len(stages(method, context.subject, context.decoder, budget)) - len(climbed)
     climbed += [unclimbed(n, climbed[0].soft.shape[2])] * above
     return Readings(*(np.concatenate(arrays, axis=1) for arrays in zip(*climbed, strict=True)))
 
 
-def claim(folder: Path, setting: Mapping[str, Any]) -> None:
-    """Make `folder` that of readings of a setting. ValueError where it holds those of another."""
-    path = folder / "setting.json"
-    if not files.claim(path, json.dumps(setting, indent=1, sort_keys=True)):
-        raise ValueError(f"{folder} holds readings of another setting, see {path}: choose another workdir")
+class Part(NamedTuple):
+    """Images number `first` … `first + count - 1` of a kind; their readings lie in a file."""
+
+    kind: str
+    first: int
+    count: int
 
 
-def kept(folder: Path, name: str, n: int, make: Callable[[int, int], Readings]) -> Readings:
-    """`n` readings from the files of `folder`; `make`(number of the first, how many) makes missing parts."""
-    parts = []
-    for first, count in track(_parts(n), name):
-        path = folder / f"{name}-{first}.npz"
-        if not _holds(path, count):
-            with files.replacing(path) as fresh:
-                np.savez(fresh, **make(first, count)._asdict())
-        parts.append(Readings(*(array[:count] for array in _load(path))))
-    return join(parts)
+def measured(
+    experiment: Experiment,
+    images: Mapping[str, int],
+    make: Callable[[str, int, int], Readings],
+    *,
+    belongs: Mapping[str, Any],
+) -> dict[str, Readings] | None:
+    """The readings of so many images of every kind; None while other processes still read some.
 
+    `make`(kind, number of the first, how many) makes what is missing.
+    """
+    folder = experiment.workdir / "readings"
+    folder.mkdir(exist_ok=True)
+    digest = hashlib.sha256(json.dumps(belongs, sort_keys=True).encode()).hexdigest()[:8]
 
-def there(folder: Path, name: str, n: int) -> bool:
-    """Whether `kept` would find all of them."""
-    return all(_holds(folder / f"{name}-{first}.npz", count) for first, count in _parts(n))
+    def read_part(part: Part) -> Numbers:
+        name = re.sub(r"[^\w.-]+", "_", f"{part.kind}-{part.first}-{part.count}-{digest}.npz")
+        with files.replacing(folder / name) as fresh:
+            np.savez(fresh, **make(*part)._asdict())
+        return {"file": name}
 
-
-def _parts(n: int) -> list[tuple[int, int]]:
-    return [(first, min(PART, n - first)) for first in range(0, n, PART)]
-
-
-def _holds(path: Path, count: int) -> bool:
-    return path.exists() and len(_load(path).soft) >= count
+    parts = [
+        Part(kind, first, min(PART, n - first)) for kind, n in images.items() for first in range(0, n, PART)
+    ]
+    numbers = experiment.measured(parts, read_part, belongs=belongs)
+    if numbers is None:
+        return None
+    found: dict[str, list[Readings]] = {kind: [] for kind in images}
+    for part, row in zip(parts, numbers, strict=True):
+        with np.load(folder / row["file"]) as arrays:
+            found[part.kind].append(Readings(**arrays))
+    return {kind: join(some) for kind, some in found.items()}
 
 
 def join(parts: Iterable[Readings]) -> Readings:
     """One after the other."""
     return Readings(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
-
-
-def _load(path: Path) -> Readings:
-    with np.load(path) as arrays:
-        return Readings(**arrays)

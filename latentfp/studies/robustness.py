@@ -3,52 +3,56 @@
 Every attack of a suite, and unknown noise maps, against what reads a code at once (the generator's encoder
 and the decoder, where there are any), a descent from there (refine), and on a few of the same images the
 paper's search. No method is told of the attack. Beside bit and all-bits accuracy stands the calibration of
-the bits' confidences (calibration.py).
-
-A cell is one attack and one method. Measured cells lie in `cells*.jsonl` and are not run again. Several
-processes may share the work: each measures every n-th cell, and the one that ends last joins what they found.
+the bits' confidences (calibration.py). A cell is one attack and one method.
 """
 
-import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
 import numpy as np
 
 from latentfp.augment.suites import suite
 from latentfp.choices import Method
-from latentfp.deployment.methods import Budget
 from latentfp.fingerprint.codes import CodeBook, draw_codes
 from latentfp.pixels import to_float
-from latentfp.runtime.processes import ALONE, Share
 from latentfp.studies import calibration
-from latentfp.studies.budgets import search_of
 from latentfp.studies.calibration import Reliability
-from latentfp.studies.journal import Journal, Numbers
-from latentfp.studies.marked import (
+from latentfp.studies.context import (
+    Accuracy,
+    Context,
+    accuracy_of,
+    answers,
+    identity,
+    open_context,
+    readers,
+    search_of,
+    wrong_bits,
+)
+from latentfp.studies.experiment import Experiment, Numbers
+from latentfp.studies.watermarked import (
     Rows,
     attack_of,
     marked_images,
     marked_with_fresh_noise,
     through_files,
 )
-from latentfp.studies.scene import (
-    Scene,
-    accuracy_of,
-    answers,
-    identity,
-    open_scene,
-    readers,
-    wrong_bits,
-)
 
 FRESH = ("none", "combination")  # attacks that are also tried on images with unknown noise maps
 CLEAN = "none"
-FRESHLY = ", fresh noise maps"
+
+
+class Settings(NamedTuple):
+    """How many images every attack has; how many of them descents answer, and how many the search."""
+
+    deployment: str
+    suite: str
+    images: int
+    descents: int
+    reference_images: int
+    reference_starts: int
+    reference_steps: int
 
 
 class Cell(NamedTuple):
@@ -64,113 +68,116 @@ class Cell(NamedTuple):
     @property
     def label(self) -> str:
         """The attack as reports name it."""
-        return self.attack + FRESHLY * self.fresh
+        return self.attack + ", fresh noise maps" * self.fresh
 
 
-class Plan(NamedTuple):
-    """What is measured: how many images; how many of them by descents, and how many by the search."""
+class Measured(NamedTuple):
+    """One method under one attack; `same_images`: on those that the search was tried on, if it was.
 
-    suite: str
-    images: int
-    descents: int
-    reference_images: int
-    reference_starts: int
-    reference_steps: int
-
-
-def run(
-    *,
-    name: str,
-    title: str,
-    command: str,
-    hardware: str,
-    deployment: str,
-    suite: str,
-    images: int,
-    descents: int,
-    reference_images: int,
-    reference_starts: int,
-    reference_steps: int,
-    seed: int,
-    workdir: Path,
-    share: Share = ALONE,
-) -> dict[str, Any] | None:
-    """Measure this process's attacks that `workdir` does not hold yet.
-
-    Writes and returns NAME.json, which report/robustness.py shows; None while other processes still measure
-    theirs. ValueError for a deployment without a decoder
-    whose generator has no encoder, and for counts of images that do not lie within each other.
+    `failed`: images whose estimate is not finite or did not settle; `passes`: evaluations of the generator.
     """
-    plan = Plan(suite, images, descents, reference_images, reference_starts, reference_steps)
-    if not 0 <= reference_images <= descents <= images:
-        raise ValueError(f"{plan}: expected images of a descent among all, and of the search among those")
-    scene = open_scene(deployment, seed=seed)
-    if not readers(scene):
-        raise ValueError(f"{deployment} has no decoder: train one and `latentfp adopt` it")
-    workdir.mkdir(parents=True, exist_ok=True)
-    journal = Journal(workdir / "cells.jsonl", share)
-    made = lru_cache(maxsize=2)(partial(_made, scene))
-    show = lru_cache(maxsize=1)(partial(attacked, made, plan.suite, seed))
-    facts = {**identity(scene), "suite": suite}
-    for cell in cells_of(plan, scene, share):
-        journal.kept(facts | cell._asdict(), lambda cell=cell: measure(scene, cell, show))
-    cells = cells_of(plan, scene, ALONE)
-    numbers = journal.complete(facts | cell._asdict() for cell in cells)
-    if numbers is None:
-        return None
-    measured = list(zip(cells, numbers, strict=True))
-    labels = {"name": name, "title": title, "command": command, "hardware": hardware}
-    result = {**labels, **_facts(scene), **_result(scene, plan, measured)}
-    (workdir / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
-    return result
+
+    images: int
+    bit_accuracy: float
+    all_bits: int
+    interval: tuple[float, float]
+    failed: int
+    passes: float
+    seconds_per_image: float
+    calibration: calibration.Summary
+    same_images: Accuracy | None
 
 
-def cells_of(plan: Plan, scene: Scene, share: Share) -> list[Cell]:
-    """The cells of a process's attacks; the slow ones of the search come last."""
-    chosen = [entry.name for entry in suite(plan.suite)]
-    attacks = [(name, False) for name in chosen]
-    if scene.subject.generator.renoise is not None:
+class Row(NamedTuple):
+    """One attack, with the measurements of every method that reads or descends, and of the paper's search."""
+
+    attack: str
+    methods: dict[str, Measured]
+    reference: Measured | None
+
+
+class Search(NamedTuple):
+    """The budget of the paper's search, and on how many images it was tried."""
+
+    images: int
+    starts: int
+    steps: int
+
+
+class Robustness(NamedTuple):
+    """What is found: rows by attack, and the calibration of all attacks together by method."""
+
+    generator: str
+    sigma: float
+    coding: str
+    bits: int
+    search: Search
+    rows: list[Row]
+    pooled: dict[str, calibration.Summary]
+
+
+def measure(experiment: Experiment, settings: Settings) -> Robustness | None:
+    """None while other processes still measure their attacks.
+
+    ValueError for a deployment without a decoder whose generator has no encoder, and for counts of images
+    that do not lie within each other.
+    """
+    if not 0 <= settings.reference_images <= settings.descents <= settings.images:
+        raise ValueError(f"{settings}: expected images of a descent among all, and of the search among those")
+    context = open_context(settings.deployment, seed=experiment.seed)
+    if not readers(context):
+        raise ValueError(f"{settings.deployment} has no decoder: train one and `latentfp adopt` it")
+    made = lru_cache(maxsize=2)(partial(_made, context))
+    show = lru_cache(maxsize=1)(partial(attacked, made, settings.suite, context.seed))
+    cells = cells_of(settings, context)
+    numbers = experiment.measured(
+        cells,
+        lambda cell: estimated(context, cell, show),
+        belongs={**identity(context), "suite": settings.suite},
+        together=lambda cell: cell.label,
+    )
+    return None if numbers is None else _found(context, settings, cells, numbers)
+
+
+def cells_of(settings: Settings, context: Context) -> list[Cell]:
+    """All cells; the slow ones of the search come last."""
+    attacks = [(entry.name, False) for entry in suite(settings.suite)]
+    if context.subject.generator.renoise is not None:
         attacks += [(name, True) for name in FRESH]
-    mine = share.of(attacks)
-    counts = {**dict.fromkeys(readers(scene), plan.images), Method.REFINE: plan.descents}
-    quick = [Cell(*attack, method.value, images) for attack in mine for method, images in counts.items()]
-    if plan.reference_images == 0:
+    counts = {**dict.fromkeys(readers(context), settings.images), Method.REFINE: settings.descents}
+    quick = [Cell(*attack, method.value, images) for attack in attacks for method, images in counts.items()]
+    if settings.reference_images == 0:
         return quick
-    budget = (plan.reference_images, plan.reference_starts, plan.reference_steps)
-    return quick + [Cell(*attack, Method.REFERENCE.value, *budget) for attack in mine]
+    budget = (settings.reference_images, settings.reference_starts, settings.reference_steps)
+    return quick + [Cell(*attack, Method.REFERENCE.value, *budget) for attack in attacks]
 
 
-def measure(scene: Scene, cell: Cell, show: Callable[[str, bool, int], Rows]) -> Numbers:
+def estimated(context: Context, cell: Cell, show: Callable[[str, bool, int], Rows]) -> Numbers:
     """Wrong bits of each image, the calibration of all bits, and what it cost (seconds with compilation)."""
-    began = time.perf_counter()
-    codes = _codes(scene, cell.images)
+    codes = _codes(context, cell.images)
     shown = to_float(show(cell.attack, cell.fresh, cell.images))
-    budget = Budget()
+    budget = None
     if cell.method == Method.REFERENCE:
-        budget = budget._replace(
-            search=search_of(scene.subject.generator, starts=cell.starts, steps=cell.steps)
-        )
-    searched = time.perf_counter()
+        budget = search_of(context.subject.generator, starts=cell.starts, steps=cell.steps)
+    began = time.perf_counter()
     label = f"{cell.label}, {cell.method}"
-    found = answers(scene, Method(cell.method), shown, label=label, budget=budget)
-    ended = time.perf_counter()
+    found = answers(context, Method(cell.method), shown, label=label, budget=budget)
     return {
         "wrong": wrong_bits(found, codes),
         "reliability": calibration.reliability(np.asarray(found.estimate.logits), codes)._asdict(),
         "failed": int((np.asarray(found.estimate.status) != 0).sum()),
         "passes": float(np.mean(found.passes)),
-        "seconds_per_image": (ended - searched) / cell.images,
-        "seconds": ended - began,
+        "seconds_per_image": (time.perf_counter() - began) / cell.images,
     }
 
 
-def _codes(scene: Scene, images: int) -> CodeBook:
-    return draw_codes(scene.seed, images, bits=scene.subject.bits, min_distance=1)
+def _codes(context: Context, images: int) -> CodeBook:
+    return draw_codes(context.seed, images, bits=context.subject.bits, min_distance=1)
 
 
-def _made(scene: Scene, fresh: bool, images: int) -> Rows:
+def _made(context: Context, fresh: bool, images: int) -> Rows:
     draw = marked_with_fresh_noise if fresh else marked_images
-    return draw(scene.subject, _codes(scene, images), seed=scene.seed)
+    return draw(context.subject, _codes(context, images), seed=context.seed)
 
 
 def attacked(
@@ -180,53 +187,39 @@ def attacked(
     return through_files(made(fresh, images), attack_of(suite, attack), seed=seed)
 
 
-def _facts(scene: Scene) -> dict[str, Any]:
-    manifest, trained = scene.opened.manifest, scene.decoder
-    return {
-        "backend": jax.default_backend(),
-        "generator": manifest.generator.name,
-        "sigma": manifest.sigma,
-        "coding": manifest.coding.value,
-        "bits": manifest.bits,
-        "decoder": None if trained is None else trained.sha256,
-        "seed": scene.seed,
-    }
-
-
-def _result(scene: Scene, plan: Plan, measured: list[tuple[Cell, Numbers]]) -> dict[str, Any]:
-    """The numbers by attack and method, those of the same few images, and the calibration of all cells."""
-    rows: dict[str, dict[str, Any]] = {}
-    for cell, numbers in measured:
-        row = rows.setdefault(cell.label, {"attack": cell.label, "methods": {}, "reference": None})
-        found = _numbers(scene, plan, numbers)
+def _found(
+    context: Context, settings: Settings, cells: Sequence[Cell], numbers: Sequence[Numbers]
+) -> Robustness:
+    """The numbers by attack and method, and the calibration of all cells of a method."""
+    rows: dict[str, Row] = {}
+    for cell, measured in zip(cells, numbers, strict=True):
+        row = rows.setdefault(cell.label, Row(cell.label, {}, None))
+        found = _measured(context, settings, measured)
         if cell.method == Method.REFERENCE:
-            row["reference"] = found
+            rows[cell.label] = row._replace(reference=found)
         else:
-            row["methods"][cell.method] = found
-    methods = rows[CLEAN]["methods"]
-    parts = {m: [_reliability(n) for cell, n in measured if cell.method == m] for m in methods}
-    return {
-        "seconds": sum(numbers["seconds"] for _, numbers in measured),
-        "search": {
-            "images": plan.reference_images,
-            "starts": plan.reference_starts,
-            "steps": plan.reference_steps,
-        },
-        "rows": list(rows.values()),
-        "pooled": {m: calibration.summary(calibration.pooled(parts[m])) for m in methods},
-    }
+            row.methods[cell.method] = found
+    parts: dict[str, list[Reliability]] = {method: [] for method in rows[CLEAN].methods}
+    for cell, measured in zip(cells, numbers, strict=True):
+        if cell.method in parts:
+            parts[cell.method].append(Reliability(**measured["reliability"]))
+    manifest = context.opened.manifest
+    return Robustness(
+        generator=manifest.generator.name,
+        sigma=manifest.sigma,
+        coding=manifest.coding.value,
+        bits=manifest.bits,
+        search=Search(settings.reference_images, settings.reference_starts, settings.reference_steps),
+        rows=list(rows.values()),
+        pooled={method: calibration.summary(calibration.pooled(some)) for method, some in parts.items()},
+    )
 
 
-def _numbers(scene: Scene, plan: Plan, numbers: Numbers) -> dict[str, Any]:
-    wrong, few = numbers["wrong"], numbers["wrong"][: plan.reference_images]
-    kept = {name: numbers[name] for name in ("failed", "passes", "seconds_per_image")}
-    return {
-        **accuracy_of(wrong, bits=scene.subject.bits),
-        **kept,
-        "same_images": accuracy_of(few, bits=scene.subject.bits) if few else None,
-        "calibration": calibration.summary(_reliability(numbers)),
-    }
-
-
-def _reliability(numbers: Numbers) -> Reliability:
-    return Reliability(**numbers["reliability"])
+def _measured(context: Context, settings: Settings, numbers: Numbers) -> Measured:
+    wrong, few = numbers["wrong"], numbers["wrong"][: settings.reference_images]
+    return Measured(
+        *accuracy_of(wrong, bits=context.subject.bits),
+        **{name: numbers[name] for name in ("failed", "passes", "seconds_per_image")},
+        calibration=calibration.summary(Reliability(**numbers["reliability"])),
+        same_images=accuracy_of(few, bits=context.subject.bits) if few else None,
+    )

@@ -7,9 +7,6 @@ where they differ.
 Source: METHOD.md §2; docs/security.md.
 """
 
-import json
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -25,51 +22,59 @@ from latentfp.choices import Method
 from latentfp.deployment.copies import folded
 from latentfp.deployment.deployment import load_generator
 from latentfp.deployment.fitting import USUAL, Sampling, sample_basis
-from latentfp.deployment.methods import Budget
 from latentfp.fingerprint.codes import CodeBook, draw_codes
 from latentfp.fingerprint.copy import copy_for
 from latentfp.generators.pretrained import Pretrained
 from latentfp.pixels import to_float, to_pixels
-from latentfp.studies.scene import Scene, answers, identity, open_scene
+from latentfp.studies.context import Context, answers, identity, open_context
+from latentfp.studies.experiment import Experiment, Numbers
 from latentfp.types import Params, by_path
 
 RECOGNISED = 0.9  # |cosine| from which an axis counts as found
 BATCH = 100
 
 
-class Plan(NamedTuple):
+class Settings(NamedTuple):
     """How much is measured: `users` are registered, a p-value up to `alpha` names one."""
 
+    deployment: str
     users: int
     images: int
     samples: int
     alpha: float
 
 
-def run(*, deployment: str, plan: Mapping[str, Any], seed: int, workdir: Path) -> dict[str, Any]:
-    """Measure both attacks with new users and write white_box.json. `plan`: the fields of Plan.
+class Cell(NamedTuple):
+    """One of the two attacks."""
+
+    attack: str
+
+
+def measure(experiment: Experiment, settings: Settings) -> dict[str, Numbers] | None:
+    """What both attacks reach against new users; None while another process still measures one.
 
     ValueError for a generator that has no copies with a code built in.
     """
-    chosen, scene = Plan(**plan), open_scene(deployment, seed=seed)
-    codes = draw_codes(
-        seed, chosen.users, bits=scene.subject.bits, min_distance=scene.opened.manifest.min_distance
-    )
-    loaded = load_generator(scene.opened)
-    copies = [copy_of(scene, loaded, code) for code in codes[:2]]
-    result = {
-        **identity(scene),
-        "re-estimation": re_estimation(scene, loaded, copies[0], samples=chosen.samples),
-        "averaging": averaging(scene, loaded, copies, codes, plan=chosen),
+    context = open_context(settings.deployment, seed=experiment.seed)
+    distance, bits = context.opened.manifest.min_distance, context.subject.bits
+    codes = draw_codes(context.seed, settings.users, bits=bits, min_distance=distance)
+    loaded = load_generator(context.opened)
+    copies = [copy_of(context, loaded, code) for code in codes[:2]]
+    attacks = {
+        "re-estimation": lambda: re_estimation(context, loaded, copies[0], samples=settings.samples),
+        "averaging": lambda: averaging(context, loaded, copies, codes, settings=settings),
     }
-    workdir.mkdir(parents=True, exist_ok=True)
-    (workdir / "white_box.json").write_text(json.dumps(result, indent=1) + "\n")
-    return result
+    numbers = experiment.measured(
+        list(map(Cell, attacks)),
+        lambda cell: attacks[cell.attack](),
+        belongs={**identity(context), **settings._replace(deployment="")._asdict()},
+    )
+    return None if numbers is None else dict(zip(attacks, numbers, strict=True))
 
 
-def copy_of(scene: Scene, loaded: Pretrained, code: np.ndarray) -> Params:
+def copy_of(context: Context, loaded: Pretrained, code: np.ndarray) -> Params:
     """The weights of a copy with this code."""
-    subject = scene.subject
+    subject = context.subject
     return folded(loaded, copy_for(subject.space, code, sigma=subject.sigma, coding=subject.coding))
 
 
@@ -81,9 +86,9 @@ def null_space(params: Params, bits: int) -> Float[np.ndarray, "k d"]:
     return np.linalg.svd(np.concatenate(kernels, axis=1))[0][:, -bits:].T
 
 
-def re_estimation(scene: Scene, loaded: Pretrained, params: Params, *, samples: int) -> dict[str, Any]:
+def re_estimation(context: Context, loaded: Pretrained, params: Params, *, samples: int) -> dict[str, Any]:
     """How well the copy betrays the span of the code's axes, and the axes of single bits."""
-    axes = np.asarray(scene.subject.space.code_axes, np.float64)
+    axes = np.asarray(context.subject.space.code_axes, np.float64)
     angles = scipy.linalg.subspace_angles(axes.T, null_space(params, len(axes)).T)
     own = loaded._replace(params=params)  # the user's, whose mapping network is as it was
     seeds = {"samples_of_the_usual_seed": USUAL.seed, "other_samples": USUAL.seed + 1}
@@ -102,18 +107,18 @@ def _recognised(axes: Float[np.ndarray, "k d"], own: Pretrained, sampling: Sampl
 
 
 def averaging(
-    scene: Scene, loaded: Pretrained, copies: list[Params], codes: CodeBook, *, plan: Plan
+    context: Context, loaded: Pretrained, copies: list[Params], codes: CodeBook, *, settings: Settings
 ) -> dict[str, Any]:
     """Whom the images of two users' mean copy name, and what is read where their codes agree and differ."""
     mean = jax.tree.map(lambda a, b: (a + b) / 2, *copies)
-    found = answers(
-        scene, Method.REFINE, _files(scene, loaded, mean, plan.images), label="averaged", budget=Budget()
+    found = answers(context, Method.REFINE, _files(context, loaded, mean, settings.images), label="averaged")
+    verdicts = judge(
+        found.estimate, among(codes, repeats=context.opened.manifest.repeats), alpha=settings.alpha
     )
-    verdicts = judge(found.estimate, among(codes, repeats=scene.opened.manifest.repeats), alpha=plan.alpha)
     named = [verdict.user for verdict in verdicts]
     bits, alike = np.asarray(found.estimate.logits) > 0, codes[0] == codes[1]
     return {
-        "images": plan.images,
+        "images": settings.images,
         "registered_users": len(codes),
         "bits_in_which_they_agree": int(alike.sum()),
         "named_first": sum(user == 0 for user in named),
@@ -125,11 +130,11 @@ def averaging(
     }
 
 
-def _files(scene: Scene, loaded: Pretrained, params: Params, images: int) -> Float[np.ndarray, "n h w 3"]:
+def _files(context: Context, loaded: Pretrained, params: Params, images: int) -> Float[np.ndarray, "n h w 3"]:
     """Images of a copy, as files keep them."""
     made = []
     for first in range(0, images, BATCH):
-        key = rng.stream(rng.root(scene.seed), "white box", first)
+        key = rng.stream(rng.root(context.seed), "white box", first)
         w = loaded.generator.sample(params, key, min(BATCH, images - first))
         made.append(np.asarray(to_pixels(jnp.asarray(loaded.generator.synthesize(params, w)))))
     return to_float(np.concatenate(made))

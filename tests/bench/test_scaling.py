@@ -9,7 +9,7 @@ from latentfp.bench import scaling
 from latentfp.bench.scaling import Load
 from latentfp.data.files import find_images
 from latentfp.report.benches import write_scaling
-from latentfp.studies.scene import open_scene
+from latentfp.studies.context import open_context
 
 LOAD = {"processes": (2,), "batch": 4, "steps": 4, "every": 2, "files": 6, "part": 2}
 TRAINING = """
@@ -45,7 +45,7 @@ def test_the_whole_bench(run):
 
 @pytest.mark.slow
 def test_two_processes_write_the_parts_of_one(deployment, tmp_path):
-    images = scaling._images(open_scene(deployment, seed=1), tmp_path / "images", 6)
+    images = scaling._images(open_context(deployment, seed=1), tmp_path / "images", 6)
     assert len(find_images([images])) == 6
     out, load = tmp_path / "one", Load(**LOAD)
     one = scaling.attribute(str(deployment), images, out, 1, load)

@@ -24,7 +24,7 @@ from latentfp.report.benches import write_throughput
 from latentfp.runtime import loop, machine, mesh
 from latentfp.runtime.fields import made
 from latentfp.runtime.loop import Lazy, Objective
-from latentfp.studies.scene import open_scene
+from latentfp.studies.context import open_context
 from latentfp.training import gan
 from latentfp.training.decoder import Learning
 from latentfp.training.examples import Shares
@@ -235,16 +235,16 @@ GAN = {"size": 16, "channels": (4, 4, 4), "latent_dim": 8, "r1_gamma": 0.5}
 
 
 class TestTrainings:
-    """Objectives of a scene by name; nothing is compiled."""
+    """Objectives of a context by name; nothing is compiled."""
 
     def test_the_decoders(self, deployment):
-        objective = objective_of(open_scene(deployment, seed=0), decoders.objective, DECODER)
+        objective = objective_of(open_context(deployment, seed=0), decoders.objective, DECODER)
         state = jax.eval_shape(objective.init, rng.root(0))
         assert state.weights["move"]["bias"].shape == (48 + 9,), "content, bits and damages"
         assert objective.lazy == ()
 
     def test_the_gans(self, deployment):
-        objective = objective_of(open_scene(deployment, seed=0), gan.objective, GAN)
+        objective = objective_of(open_context(deployment, seed=0), gan.objective, GAN)
         assert [lazy.every for lazy in objective.lazy] == [16, 4]
         state = jax.eval_shape(objective.init, rng.root(0))
         images, step = jnp.zeros((4, 16, 16, 3)), jnp.zeros((), int)
@@ -252,10 +252,10 @@ class TestTrainings:
         assert jax.tree.structure(after) == jax.tree.structure(state)
 
     def test_the_denoisers_works_on_the_first_stage_of_the_deployments_generator(self, deployment):
-        scene = open_scene(deployment, seed=0)
-        facts = scene.opened.manifest.generator._replace(name="avatars-ldm")
-        manifest = scene.opened.manifest._replace(generator=facts)
-        other = scene._replace(opened=scene.opened._replace(manifest=manifest))
+        context = open_context(deployment, seed=0)
+        facts = context.opened.manifest.generator._replace(name="avatars-ldm")
+        manifest = context.opened.manifest._replace(generator=facts)
+        other = context._replace(opened=context.opened._replace(manifest=manifest))
         study = made(config.get_config("avatars-ldm").to_dict()["study"], section="config.study")
         denoiser = study["training"]["denoiser training"]
         objective = objective_of(other, denoiser["objective"], denoiser["fields"])

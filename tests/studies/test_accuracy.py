@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import small_study
 from linear_space import write_generator
 
 from latentfp.report.accuracy import write_accuracy
@@ -11,8 +12,6 @@ from latentfp.runtime.processes import ALONE, Share
 from latentfp.studies import accuracy
 
 CELL = {
-    "group": "sigma",
-    "value": "1.0",
     "images": 3,
     "sigma": 1.0,
     "shift": 10,
@@ -21,7 +20,13 @@ CELL = {
     "starts": 1,
     "steps": 20,
 }
-CELLS = [CELL, {**CELL, "value": "0.5", "sigma": 0.5, "method": "reference", "steps": 10}]
+
+
+def entry(value="1.0", group="sigma", **changes):
+    return accuracy.Entry(group, value, accuracy.Cell(**{**CELL, **changes}))
+
+
+CELLS = [entry(), entry("0.5", sigma=0.5, method="reference", steps=10)]
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +35,8 @@ def generator(tmp_path_factory):
 
 
 def shared(generator, workdir, cells, *, share=ALONE, seed=2):
-    labels = {"name": "tiny", "title": "Tiny study", "command": "none", "hardware": "any"}
-    fields = {"samples": 1000, "bits": 8, "coding": "antipodal", "seed": seed, "share": share}
-    return accuracy.run(generator=generator, workdir=workdir, cells=cells, **labels, **fields)
+    settings = accuracy.Settings(str(generator), samples=1000, bits=8, coding="antipodal", entries=cells)
+    return small_study.run(accuracy, settings, workdir, seed=seed, share=share)
 
 
 def study(*given, **settings):
@@ -61,7 +65,7 @@ def test_numbers_are_those_of_the_cells(measured):
 
 def test_a_finished_study_measures_nothing(measured, generator, monkeypatch):
     workdir, result = measured
-    monkeypatch.setattr(accuracy, "measure", None)
+    monkeypatch.setattr(accuracy, "estimated", None)
     assert study(generator, workdir, CELLS) == result
 
 
@@ -72,43 +76,43 @@ def test_a_study_goes_on_where_it_stopped(measured, generator, tmp_path, monkeyp
     called = []
 
     def measure(_, cell):
-        called.append(cell.value)
+        called.append(cell.sigma)
         return json.loads(lines[1])["numbers"]
 
-    monkeypatch.setattr(accuracy, "measure", measure)
-    assert study(generator, tmp_path, CELLS) == result
-    assert called == ["0.5"]
+    monkeypatch.setattr(accuracy, "estimated", measure)
+    assert study(generator, tmp_path, CELLS)["cells"] == result["cells"]
+    assert called == [0.5]
 
 
 def test_two_processes_measure_every_cell_once(measured, generator, tmp_path, monkeypatch):
     """Also one that is listed twice."""
     lines = [json.loads(line) for line in (measured[0] / "cells.jsonl").read_text().splitlines()]
-    known, called = dict(zip(("1.0", "0.5"), (line["numbers"] for line in lines), strict=True)), []
+    known, called = dict(zip((1.0, 0.5), (line["numbers"] for line in lines), strict=True)), []
 
     def measure(_, cell):
-        called.append(cell.value)
-        return known[cell.value]
+        called.append(cell.sigma)
+        return known[cell.sigma]
 
-    monkeypatch.setattr(accuracy, "measure", measure)
-    cells = [*CELLS, {**CELLS[0], "group": "again"}]
+    monkeypatch.setattr(accuracy, "estimated", measure)
+    cells = [*CELLS, entry(group="again")]
     assert shared(generator, tmp_path, cells, share=Share(1, 2)) is None
-    assert called == ["0.5"]
+    assert called == [0.5]
     result = study(generator, tmp_path, cells, share=Share(0, 2))
-    assert called == ["0.5", "1.0"]
+    assert called == [0.5, 1.0]
     assert result["cells"][:2] == measured[1]["cells"]
-    assert result["seconds"] == measured[1]["seconds"]
 
 
 def test_numbers_of_another_seed_are_not_these(measured, generator, tmp_path, monkeypatch):
     (tmp_path / "cells.jsonl").write_text((measured[0] / "cells.jsonl").read_text())
-    monkeypatch.setattr(accuracy, "measure", lambda *_: {"seconds": -1.0})
-    assert study(generator, tmp_path, CELLS, seed=3)["seconds"] == -2
+    other = {**json.loads((tmp_path / "cells.jsonl").read_text().splitlines()[0])["numbers"], "psnr": -1.0}
+    monkeypatch.setattr(accuracy, "estimated", lambda *_: other)
+    assert [row["psnr"] for row in study(generator, tmp_path, CELLS, seed=3)["cells"]] == [-1.0, -1.0]
 
 
 def test_labels_do_not_make_another_measurement(measured, generator, monkeypatch):
     workdir, result = measured
-    monkeypatch.setattr(accuracy, "measure", None)
-    renamed = study(generator, workdir, [{**CELL, "group": "paper", "value": "all"}])
+    monkeypatch.setattr(accuracy, "estimated", None)
+    renamed = study(generator, workdir, [entry("all", "paper")])
     assert renamed["cells"][0]["all_bits"] == result["cells"][0]["all_bits"]
     assert renamed["cells"][0]["value"] == "all"
 
@@ -127,5 +131,5 @@ def test_the_table_is_written(measured, tmp_path):
 @pytest.mark.parametrize(("field", "value"), [("attack", "acid"), ("method", "guess")])
 def test_unknown_words_are_refused(generator, tmp_path, field, value):
     with pytest.raises(ValueError, match=f"{value}.*expected"):
-        study(generator, tmp_path, [{**CELL, field: value}])
+        study(generator, tmp_path, [entry(**{field: value})])
     assert not (tmp_path / "cells.jsonl").exists()

@@ -1,24 +1,29 @@
 """An adversary of the decoder, on a linear generator with a decoder that nobody trained."""
 
-import json
-
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import small_study
 
 from latentfp.attribution.estimate import Estimate, answer
 from latentfp.attribution.ranking import among
 from latentfp.choices import Stage
 from latentfp.studies import adversary
-from latentfp.studies.adversary import Plan
+from latentfp.studies.adversary import Settings
 
-PLAN = {"images": 3, "radii": (2.0, 6.0), "steps": 15, "users": 10, "alpha": 1e-2}
+PLAN = {"deployment": "", "images": 3, "radii": (2.0, 6.0), "steps": 15, "users": 10, "alpha": 1e-2}
+
+
+def study(deployment, workdir, **changes):
+    return small_study.run(
+        adversary, Settings(**{**PLAN, "deployment": str(deployment), **changes}), workdir, seed=4
+    )
 
 
 @pytest.fixture(scope="module")
 def measured(deployment, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("adversary")
-    return workdir, adversary.run(deployment=str(deployment), plan=PLAN, seed=4, workdir=workdir)
+    return workdir, study(deployment, workdir)
 
 
 @pytest.mark.slow
@@ -44,8 +49,7 @@ def test_files_are_moved_until_the_reader_reads_the_target(radius, reached):
 
     files = np.full((3, 4, 4, 3), 128, np.uint8)
     target = np.array([[0, 0, 1, 1], [1, 0, 1, 0], [1, 1, 0, 0]], bool)
-    plan = Plan(images=3, radii=(radius,), steps=60, users=10, alpha=1e-2)
-    moved = adversary._moved(logits, files, target, radius, plan, 0)
+    moved = adversary._moved(logits, files, target, radius, 60, 0)
     read = np.asarray(logits(moved / 127.5 - 1)) > 0
     assert np.array_equal(read, target) == reached
 
@@ -54,8 +58,7 @@ def test_files_are_moved_until_the_reader_reads_the_target(radius, reached):
 def test_nothing_is_measured_twice(measured, deployment, monkeypatch):
     workdir, result = measured
     monkeypatch.setattr(adversary, "answers", None)
-    again = adversary.run(deployment=str(deployment), plan=PLAN, seed=4, workdir=workdir)
-    assert json.dumps(again) == json.dumps(result)
+    assert study(deployment, workdir) == result
 
 
 def read_as(code):
@@ -68,12 +71,12 @@ def read_as(code):
 
 def test_owners_victims_and_others_are_told_apart():
     """64 sure bits: 9 wrong ones have a chance of 1.6e-9, which a thousand users make 1.6e-6."""
-    plan = Plan(4, (), 1, 1000, 1e-6)
+    settings = Settings("", 4, (), 1, 1000, 1e-6)
     book = np.random.default_rng(0).integers(2, size=(1000, 64)).astype(bool)
     read = book[[0, 1, 2 + 4, 500]]  # two owners, a victim, and somebody else
     read[0, :8] ^= True
     read[1, :9] ^= True
-    found = adversary._said(read_as(read), among(book), book, plan)
+    found = adversary._said(read_as(read), among(book), book, settings)
     assert (found["own"]["named"], found["other"]["named"], found["others_named"]) == (1, 1, 1)
     assert found["own"]["bits"] == (read == book[:4]).mean()
     assert found["other"]["bits"] == (read == book[4:8]).mean()
@@ -81,7 +84,7 @@ def test_owners_victims_and_others_are_told_apart():
 
 def test_every_file_needs_an_owner_and_a_victim(deployment, tmp_path):
     with pytest.raises(ValueError, match="expected at least 6 users"):
-        adversary.run(deployment=str(deployment), plan={**PLAN, "users": 5}, seed=0, workdir=tmp_path)
+        study(deployment, tmp_path, users=5)
 
 
 @pytest.mark.slow
@@ -96,4 +99,4 @@ def test_the_default_method_names_nobody_on_a_reading_alone(measured):
 
 def test_something_must_be_there_to_deceive(bare_deployment, tmp_path):
     with pytest.raises(ValueError, match="expected a decoder"):
-        adversary.run(deployment=str(bare_deployment), plan=PLAN, seed=0, workdir=tmp_path)
+        study(bare_deployment, tmp_path)

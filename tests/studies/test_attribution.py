@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import small_study
 
 from latentfp.generators import linear, pretrained
 from latentfp.report.attribution import write_attribution
@@ -10,7 +11,6 @@ from latentfp.studies import attribution
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
-LABELS = {"title": "Tiny bench", "command": "none", "hardware": "any"}
 PLAN = {
     "images": 4,
     "multistart_images": 2,
@@ -24,8 +24,8 @@ PLAN = {
 
 
 def bench(deployment, workdir, **changes):
-    fields = {**LABELS, "seed": 5}
-    return attribution.run(**fields, deployment=str(deployment), plan={**PLAN, **changes}, workdir=workdir)
+    settings = attribution.Settings(**{**PLAN, "deployment": str(deployment), **changes})
+    return small_study.run(attribution, settings, workdir, seed=5, name="attribution")
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def measured(deployment, tmp_path_factory):
 
 def test_every_method_is_measured(measured):
     workdir, result = measured
-    assert json.loads((workdir / "attribution.json").read_text()) == json.loads(json.dumps(result))
+    assert json.loads((workdir / "attribution.json").read_text()) == result
     rows = {row["method"]: row for row in result["methods"]}
     assert list(rows) == ["encoder", "decoder", "refine", "auto", "multistart", "reference"]
     assert [row["images"] for row in rows.values()] == [4, 4, 4, 4, 2, 2]
@@ -65,14 +65,14 @@ def test_ratios_are_to_the_search(measured):
 
 def test_a_bench_goes_on_where_it_stopped(measured, deployment, tmp_path, monkeypatch):
     workdir, result = measured
-    kept = (workdir / "parts.jsonl").read_text().splitlines(keepends=True)
-    (tmp_path / "parts.jsonl").write_text("".join(kept[:-1]))  # without the last image of the search
+    kept = (workdir / "cells.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "cells.jsonl").write_text("".join(kept[:-1]))  # without the last image of the search
     searched = []
     answers = attribution.answers
 
-    def counted(scene, method, images, **options):
+    def counted(context, method, images, **options):
         searched.append(method.value)
-        return answers(scene, method, images, **options)
+        return answers(context, method, images, **options)
 
     monkeypatch.setattr(attribution, "answers", counted)
     again = bench(deployment, tmp_path)

@@ -3,13 +3,14 @@
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import small_study
 from linear_space import write_deployment
 
 from latentfp.augment.suites import suite
 from latentfp.report.capacity import write_capacity
 from latentfp.runtime.processes import Share
 from latentfp.studies import capacity, readings
-from latentfp.studies.capacity import Plan, rates
+from latentfp.studies.capacity import Settings, rates
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 USERS = (1, 1000, 10**6, 10**9)
@@ -21,18 +22,19 @@ def test_named_are_as_many_as_the_binomial_tails_say():
     read = codes.copy()
     for i, row in enumerate(read):
         row[:i] ^= True  # file i has i wrong bits
-    found = rates((24 * (2 * read.astype(int) - 1)).astype(np.int8), codes, Plan((), 16, USERS, 1e-6))
-    assert [cell["files"] for cell in found["named"]] == [14, 9, 6, 3]
-    assert found["named"][1]["share"] == 9 / 16
-    assert found["bit_accuracy"] == pytest.approx(1 - 7.5 / 64)
+    found = rates((24 * (2 * read.astype(int) - 1)).astype(np.int8), codes, Settings("", (), 16, USERS, 1e-6))
+    images, bit_accuracy, named = found
+    assert images == 16
+    assert [cell.files for cell in named] == [14, 9, 6, 3]
+    assert named[1].share == 9 / 16
+    assert bit_accuracy == pytest.approx(1 - 7.5 / 64)
 
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
     folder = tmp_path_factory.mktemp("capacity")
-    plan = {"suites": ("codecs",), "images": 3, "users": USERS, "alpha": 1e-2}
-    given = {"deployment": str(write_deployment(folder)), "plan": plan, "seed": 1}
-    return given, folder / "study", capacity.run(**given, workdir=folder / "study")
+    settings = Settings(str(write_deployment(folder)), ("codecs",), 3, USERS, 1e-2)
+    return settings, folder / "study", small_study.run(capacity, settings, folder / "study", seed=1)
 
 
 def test_every_attack_is_a_row_and_clean_files_are_named(measured):
@@ -48,7 +50,7 @@ def test_every_attack_is_a_row_and_clean_files_are_named(measured):
 def test_nothing_is_read_twice(measured, monkeypatch):
     given, workdir, result = measured
     monkeypatch.setattr(readings, "answers", None)
-    assert capacity.run(**given, workdir=workdir) == result
+    assert small_study.run(capacity, given, workdir, seed=1) == result
 
 
 def test_two_processes_measure_the_same(measured, tmp_path, monkeypatch):
@@ -60,9 +62,11 @@ def test_two_processes_measure_the_same(measured, tmp_path, monkeypatch):
         return read(*arguments, **settings)
 
     monkeypatch.setattr(readings, "answers", counted)
-    assert capacity.run(**given, workdir=tmp_path, share=Share(1, 2)) is None
+    assert small_study.run(capacity, given, tmp_path, seed=1, share=Share(1, 2)) is None
     half = sum(files)
-    assert capacity.run(**given, workdir=tmp_path, share=Share(0, 2)) == result
+    other = small_study.run(capacity, given, tmp_path, seed=1, share=Share(0, 2))
+    assert other is not None
+    assert {**other, "seconds": result["seconds"]} == result
     assert 0 < half < sum(files) == 3 * len(suite("codecs"))
 
 

@@ -4,10 +4,11 @@ import json
 
 import numpy as np
 import pytest
+import small_study
 from linear_space import write_deployment
 
 from latentfp.studies import collusion
-from latentfp.studies.collusion import Plan, judged
+from latentfp.studies.collusion import Settings, judged
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 PLAN = {
@@ -24,8 +25,8 @@ PLAN = {
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
     folder = tmp_path_factory.mktemp("collusion")
-    given = {"deployment": str(write_deployment(folder, sigma=0.5)), "plan": PLAN, "seed": 3}
-    return given, folder / "study", collusion.run(**given, workdir=folder / "study")
+    settings = Settings(deployment=str(write_deployment(folder, sigma=0.5)), **PLAN)
+    return settings, folder / "study", small_study.run(collusion, settings, folder / "study", seed=3)
 
 
 def test_averaging_images_is_averaging_copies_where_all_is_linear(measured):
@@ -40,8 +41,8 @@ def test_averaging_images_is_averaging_copies_where_all_is_linear(measured):
 def test_a_killed_study_goes_on_and_writes_what_it_says(measured, monkeypatch):
     given, workdir, result = measured
     monkeypatch.setattr(collusion, "answers", None)
-    assert collusion.run(**given, workdir=workdir) == result
-    assert json.loads((workdir / "collusion.json").read_text())["bits"] == 32
+    assert small_study.run(collusion, given, workdir, seed=3) == result
+    assert json.loads((workdir / "tiny.json").read_text())["bits"] == 32
 
 
 def test_guilty_and_innocents_are_told_apart():
@@ -51,8 +52,8 @@ def test_guilty_and_innocents_are_told_apart():
     codes[0, 1] = codes[0, 0]
     codes[0, 1, ::4] ^= True
     levels = np.stack([2 * codes[0].mean(axis=0) - 1, random.choice([-1.0, 1.0], 64)])[:, None]
-    plan = Plan((2,), ("mean",), 2, 1, 50, 20, (1e-6, 0.999))
-    found = judged(levels, codes, plan, seed=0)["promised"]
+    settings = Settings("", (2,), ("mean",), 2, 1, 50, 20, (1e-6, 0.999))
+    found = judged(levels, codes, settings, seed=0)["promised"]
     assert found["1e-06"] == {
         "traced": 1, "interval": found["1e-06"]["interval"], "mean_traced": 1.0, "trials_with_innocent": 0,
     }  # fmt: skip

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import small_study
 from linear_space import write_generator
 
 from latentfp.generators import pretrained
@@ -17,8 +18,8 @@ COMPARED = {"sigma": 0.3, "shift": 8, "bits": 8, "margin": 0.02, "images": 4}
 def measured(tmp_path_factory):
     folder = tmp_path_factory.mktemp("design")
     generator = write_generator(folder / "generator", latent_dim=24, size=8)
-    given = {"generator": str(generator), "grid": GRID, "compared": COMPARED, "samples": 2, "seed": 1}
-    return given, folder / "study", design.run(**given, workdir=folder / "study")
+    settings = design.Settings(str(generator), design.Grid(**GRID), design.Compared(**COMPARED), 2)
+    return settings, folder / "study", small_study.run(design, settings, folder / "study", seed=1)
 
 
 def test_cells_are_put_in_the_right_order(measured):
@@ -40,11 +41,11 @@ def test_the_chosen_design_passes_the_baseline(measured):
 
 def test_nothing_is_measured_twice(measured, monkeypatch):
     given, workdir, result = measured
-    monkeypatch.setattr(accuracy, "measure", None)
-    assert design.run(**given, workdir=workdir) == result
+    monkeypatch.setattr(accuracy, "estimated", None)
+    assert small_study.run(design, given, workdir, seed=1) == result
     settings = [json.loads(line)["setting"] for line in (workdir / "cells.jsonl").read_text().splitlines()]
-    assert {setting[0] for setting in settings} == {pretrained.load(given["generator"]).identity}
-    assert json.loads((workdir / "design.json").read_text())["rows"] == json.loads(json.dumps(result["rows"]))
+    assert {setting["generator"] for setting in settings} == {pretrained.load(given.generator).identity}
+    assert json.loads((workdir / "tiny.json").read_text()) == result
 
 
 def test_the_page(measured, tmp_path):

@@ -4,21 +4,22 @@ import numpy as np
 import pytest
 
 from latentfp.studies import false_accusations
-from latentfp.studies.false_accusations import Plan, measure, p_values
+from latentfp.studies.false_accusations import Settings, p_values, rates_of
 from latentfp.studies.readings import Readings
 
 N, BITS = 2000, 64
 
 
-def plan(**changed):
+def settings(**changed):
     usual = {
+        "deployment": "",
         "images": {},
         "users": (1, 20),
         "deployments": (6, 3),
         "alphas": (0.1, 1e-6),
         "method": "decoder",
     }
-    return Plan(**{**usual, **changed})
+    return Settings(**{**usual, **changed})
 
 
 def fair(seed=0, n=N):
@@ -37,7 +38,7 @@ def once(soft):
 
 @pytest.fixture(scope="module")
 def measured():
-    return measure({"fair": once(fair()), "same": once(same())}, plan(), seed=0)
+    return rates_of({"fair": once(fair()), "same": once(same())}, settings(), seed=0)._asdict()
 
 
 def row(measured, kind, users):
@@ -69,9 +70,8 @@ def test_effective_bits_are_those_that_are_independent(measured):
     np.testing.assert_allclose(facts["fair"]["effective_bits"], BITS, rtol=0.05)
     assert facts["same"]["effective_bits"] == 0
     paired = np.repeat(fair(2)[:, ::2], 2, axis=1)
-    halved = measure({"paired": once(paired)}, plan(users=(1,), deployments=(1,)), seed=0)["readings"][
-        "paired"
-    ]
+    alone = settings(users=(1,), deployments=(1,))
+    halved = rates_of({"paired": once(paired)}, alone, seed=0).readings["paired"]
     np.testing.assert_allclose(halved["effective_bits"], BITS / 2, rtol=0.05)
     assert facts["fair"]["supported_rate"] == 3 / N
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import random_inception
+import small_study
 from linear_space import write_generator
 
 from latentfp.checkpoints.torch_writer import write_tensors
@@ -31,19 +32,22 @@ def run(tmp_path, monkeypatch):
     source = pipeline.Source(len(DATA), DATA.__getitem__, size=SIZE)
     monkeypatch.setattr(pipeline, "open_source", lambda *_args, **_fields: source)
     chosen = {
-        "generator": write_generator(tmp_path / "generator", latent_dim=6, size=SIZE),
+        "generator": str(write_generator(tmp_path / "generator", latent_dim=6, size=SIZE)),
         "dataset": "noise",
         "split": "train",
         "data_dir": None,
-        "seed": 0,
-        "workdir": tmp_path / "out",
     }
-    return lambda inception, images=IMAGES: fidelity.run(inception=inception, images=images, **chosen)
+
+    def run(inception, images=IMAGES):
+        settings = fidelity.Settings(inception=inception, images=images, **chosen)
+        return small_study.run(fidelity, settings, tmp_path / "out", seed=0)
+
+    return run
 
 
 def check(result, folder, embed):
     """The file, and the distance of the data to themselves by other means than the study's."""
-    assert json.loads((folder / "out/fidelity.json").read_text()) == result
+    assert json.loads((folder / "out/tiny.json").read_text()) == result
     rows = np.stack([embed(image) for image in jnp.asarray(to_float(DATA))])
     expected = frechet_distance(rows[IMAGES:], rows[:IMAGES])
     # float32 leaves features right to 1e-6 of their size, which is 15 times that of their differences.

@@ -5,11 +5,12 @@ import math
 
 import numpy as np
 import pytest
+import small_study
 
 from latentfp.attribution.ranking import among_packed
 from latentfp.fingerprint.codes import unpack
 from latentfp.studies import identification, readings
-from latentfp.studies.identification import draw_book, judged, owners
+from latentfp.studies.identification import Settings, draw_book, judged, owners
 from latentfp.studies.readings import Readings
 
 USERS, N, BITS = 500, 60, 64
@@ -72,25 +73,24 @@ def test_a_file_has_the_same_owner_in_longer_studies():
 
 
 def test_a_study_from_a_deployment(deployment, tmp_path):
-    setting = {"deployment": str(deployment), "users": 50, "alpha": 1e-4, "method": "auto", "seed": 1}
-    result = identification.run(**setting, images={"none": 3, "blur": 2}, workdir=tmp_path)
+    setting = {"deployment": str(deployment), "users": 50, "alpha": 1e-4, "method": "auto"}
+    settings = Settings(**setting, images={"none": 3, "blur": 2})
+    result = small_study.run(identification, settings, tmp_path, seed=1)
     clean, blurred = result["rows"]
     assert (clean["attack"], clean["images"], clean["right"], clean["wrong"]) == ("none", 3, 3, 0)
     assert list(clean["stages"]) == ["encoder", "decoder", "refine", "multistart"]
     assert sum(clean["stages"].values()) == 3
     assert blurred["images"] == 2
-    assert json.loads((tmp_path / "identification.json").read_text())["rows"] == result["rows"]
+    assert json.loads((tmp_path / "tiny.json").read_text())["rows"] == result["rows"]
 
 
 def test_a_file_is_the_same_in_every_part(deployment, tmp_path, monkeypatch):
     """Contents, owner and attack of file number 2 do not depend on which part it is in."""
-    setting = {"deployment": str(deployment), "users": 50, "alpha": 1e-4, "method": "encoder", "seed": 1}
+    setting = {"deployment": str(deployment), "users": 50, "alpha": 1e-4, "method": "encoder"}
+    settings = Settings(**setting, images={"noise": 3})
     for part in (3, 2):
         monkeypatch.setattr(readings, "PART", part)
-        identification.run(**setting, images={"noise": 3}, workdir=tmp_path / str(part))
-    soft = {
-        path: np.load(tmp_path / path)["soft"]
-        for path in ("3/readings/noise-0.npz", "2/readings/noise-2.npz")
-    }
-    whole, last = soft.values()
+        small_study.run(identification, settings, tmp_path / str(part), seed=1)
+    paths = [next(tmp_path.glob(f"{part}/readings/noise-{first}-*.npz")) for part, first in ((3, 0), (2, 2))]
+    whole, last = (np.load(path)["soft"] for path in paths)
     np.testing.assert_array_equal(last, whole[2:])

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import small_study
 from linear_space import write_deployment
 
 from latentfp.deployment.calibration import calibrate
@@ -17,13 +18,13 @@ def test_noise_is_told_from_own_images(tmp_path):
         "deployment": str(folder),
         "images": {"unmarked": 3, "noise": 3},
         "limits": (0.05, 1.0),
-        "seed": 2,
     }
+    settings = membership.Settings(**plan)
     with pytest.raises(ValueError, match="not calibrated"):
-        membership.run(**plan, workdir=tmp_path / "study")
+        small_study.run(membership, settings, tmp_path / "study", seed=2)
     calibrate(folder, images=24, seed=1)
-    result = membership.run(**plan, workdir=tmp_path / "study")
-    assert json.loads((tmp_path / "study/membership.json").read_text()) == result
+    result = small_study.run(membership, settings, tmp_path / "study", seed=2)
+    assert json.loads((tmp_path / "study/tiny.json").read_text()) == result
     assert result["own_images"] == 24
     own, noise = result["kinds"]["unmarked"], result["kinds"]["noise"]
     assert (own["files"], own["tested"], own["at_most"]["1"]) == (3, 3, 3)

@@ -9,30 +9,30 @@ from latentfp.data import avatars, patterns, photographs
 from latentfp.fingerprint.basis import coordinates
 from latentfp.pixels import to_float
 from latentfp.studies import negatives, random_attacks
+from latentfp.studies.context import open_context
 from latentfp.studies.negatives import ATTACKED, KINDS, UNTOUCHED, Series, draw
-from latentfp.studies.scene import open_scene
 
 SEED = 4
 
 
 @pytest.fixture(scope="module")
-def scene(bare_deployment):
+def context(bare_deployment):
     """Images of 8 × 8, codes of 32 bits."""
-    return open_scene(bare_deployment, seed=0)
+    return open_context(bare_deployment, seed=0)
 
 
 @pytest.fixture(scope="module")
-def drawn(scene):
+def drawn(context):
     """Eight of every kind."""
-    return {kind: draw(kind, scene, 8, seed=SEED) for kind in KINDS}
+    return {kind: draw(kind, context, 8, seed=SEED) for kind in KINDS}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_image_follows_from_its_number(kind, scene, drawn):
+def test_an_image_follows_from_its_number(kind, context, drawn):
     assert drawn[kind].shape == (8, 8, 8, 3)
     assert drawn[kind].dtype == np.uint8
-    np.testing.assert_array_equal(draw(kind, scene, 3, seed=SEED, first=5), drawn[kind][5:])
-    assert (draw(kind, scene, 8, seed=SEED + 1) != drawn[kind]).any()
+    np.testing.assert_array_equal(draw(kind, context, 3, seed=SEED, first=5), drawn[kind][5:])
+    assert (draw(kind, context, 8, seed=SEED + 1) != drawn[kind]).any()
 
 
 def test_every_kind_is_another(drawn):
@@ -42,14 +42,14 @@ def test_every_kind_is_another(drawn):
     assert min(len({image.tobytes() for image in drawn[kind]}) for kind in KINDS) > 4
 
 
-def test_across_batches_an_image_is_the_same(scene):
-    whole = draw("other_users", scene, 40, seed=SEED)
-    np.testing.assert_array_equal(draw("other_users", scene, 6, seed=SEED, first=29), whole[29:35])
+def test_across_batches_an_image_is_the_same(context):
+    whole = draw("other_users", context, 40, seed=SEED)
+    np.testing.assert_array_equal(draw("other_users", context, 6, seed=SEED, first=29), whole[29:35])
 
 
-def test_the_unmarked_and_the_marked_are_what_they_say(scene, drawn):
+def test_the_unmarked_and_the_marked_are_what_they_say(context, drawn):
     """The linear generator is invertible: a code is read where there is one."""
-    subject = scene.subject
+    subject = context.subject
 
     def levels(kind):
         latents = subject.generator.encode(subject.params, jnp.asarray(to_float(drawn[kind])))
@@ -107,12 +107,12 @@ def test_avatars_are_those_of_their_index(drawn):
     assert int(second.integers(2**31)) >= len(avatars.SPLITS["train"])
 
 
-def test_attacked_images_are_attacked(scene):
+def test_attacked_images_are_attacked(context):
     """Number i is of kind i mod m, number i div m of another stream of it."""
     kinds = len(UNTOUCHED)
-    attacked = draw(ATTACKED, scene, 5 * kinds, seed=SEED)
+    attacked = draw(ATTACKED, context, 5 * kinds, seed=SEED)
     place = list(UNTOUCHED).index("photographs")
-    before = UNTOUCHED["photographs"](scene, Series(f"{ATTACKED}/photographs", SEED, 0, 5))
+    before = UNTOUCHED["photographs"](context, Series(f"{ATTACKED}/photographs", SEED, 0, 5))
     after = attacked[place::kinds]
     assert all((b != a).any() for b, a in zip(before, after, strict=True))  # one of each attack
     *_, last = Series(ATTACKED, SEED, 0, 2 * kinds + place + 1).generators()
@@ -129,7 +129,7 @@ def test_attacked_images_are_attacked(scene):
         (("flat", 1, 0, -1), "seed -1"),
     ],
 )
-def test_what_cannot_be_drawn(scene, call, message):
+def test_what_cannot_be_drawn(context, call, message):
     kind, n, first, seed = call
     with pytest.raises(ValueError, match=message):
-        draw(kind, scene, n, seed=seed, first=first)
+        draw(kind, context, n, seed=seed, first=first)

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import small_study
 
 from latentfp.report.robustness import write_robustness
 from latentfp.runtime.processes import ALONE, Share
@@ -11,16 +12,15 @@ from latentfp.studies import robustness
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
-LABELS = {"name": "tiny", "title": "Tiny", "command": "none", "hardware": "any"}
 PLAN = {
     **{"suite": "tiny", "images": 3, "descents": 2},
     **{"reference_images": 2, "reference_starts": 1, "reference_steps": 4},
 }
 
 
-def study(deployment, workdir, share=ALONE, **changes):
-    fields = {**LABELS, **PLAN, "deployment": str(deployment), "seed": 2, **changes}
-    return robustness.run(**fields, share=share, workdir=workdir)
+def study(deployment, workdir, share=ALONE, seed=2, **changes):
+    settings = robustness.Settings(**{**PLAN, "deployment": str(deployment), **changes})
+    return small_study.run(robustness, settings, workdir, seed=seed, share=share)
 
 
 @pytest.fixture(scope="module")
@@ -66,20 +66,21 @@ def test_a_study_goes_on_where_it_stopped(measured, deployment, tmp_path, monkey
     (tmp_path / "cells.jsonl").write_text("".join(before) + last[:40])  # killed while it wrote
     called = []
 
-    def measure(_, cell, __):
+    def estimated(_, cell, __):
         called.append((cell.attack, cell.method))
         return json.loads(last)["numbers"]
 
-    monkeypatch.setattr(robustness, "measure", measure)
-    assert study(deployment, tmp_path) == result
+    monkeypatch.setattr(robustness, "estimated", estimated)
+    again = study(deployment, tmp_path)
+    assert {**again, "seconds": result["seconds"]} == result
     assert called == [("blur", "reference")]
-    assert study(deployment, tmp_path) == result
+    assert study(deployment, tmp_path) == again
     assert len(called) == 1
 
 
 def test_what_numbers_belong_to_is_part_of_a_cell(measured, deployment, monkeypatch):
     workdir, _ = measured
-    monkeypatch.setattr(robustness, "measure", None)
+    monkeypatch.setattr(robustness, "estimated", None)
     with pytest.raises(TypeError):
         study(deployment, workdir, seed=3)
     with pytest.raises(TypeError):

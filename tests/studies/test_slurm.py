@@ -9,6 +9,7 @@ from pathlib import Path
 import mean_image
 import numpy as np
 import pytest
+import small_study
 from linear_space import write_deployment
 from tolerances import SAME_PROGRAM
 
@@ -20,8 +21,8 @@ from configs.studies import capacity
 
 def get_config():
     config = capacity.get_config()
-    plan = {{"suites": ("codecs",), "images": 2, "users": (1, 1000), "alpha": 1e-2}}
-    config.update({{"seed": 1, "study": {{"deployment": {deployment!r}, "plan": plan}}}})
+    small = {{"suites": ("codecs",), "images": 2, "users": (1, 1000), "alpha": 1e-2}}
+    config.update({{"seed": 1, "stream": "tune", "study": {{"deployment": {deployment!r}, **small}}}})
     return config
 """
 
@@ -47,11 +48,11 @@ def test_tasks_share_a_study(tmp_path):
     config.write_text(CONFIG.format(deployment=deployment))
     main = [sys.executable, "-m", "latentfp.main", f"--config={config}", f"--workdir={tmp_path / 'shared'}"]
     submit(tmp_path / "log", *main)
-    plan = {"suites": ("codecs",), "images": 2, "users": (1, 1000), "alpha": 1e-2}
-    alone = capacity.run(deployment=deployment, plan=plan, seed=1, workdir=tmp_path / "alone")
+    settings = capacity.Settings(deployment, ("codecs",), 2, (1, 1000), 1e-2)
+    alone = small_study.run(capacity, settings, tmp_path / "alone", seed=1)
     shared = json.loads((tmp_path / "shared" / "capacity.json").read_text())
-    assert shared["rows"] == json.loads(json.dumps(alone))["rows"]
-    assert "the process that ends last writes the page" in (tmp_path / "log").read_text()
+    assert shared["rows"] == alone["rows"]
+    assert "the process that ends last writes the result" in (tmp_path / "log").read_text()
     assert (tmp_path / "shared" / "capacity.md").exists()
 
 

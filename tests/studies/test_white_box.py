@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import small_study
 from random_stylegan2 import fit_random_stylegan2
 
 from latentfp.deployment import secret as secrets
@@ -18,11 +19,16 @@ def plain(tmp_path_factory):
     return fit_random_stylegan2(tmp_path_factory.mktemp("white_box"))
 
 
+def study(deployment, workdir):
+    settings = white_box.Settings(deployment=str(deployment.path), **PLAN)
+    return small_study.run(white_box, settings, workdir, seed=1)
+
+
 @pytest.fixture(scope="module")
 def measured(plain, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("measured")
-    found = white_box.run(deployment=str(plain.path), plan=PLAN, seed=1, workdir=workdir)
-    assert json.loads((workdir / "white_box.json").read_text()) == found
+    found = study(plain, workdir)
+    assert json.loads((workdir / "tiny.json").read_text()) == found
     return found
 
 
@@ -31,9 +37,9 @@ def test_the_span_of_the_axes_is_the_null_space(measured):
 
 
 def test_nothing_else_is_in_the_null_space(plain):
-    scene = white_box.open_scene(str(plain.path), seed=0)
-    found = white_box.null_space(scene.subject.params, scene.subject.bits)
-    axes = np.asarray(scene.subject.space.code_axes)
+    context = white_box.open_context(str(plain.path), seed=0)
+    found = white_box.null_space(context.subject.params, context.subject.bits)
+    axes = np.asarray(context.subject.space.code_axes)
     assert np.abs(np.linalg.svd(found @ axes.T)[1]).min() < 0.9  # before a code is built in, it is another
 
 
@@ -44,7 +50,7 @@ def test_axes_of_bits_are_recognised_unless_a_secret_turns_them(measured, tmp_pa
     file = tmp_path / "secret"
     turned = fit_random_stylegan2(tmp_path, secret=file)
     monkeypatch.setenv(secrets.VARIABLE, str(file))
-    found = white_box.run(deployment=str(turned.path), plan=PLAN, seed=1, workdir=tmp_path / "out")
+    found = study(turned, tmp_path / "out")
     assert found["re-estimation"]["largest_angle_of_the_span_degrees"] < 0.1
     for samples in ("samples_of_the_usual_seed", "other_samples"):
         assert found["re-estimation"][samples]["bits_recognised"] == 0

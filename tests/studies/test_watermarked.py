@@ -7,13 +7,13 @@ import pytest
 from latentfp.augment.suites import suite
 from latentfp.deployment.copies import BATCH
 from latentfp.fingerprint.codes import draw_codes
-from latentfp.studies.marked import attack_of, marked_images, marked_with_fresh_noise, through_files
-from latentfp.studies.scene import open_scene
+from latentfp.studies.context import open_context
+from latentfp.studies.watermarked import attack_of, marked_images, marked_with_fresh_noise, through_files
 
 
 @pytest.fixture(scope="module")
 def subject(bare_deployment):
-    return open_scene(bare_deployment, seed=0).subject
+    return open_context(bare_deployment, seed=0).subject
 
 
 def noisy(subject):

@@ -1,4 +1,4 @@
-"""Marked images as an investigator gets them: issued, saved, read, attacked, saved and read again.
+"""Watermarked images as an investigator gets them: made, saved, read, attacked, saved and read again.
 
 Every file is a real PNG. Image i follows from the seed and i alone, so a study may add images later.
 """
