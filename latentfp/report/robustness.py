@@ -122,7 +122,7 @@ def _reliability(path: Path, result: dict[str, Any], methods: dict[str, str]) ->
     diagrams["all attacks"] = result["pooled"]
     with panels(path, list(diagrams), width=3.3, height=3.5) as grid:
         for axes, found in zip(grid, diagrams.values(), strict=True):
-            diagonal(axes, 0.5, 1)
+            diagonal(axes, 0.5, 1.0)
             for i, (method, words) in enumerate(methods.items()):
                 _bins(axes, found[method], i, words)
             axes.set_xlabel("confidence of a bit")

@@ -120,8 +120,8 @@ def test_the_report_shows_the_numbers(measured, tmp_path):
         (line,) = (
             line for line in text.splitlines() if line.startswith(f"| {row['attack']} |") and "…" in line
         )
-        assert f"{100 * row['methods']['decoder']['bit_accuracy']:.2f} %" in line
-        assert f"{100 * row['methods']['refine']['all_bits'] / 2:.1f} %" in line
+        assert f"{row['methods']['decoder']['bit_accuracy']:.2%}" in line
+        assert f"{row['methods']['refine']['all_bits'] / 2:.1%}" in line
         assert f"{row['methods']['refine']['calibration']['expected_calibration_error']:.4f}" in text
         assert line.endswith("decoder 3, descent 2 |")
     assert "1 start of 4 steps" in text
