@@ -54,7 +54,7 @@ def front(rows: Sequence[Row]) -> list[Row]:
 
 def _plot_prediction(path: Path, by_attack: Mapping[str, Sequence[Row]]) -> None:
     with panels(path, [""], width=4.6, height=4.4) as (axes,):
-        diagonal(axes, 0.45, 1)
+        diagonal(axes, 0.45, 1.0)
         for i, (attack, rows) in enumerate(by_attack.items()):
             predicted, measured = (
                 [row[name]["accuracy"] for row in rows] for name in ("predicted", "measured")
