@@ -38,7 +38,7 @@ from latentfp.runtime.lines import Entry
 from latentfp.runtime.machine import hardware
 from latentfp.runtime.memory import peak_memory
 from latentfp.runtime.progress import track
-from latentfp.runtime.version import code_version
+from latentfp.runtime.provenance import code_version
 from latentfp.studies.context import Context, identity, open_context
 from latentfp.studies.experiment import Numbers
 
