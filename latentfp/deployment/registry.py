@@ -11,6 +11,7 @@ crash. Adding is one transaction: all users or none, with its entry in the audit
 """
 
 import hashlib
+import json
 import os
 import sqlite3
 import unicodedata
@@ -55,7 +56,6 @@ SURROUNDINGS = {
 }
 BATCH = 10_000  # rows between two signs of progress
 MANY = 100_000  # rows from which progress is shown
-ASKED = 500  # usernames in one question
 LONGEST, LARGEST = 64, 192  # characters and bytes of a username: names of files have 255 bytes, and say more
 SHOWN = 5  # usernames in a message
 
@@ -414,12 +414,8 @@ def _checked(name: str) -> str:
 
 
 def _taken(connection: sqlite3.Connection, usernames: Sequence[str]) -> list[str]:
-    found = []
-    for at in range(0, len(usernames), ASKED):
-        some = usernames[at : at + ASKED]
-        marks = ", ".join("?" * len(some))
-        found += connection.execute(f"SELECT name FROM users WHERE name IN ({marks})", some).fetchall()
-    return [name for (name,) in found]
+    query = "SELECT name FROM users WHERE name IN (SELECT value FROM json_each(?))"
+    return [name for (name,) in connection.execute(query, [json.dumps(usernames)])]
 
 
 def _refuse(taken: Sequence[str]) -> None:

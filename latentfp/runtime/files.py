@@ -17,12 +17,16 @@ def beside(path: Path) -> Path:
 def replacing(path: Path) -> Iterator[Path]:
     """The block writes to the name that it is given, which takes the place of `path` when the block succeeds.
 
-    Otherwise it is deleted, and `path` is as it was.
+    Otherwise it is deleted, and `path` is as it was. An OSError names `path`, not what stands for it.
     """
     partial = beside(path)
     try:
         yield partial
         os.replace(partial, path)
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, str(partial)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         partial.unlink(missing_ok=True)
 

@@ -35,6 +35,19 @@ def test_a_block_that_fails_leaves_nothing(tmp_path, written):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_what_fails_is_named(tmp_path):
+    """A missing folder, and a full disk, which says no name by itself."""
+    with pytest.raises(FileNotFoundError) as missing, files.replacing(tmp_path / "no" / "a.json") as fresh:
+        fresh.write_text("new")
+    assert str(missing.value).endswith(f": '{tmp_path / 'no' / 'a.json'}'")
+    refused = pytest.raises(OSError, match="No space left")
+    with refused as full, files.replacing(tmp_path / "a.json"), open("/dev/full", "w") as device:
+        device.write("new")
+    assert str(full.value).endswith(f": '{tmp_path / 'a.json'}'")
+    with pytest.raises(OSError, match=r"^odd$"), files.replacing(tmp_path / "a.json"):
+        raise OSError("odd")
+
+
 @pytest.mark.parametrize("links", [True, False])
 def test_a_claim_is_the_first_ones(tmp_path, monkeypatch, links):
     """Also where the disk has no hard links."""
