@@ -21,8 +21,6 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from latentfp.data import avatars
-from latentfp.data.area import shrink
-from latentfp.data.records import Records, prepare
 from latentfp.runtime.progress import progress
 
 Read = Callable[[Int[np.ndarray, " b"]], UInt8[np.ndarray, "b h h 3"]]
@@ -45,7 +43,7 @@ class Source:
 
     def __init__(self, count: int, read: Read, *, size: int, memory: int = MEMORY):
         self._count = count
-        self._read = lambda rows: shrink(read(rows), size)
+        self._read = lambda rows: avatars.shrink(read(rows), size)
         self._kept = self._read_all() if count * size * size * 3 <= memory else None
 
     def __len__(self) -> int:
@@ -71,10 +69,12 @@ def open_source(dataset: str, *, split: str, size: int, data_dir: str | Path, me
     """Images of a data set, `size` × `size`. Writes the data set below `data_dir`, if it is not there yet.
 
     `dataset`: "avatars" (style toon_head) or "avatars/<style>", stored as 64 × 64; else the path of a folder
-    of images, as data.folder takes them ("./avatars" is a folder). `split`: train, validation or test; of a
+    of images, as data.datasets takes them ("./avatars" is a folder). `split`: train, validation or test; of a
     folder, only train. `memory`: bytes, see Source.
     ValueError for an unknown style or split, a size that does not divide 64, a folder without usable images.
     """
+    from latentfp.data.datasets import Records, prepare
+
     name, _, style = dataset.partition("/")
     if name == "avatars":
         builder = _avatars(style or avatars.STYLES[0], size, data_dir)
@@ -86,7 +86,7 @@ def open_source(dataset: str, *, split: str, size: int, data_dir: str | Path, me
 
 
 def _avatars(style: str, size: int, data_dir: str | Path) -> Any:
-    from latentfp.data.avatars_builder import Avatars
+    from latentfp.data.datasets import Avatars
 
     avatars.check(style)
     if size < 1 or avatars.SIZE % size:
@@ -96,7 +96,7 @@ def _avatars(style: str, size: int, data_dir: str | Path) -> Any:
 
 
 def _folder(path: str, size: int, data_dir: str | Path) -> Any:
-    from latentfp.data.folder import folder_builder
+    from latentfp.data.datasets import folder_builder
 
     return folder_builder(Path(path), size=size, data_dir=Path(data_dir))
 

@@ -18,7 +18,7 @@ import numpy as np
 from latentfp import rng
 from latentfp.augment.suites import suite
 from latentfp.data import avatars
-from latentfp.data.area import shrink
+from latentfp.data.avatars import shrink
 from latentfp.data.files import read_image, write_image
 from latentfp.deployment import fitting, inquiry
 from latentfp.deployment.copies import issue

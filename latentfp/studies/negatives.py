@@ -36,7 +36,7 @@ from PIL import Image
 from latentfp import rng
 from latentfp.choices import Coding
 from latentfp.data import avatars, patterns, photographs
-from latentfp.data.area import shrink
+from latentfp.data.avatars import shrink
 from latentfp.deployment.copies import batch_of, draw_latents
 from latentfp.deployment.design import complete
 from latentfp.deployment.fitting import USUAL, basis_of

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from latentfp.data import avatars, pipeline
-from latentfp.data.avatars_builder import Avatars
+from latentfp.data.datasets import Avatars
 from latentfp.data.pipeline import Source, batches, default_data_dir, indices, open_source
 
 PIXELS = np.random.default_rng(57).integers(0, 256, (11, 8, 8, 3), np.uint8)

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentfp.data.folder import folder_builder, square
-from latentfp.data.records import Records, prepare
+from latentfp.data.datasets import Records, folder_builder, prepare, square
 
 RANDOM = np.random.default_rng(2304)
 COLOUR = RANDOM.integers(64, 192, (16, 24, 3), np.uint8)  # so that no overshoot of the filter is clipped

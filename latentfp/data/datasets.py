@@ -1,13 +1,19 @@
-"""A user's own folder of images as a TFDS data set.
+"""Image data sets on disk: written once by a TFDS builder, read at random without a tf.data pipeline.
 
-All image files below the folder count, at any depth, and are the split `train`: held-out images are another
+Two kinds: the avatars, one configuration a style and three disjoint ranges of indices as splits; and a user's
+own folder. Builders store PNG in the format array_record, from which record i can be read at once. Nothing is
+downloaded.
+
+Of a folder all image files count, at any depth, and are the split `train`: held-out images are another
 folder. From each the largest centred square is taken and brought to the size asked for by Pillow's Lanczos
 filter (antialiased), never enlarged. A file that cannot be read, or is too small, is left out, and the log
 names it; that none is left is an error.
 """
 
+import contextlib
 import dataclasses
 import functools
+import io
 import logging
 import os
 import re
@@ -18,14 +24,88 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
+from jaxtyping import Int, UInt8
 from PIL import Image
 
+from latentfp.data import avatars
 from latentfp.data.files import UnreadableImage, find_images, read_image
-from latentfp.data.records import png
 from latentfp.runtime.progress import track
 from latentfp.types import Pixels
 
 NAMED = 10  # files left out that the log names; the others are counted
+
+
+class Records:
+    """The images of one split of a prepared data set."""
+
+    def __init__(self, builder: Any, split: str):
+        if split not in builder.info.splits:
+            raise ValueError(f"no split {split!r}: {builder.name} has {', '.join(builder.info.splits)}")
+        self._source = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def images(self, indices: Int[np.ndarray, " b"]) -> UInt8[np.ndarray, "b h h 3"]:
+        """The images of these indices, at least one, each below the length: sRGB, uint8."""
+        rows = self._source.__getitems__(indices.tolist())
+        return np.stack([np.asarray(Image.open(io.BytesIO(row["image"]))) for row in rows])
+
+
+def prepare(builder: Any) -> None:
+    """Write the data set of a TFDS builder, unless it is there already."""
+    tfds.disable_progress_bar()
+    with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces a download there
+        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))
+
+
+def _png(pixels: Pixels) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@dataclasses.dataclass(eq=False)
+class AvatarsConfig(tfds.core.BuilderConfig):
+    """A style of avatars.STYLES, and the indices of each split. `workers`: see avatars.render_each."""
+
+    style: str = avatars.STYLES[0]
+    splits: dict[str, range] = dataclasses.field(default_factory=lambda: dict(avatars.SPLITS))
+    workers: int | None = None
+
+
+class Avatars(tfds.core.GeneratorBasedBuilder):
+    """Cartoon avatars. An example is an `image`, uint8 [64 64 3], and its `index`; they are in that order."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    BUILDER_CONFIGS = [AvatarsConfig(name=style, style=style) for style in avatars.STYLES]  # noqa: RUF012
+    builder_config: AvatarsConfig
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        licence = avatars.licence(self.builder_config.style)
+        image = tfds.features.Image(shape=(avatars.SIZE, avatars.SIZE, 3), encoding_format="png")
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=f"Cartoon avatars drawn by the package dicebear-core. {licence['notice']}",
+            features=tfds.features.FeaturesDict({"image": image, "index": tfds.features.Scalar(np.int64)}),
+            homepage=licence["source_url"],
+            citation=f"{licence['title']} by {licence['author']}, {licence['author_url']}",
+            license=f"{licence['licence']} ({licence['licence_url']})",
+            metadata=tfds.core.MetadataDict(licence),
+            disable_shuffling=True,
+        )
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        del dl_manager  # nothing is downloaded
+        return {
+            split: self._generate_examples(indices) for split, indices in self.builder_config.splits.items()
+        }
+
+    def _generate_examples(self, indices: range) -> Iterator[tuple[int, dict[str, Any]]]:
+        config = self.builder_config
+        drawn = avatars.render_each(config.style, indices, size=avatars.SIZE, workers=config.workers)
+        for index, image in zip(indices, drawn, strict=True):
+            yield index, {"image": _png(image), "index": index}
 
 
 @dataclasses.dataclass(eq=False)
@@ -70,7 +150,7 @@ class Folder(tfds.core.GeneratorBasedBuilder):
             except UnreadableImage as error:
                 left_out.append(str(error))
                 continue
-            yield number, {"image": png(image), "file": os.fsencode(path.relative_to(folder))}
+            yield number, {"image": _png(image), "file": os.fsencode(path.relative_to(folder))}
         if left_out:
             named = "\n  ".join(left_out[:NAMED])
             report = f"{len(left_out)} of {len(files)} files are left out, the first of them:\n  {named}"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from latentfp.data.area import shrink
+from latentfp.data.avatars import shrink
 
 
 def oracle(pixels, size):

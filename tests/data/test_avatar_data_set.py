@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from latentfp.data import avatars
-from latentfp.data.avatars_builder import Avatars, AvatarsConfig
-from latentfp.data.records import Records, prepare
+from latentfp.data.datasets import Avatars, AvatarsConfig, Records, prepare
 
 SPLITS = {"train": range(12), "validation": range(12, 17), "test": range(17, 20)}
 
