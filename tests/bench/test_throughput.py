@@ -100,8 +100,11 @@ class TestCosts:
         function = jax.jit(lambda x: jnp.sort(jnp.tanh(x @ x), axis=0) @ x)
         traced = []
         counting = jax.jit(lambda x: (traced.append(1), function(x))[1])
-        jax.config.update("jax_compilation_cache_dir", str(tmp_path))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+        settings = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+        usual = {name: jax.config.values[name] for name in settings}
+        for name, value in zip(settings, (str(tmp_path), 0), strict=True):
+            jax.config.update(name, value)
+        costs.reset_cache()
         try:
             counting(square())
             before = sorted(tmp_path.iterdir())
@@ -113,8 +116,8 @@ class TestCosts:
             jax.jit(lambda x: jnp.cumprod(x @ x, axis=1))(square())
             assert len(sorted(tmp_path.iterdir())) > len(before)
         finally:
-            jax.config.update("jax_compilation_cache_dir", None)
-            jax.config.update("jax_persistent_cache_min_compile_time_secs", 1)
+            for name, value in usual.items():
+                jax.config.update(name, value)
             costs.reset_cache()
 
 
