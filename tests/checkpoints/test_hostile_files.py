@@ -21,14 +21,14 @@ def peak():
 out, started = Path(sys.argv[1]), peak()
 for line in sys.stdin:
     name, path = json.loads(line)
-    began, error = time.perf_counter(), None
+    began, error = time.process_time(), None
     try:
         cli.app(["import", path, "--out", str(out / "generator")], standalone_mode=False)
     except (ValueError, OSError) as caught:
         error = str(caught)
     except BaseException as caught:
         error = None if isinstance(caught, SystemExit) else f"!{type(caught).__name__}"
-    row = [name, path, error, time.perf_counter() - began, peak() - started]
+    row = [name, path, error, time.process_time() - began, peak() - started]
     print("ROW" + json.dumps(row), flush=True)
 """
 

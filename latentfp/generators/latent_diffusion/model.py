@@ -6,6 +6,7 @@ Latents are flattened in the order channel, row, column, as in the public finger
 {"first_stage", "denoiser"}: the weights of the two networks.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -44,8 +45,12 @@ class LatentDiffusion(NamedTuple):
 
 def networks(*, size: int, first_stage: Mapping[str, Any], denoiser: Mapping[str, Any]) -> LatentDiffusion:
     """The networks of these fields. ValueError where the levels do not divide `size`."""
-    stage = FirstStage(**first_stage)
-    nets = LatentDiffusion(size, stage, UNet(latent=stage.latent, **denoiser))
+    of_stage, of_denoiser = (
+        {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+        for fields in (first_stage, denoiser)
+    )  # so that networks of equal fields are one key
+    stage = FirstStage(**of_stage)
+    nets = LatentDiffusion(size, stage, UNet(latent=stage.latent, **of_denoiser))
     factor = 2 ** (len(stage.channels) + len(nets.denoiser.channels) - 2)
     if size < factor or size % factor:
         raise ValueError(f"size {size} is not a multiple of {factor}, by which these levels divide it")
@@ -61,6 +66,7 @@ def init(nets: LatentDiffusion, key: Key) -> Params:
     }
 
 
+@functools.cache
 def shapes(nets: LatentDiffusion) -> Params:
     """Shapes and types of the weights of both networks."""
     return jax.eval_shape(lambda: init(nets, rng.root(0)))
