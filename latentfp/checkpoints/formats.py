@@ -142,7 +142,7 @@ def _unknown(path: Path, names: set[Any]) -> str:
     if names == {"axes", "offset"}:
         return (
             "it is a user's copy as a map of latents, no generator: apply it to latents that are to be "
-            "decoded, with latentfp.fingerprint.copy"
+            "decoded, with latentfp.fingerprint.pipeline"
         )
     if path.name in diffusers.WEIGHTS:
         return "it is one file of a folder of diffusers: import the folder, which says what its networks are"

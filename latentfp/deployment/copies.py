@@ -10,13 +10,13 @@ earlier one.
 The map of the latents is affine. A generator that can have it built in (StyleGAN2) becomes an ordinary
 checkpoint of the format that is asked for. Of any other (latent diffusion) the map itself is written: tensors
 `axes` [k d] and `offset` [d] of `w - (w @ axes.T) @ axes + offset`, to be applied to the latents just before
-they are decoded; fingerprint/copy.py does it. Its axes are rotated at random, so that they do not tell the
-bits apart.
+they are decoded (fingerprint/pipeline.py). Its axes are rotated at random, so that they do not tell the bits
+apart.
 """
 
-import json
 import os
 import secrets
+import tempfile
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -30,24 +30,24 @@ from latentfp import rng
 from latentfp.checkpoints import formats
 from latentfp.checkpoints.adopt import Imported
 from latentfp.choices import Coding, CopyFormat, Format, Status
-from latentfp.data.files import write_image
+from latentfp.data.files import UnreadableImage, read_image, write_image
 from latentfp.deployment import logbook
 from latentfp.deployment.deployment import Deployment, Opening, load_generator, open_deployment
 from latentfp.deployment.registry import User
 from latentfp.fingerprint.basis import Space
-from latentfp.fingerprint.copy import Copy, copy_for, rotated, save
 from latentfp.fingerprint.embed import Strength, embed
+from latentfp.fingerprint.pipeline import Copy, copy_for, rotated, save
 from latentfp.generators import pretrained
 from latentfp.generators.generator import Generator
 from latentfp.generators.pretrained import Pretrained, Source
 from latentfp.pixels import to_pixels
-from latentfp.runtime.files import claim
 from latentfp.runtime.progress import progress
-from latentfp.types import Key, Latent, Latents, Params
+from latentfp.types import Key, Latent, Latents, Params, Pixels
 
 BATCH, PIXELS = 32, 2**19  # images at once, and the most pixels of all of them if they are more than one
 GROUP = 256  # images between two writings
 LONGEST = 255  # bytes of a file's name
+ROUNDING = 0.05  # of 255 levels, in the mean: what machines that make the same image differ by
 
 
 class Issued(NamedTuple):
@@ -172,8 +172,8 @@ def generate_files(
     """Write images of a user's copy into `out`, as USER-SEED-NUMBER.SUFFIX; entered in the audit log.
 
     Files that an earlier call made of the same user, seed and deployment stay, and the others are added: so a
-    call that was interrupted goes on. ValueError for an unknown or revoked user, a name that is too long for
-    a file, and rather than overwriting or mixing with any other file.
+    call that was interrupted goes on. The first and the last of them are compared with what they should be.
+    ValueError for an unknown or revoked user, a name that is too long for a file, and where others are there.
     """
     opened = open_deployment(deployment)
     who, key = _drawer(opened, user, count=count, seed=seed)
@@ -182,26 +182,40 @@ def generate_files(
     if len(os.fsencode(paths[-1].name)) > LONGEST:
         raise ValueError(f"{paths[-1].name} is longer than the {LONGEST} bytes of a file's name")
     there = [path.exists() for path in paths]
-    made_by = out / f".{begin}.json"
-    if any(there) and not made_by.exists():
-        taken = paths[there.index(True)]
-        raise ValueError(f"{taken} exists and nothing is overwritten: choose another seed or folder")
     loaded = load_generator(opened)
-    maker = {"deployment": opened.manifest.id, "user": who.id, "name": who.name, "seed": seed}
-    if not claim(made_by, json.dumps(maker) + "\n"):
-        raise ValueError(f"{made_by} says that another deployment made its images: choose another folder")
+    draw = partial(_marked, opened, loaded, who, key)
+    known = [number for number, exists in enumerate(there) if exists]
+    for number in {*known[:1], *known[-1:]}:
+        if not _is_this(paths[number], draw(count=1, first=number)[0]):
+            raise ValueError(
+                f"{paths[number]} exists and is another image, which is not overwritten: choose another seed "
+                "or folder"
+            )
     subject = {"name": who.name, "count": count, "seed": seed, "suffix": suffix}
     logbook.note(opened.registry, "generate", subject)
+    out.mkdir(parents=True, exist_ok=True)
     with progress("generating", count) as advance:
         for first in range(0, count, GROUP):
             some = slice(first, first + GROUP)
             if not all(there[some]):
-                images = _marked(opened, loaded, who, key, count=len(paths[some]), first=first)
-                for path, known, pixels in zip(paths[some], there[some], images, strict=True):
-                    if not known:
+                images = draw(count=len(paths[some]), first=first)
+                for path, exists, pixels in zip(paths[some], there[some], images, strict=True):
+                    if not exists:
                         write_image(path, pixels)
             advance(len(paths[some]))
     return Written(paths, sum(there))
+
+
+def _is_this(path: Path, pixels: Pixels) -> bool:
+    """Whether a file holds these pixels, as its format keeps them and up to the rounding of machines."""
+    with tempfile.TemporaryDirectory() as folder:
+        expected = Path(folder) / path.name
+        write_image(expected, pixels)
+        try:
+            images = [read_image(one, size=pixels.shape[:2]) for one in (path, expected)]
+        except UnreadableImage:
+            return False
+    return float(np.abs(np.subtract(*images, dtype=np.int16)).mean()) < ROUNDING
 
 
 def _drawer(opened: Deployment, user: str, *, count: int, seed: int) -> tuple[User, Key]:

@@ -43,6 +43,7 @@ from latentfp.deployment.secret import read as read_secret
 from latentfp.fingerprint.basis import Basis, Space, split
 from latentfp.generators import pretrained
 from latentfp.generators.pretrained import Source
+from latentfp.runtime.files import naming
 
 MANIFEST, BASIS, USERS, GENERATOR = "manifest.json", "basis.safetensors", "users.sqlite", "generator"
 
@@ -109,14 +110,15 @@ def create(
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        _write(partial / BASIS, arrays)
-        _write(partial / MANIFEST, to_json(manifest))
-        _registry(partial, manifest, lambda: secret).create()
-        if bundle is not None:
-            (partial / GENERATOR).mkdir()
-            for name in (pretrained.DESCRIPTION, pretrained.WEIGHTS):
-                shutil.copyfile(bundle / name, partial / GENERATOR / name)
-        partial.rename(folder)
+        with naming(folder):
+            _write(partial / BASIS, arrays)
+            _write(partial / MANIFEST, to_json(manifest))
+            _registry(partial, manifest, lambda: secret).create()
+            if bundle is not None:
+                (partial / GENERATOR).mkdir()
+                for name in (pretrained.DESCRIPTION, pretrained.WEIGHTS):
+                    shutil.copyfile(bundle / name, partial / GENERATOR / name)
+            partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return open_deployment(folder, secret=secret)

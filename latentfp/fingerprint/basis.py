@@ -7,7 +7,7 @@ are orthonormal, so
     w = mu + U^T alpha + V^T m,    alpha = U (w - mu) [r],    m = V (w - mu) [k],
 
 all in the latent's own units.
-Source: METHOD.md §2; Nie et al. 2023, section 3.
+Source: Nie et al. 2023, section 3; docs/concepts.md.
 """
 
 from collections.abc import Sequence

@@ -9,7 +9,7 @@ units) for all:
 Binary coding (offset 0) is the paper's. Antipodal coding (offset 1/2) keeps two codes exactly as far apart at
 half the mean energy of a mark, and lets an unmarked latent decode to undecided bits. Functions take one
 example; batch with `jax.vmap`.
-Source: METHOD.md §2.
+Source: Nie et al. 2023, section 3.1; docs/concepts.md.
 """
 
 import jax

@@ -7,7 +7,7 @@ coordinates are known up to the covariance
 
     C = [ (H + diag(1/s² on the content, 0 on the code))⁻¹ ] of the code,
 
-the inverse of METHOD.md's Schur complement, and bit i, whose levels are σ apart, is read wrong with the
+the inverse of the content's Schur complement, and bit i, whose levels are σ apart, is read wrong with the
 chance Q(σ / 2 √C_ii). The mark changes a pixel's value by a mean square of
 
     (σ²/4 Σ_i G_ii + Σ_i s_i² G_ii) / pixels,    G = JᵀJ, i over the code's axes,
@@ -15,7 +15,8 @@ chance Q(σ / 2 √C_ii). The mark changes a pixel's value by a mean square of
 the second term because the code replaces the latent's own coordinates there (antipodal coding).
 
 First order only: a search that ends beside the best place is not in it, nor are strengths at which the image
-no longer changes in proportion. Source: METHOD.md §3; Nie et al. 2023, section 3.3, for the design variables.
+no longer changes in proportion. Source: docs/concepts.md; Nie et al. 2023, section 3.3, for the design
+variables.
 """
 
 from collections.abc import Callable, Sequence

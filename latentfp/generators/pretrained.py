@@ -26,7 +26,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
+from safetensors.numpy import save as to_bytes
 
 from latentfp import rng
 from latentfp.generators import custom, linear
@@ -137,7 +138,7 @@ def save(
     dtype = np.float16 if half else np.float32
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / DESCRIPTION) as told, replacing(folder / WEIGHTS) as fresh:
-        save_file({name: np.asarray(value, dtype) for name, value in flat.items()}, fresh)
+        fresh.write_bytes(to_bytes({name: np.asarray(value, dtype) for name, value in flat.items()}))
         fresh.chmod(0o644)
         description = {
             "kind": kind,

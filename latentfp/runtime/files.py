@@ -14,6 +14,17 @@ def beside(path: Path) -> Path:
 
 
 @contextmanager
+def naming(path: Path, *, instead_of: Path | None = None) -> Iterator[None]:
+    """An OSError of the block names `path` where it names nothing, as of a full disk, or `instead_of`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, str(instead_of)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+@contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """The block writes to the name that it is given, which takes the place of `path` when the block succeeds.
 
@@ -21,12 +32,9 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     partial = beside(path)
     try:
-        yield partial
-        os.replace(partial, path)
-    except OSError as error:
-        if error.errno is None or error.filename not in (None, str(partial)):
-            raise
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        with naming(path, instead_of=partial):
+            yield partial
+            os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 

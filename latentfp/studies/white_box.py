@@ -23,7 +23,7 @@ from latentfp.deployment.copies import folded
 from latentfp.deployment.deployment import load_generator
 from latentfp.deployment.fitting import USUAL, Sampling, sample_basis
 from latentfp.fingerprint.codes import CodeBook, draw_codes
-from latentfp.fingerprint.copy import copy_for
+from latentfp.fingerprint.pipeline import copy_for
 from latentfp.generators.pretrained import Pretrained
 from latentfp.pixels import to_float, to_pixels
 from latentfp.studies.context import Context, answers, identity, open_context

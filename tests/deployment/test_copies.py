@@ -19,8 +19,8 @@ from latentfp.data.files import read_image
 from latentfp.deployment import copies, fitting
 from latentfp.deployment.deployment import load_generator, open_deployment
 from latentfp.fingerprint.codes import draw_codes
-from latentfp.fingerprint.copy import apply, copy_for, load, rotated
 from latentfp.fingerprint.embed import embed
+from latentfp.fingerprint.pipeline import apply, copy_for, load, rotated
 from latentfp.generators import pretrained
 from latentfp.types import by_path
 
@@ -158,7 +158,7 @@ def test_images_of_another_deployment_are_not_mixed_with(linear, tmp_path):
     other = write_deployment(tmp_path)
     (first, *_) = generate(linear, tmp_path / "images")
     before = first.read_bytes()
-    with pytest.raises(ValueError, match="another deployment made its images"):
+    with pytest.raises(ValueError, match=r"alice-7-0000\.png exists and is another image"):
         generate(other, tmp_path / "images", count=9)
     assert first.read_bytes() == before
     assert len(list((tmp_path / "images").glob("*.png"))) == 3
