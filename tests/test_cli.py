@@ -26,6 +26,7 @@ COMMANDS = [
     *("fit", "import", "export", "users add", "users list", "users revoke", "users reinstate"),
     *("users save", "users export", "audit verify", "audit list"),
     *("adopt", "calibrate", "generate", "attribute", "verify", "trace", "plan", "bulk", "design", "demo"),
+    *("train", "study", "bench"),
 ]
 HELP = """
 import sys, time
@@ -453,6 +454,16 @@ def test_a_command_gives_blas_one_thread_unless_told_otherwise(latentfp, deploym
         monkeypatch.delenv("OPENBLAS_NUM_THREADS")
     assert latentfp("users", "list", "--deployment", deployment)[0] == 0
     assert os.environ["OPENBLAS_NUM_THREADS"] == used
+
+
+def test_the_compiler_is_not_heard(latentfp, deployment, monkeypatch):
+    """At its usual level it writes of slow compilations and of devices to the user's standard error."""
+    for own, used in ((None, "3"), ("0", "0")):
+        monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+        if own is not None:
+            monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", own)
+        assert latentfp("users", "list", "--deployment", deployment)[0] == 0
+        assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == used
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -155,7 +155,7 @@ def test_what_was_interrupted_goes_on(linear, tmp_path, monkeypatch):
 
 
 def test_images_of_another_deployment_are_not_mixed_with(linear, tmp_path):
-    other = write_deployment(tmp_path)
+    other = write_deployment(tmp_path, sigma=1.1)
     (first, *_) = generate(linear, tmp_path / "images")
     before = first.read_bytes()
     with pytest.raises(ValueError, match=r"alice-7-0000\.png exists and is another image"):
