@@ -364,6 +364,12 @@ def test_other_changes_are_found(statement, message, two, path):
     assert_refused(two, message)
 
 
+def test_a_damaged_row_without_a_digest_is_found(two):
+    """As a damaged page may give: text for a code, and no digest, which no constraint has seen."""
+    with pytest.raises(TamperedDeployment, match="found digest None at user 1 'a', expected None"):
+        two._verified((1, "a", "text", "", "active", ""), None)
+
+
 def test_swapped_codes_are_found(two, path):
     with closing(sqlite3.connect(path)) as connection:
         (alice,), (bob,) = connection.execute("SELECT code FROM users ORDER BY id")

@@ -104,12 +104,12 @@ def test_balanced_codes_have_as_many_ones_as_zeros(bits, repeats):
 def test_balanced_codes_are_even_among_all_of_them():
     """Of four bits there are six, each drawn as often, also for a user after another."""
     codes = np.concatenate(
-        [draw_codes(seed, 2, bits=4, min_distance=2, balanced=True) for seed in range(3000)]
+        [draw_codes(seed, 2, bits=4, min_distance=2, balanced=True) for seed in range(600)]
     )
     for user in range(2):
         _, times = np.unique(codes[user::2], axis=0, return_counts=True)
         assert len(times) == 6
-        np.testing.assert_allclose(times, 500, atol=5 * (3000 * 5 / 36) ** 0.5)
+        np.testing.assert_allclose(times, 100, atol=5 * (600 * 5 / 36) ** 0.5)
 
 
 def test_a_distance_of_all_bits_is_reached():
