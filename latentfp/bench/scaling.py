@@ -21,6 +21,7 @@ from latentfp.data.files import write_image
 from latentfp.deployment.inquiry import searched
 from latentfp.fingerprint.codes import draw_codes
 from latentfp.runtime.machine import hardware
+from latentfp.runtime.provenance import code_version
 from latentfp.studies.context import Context, identity, open_context
 from latentfp.studies.experiment import Experiment, Numbers
 from latentfp.studies.watermarked import marked_images
@@ -82,6 +83,7 @@ def run(*, deployment: str, training: str, load: Load, seed: int, workdir: Path)
         "deployment": deployment,
         "training_config": training,
         "hardware": hardware(),
+        "code": [code_version()],
         "cores": os.cpu_count(),
         **load._asdict(),
         **rows,

@@ -27,6 +27,7 @@ from latentfp.fingerprint.codes import pack
 from latentfp.runtime.machine import hardware
 from latentfp.runtime.memory import peak_memory
 from latentfp.runtime.progress import track
+from latentfp.runtime.provenance import code_version
 from latentfp.studies.experiment import Experiment, Numbers
 
 WRONG = 0.1  # chance of a wrong bit in a query that is a registered code
@@ -240,6 +241,7 @@ def plain_best(
 def _surroundings() -> Numbers:
     return {
         "hardware": hardware(),
+        "code": [code_version()],
         "faiss": f"{_faiss().omp_get_max_threads()} threads, {_faiss().get_compile_options().strip()}",
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES}
         | {"python": platform.python_version()},

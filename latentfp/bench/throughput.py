@@ -69,7 +69,7 @@ def run(
     context = open_context(deployment, seed=seed)
     around = {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "version": code_version(),
+        "code": [code_version()],
         "hardware": hardware(),
         "jax": jax.__version__,
     }
@@ -157,7 +157,7 @@ def _compared(result: dict[str, Any], workdir: Path, path: Path) -> dict[str, An
     same = {name: result[name] for name in SAME}
     result["previous"] = latest(lines.read(path), same)
     entry = {
-        **{name: result[name] for name in ("date", "version")},
+        **{name: result[name] for name in ("date", "code")},
         **same,
         "peak": {name: result["peak"][name] for name in ("flops", "bandwidth")},
         "per_second": {name: row["per_second"] for name, row in result["stages"].items()},

@@ -29,7 +29,7 @@ def write_accuracy(folder: Path, result: dict[str, Any]) -> Path:
     name = result["name"]
     parts = [
         f"# {plain(result['title'])}",
-        f"{len(result['cells'])} cells in {duration(result['seconds'])} on {plain(result['hardware'])}. "
+        f"{len(result['cells'])} cells in {duration(result['seconds'])}. "
         "Intervals are 95 %, exact binomial (Clopper and Pearson).",
     ]
     folder.mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ def write_accuracy(folder: Path, result: dict[str, Any]) -> Path:
         if len(cells) > 1:
             _plot(folder / f"{name}_{group}.svg", group, cells)
             parts.append(f"![{title}]({name}_{group}.svg)")
-    return write_page(folder / f"{name}.md", *parts)
+    return write_page(folder / f"{name}.md", result, *parts)
 
 
 def _table(group: str, cells: Sequence[Row]) -> str:

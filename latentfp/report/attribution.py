@@ -18,13 +18,14 @@ NAMES = {
 
 def write_attribution(folder: Path, result: dict[str, Any]) -> Path:
     """Write attribution.md, the result of studies.attribution.run; returns its path."""
-    it, methods = result, result["methods"]
+    methods = result["methods"]
     return write_page(
         folder / "attribution.md",
+        result,
         f"# {plain(result['title'])}",
-        f"Clean PNG files, σ {result['sigma']:g}, {result['bits']} bits, {count(it['users'], 'user')}, "
-        f"p ≤ {it['alpha']:g}. The search has {count(it['reference_starts'], 'start')} of "
-        f"{count(it['reference_steps'], 'step')}. {plain(result['hardware'])}. Intervals are 95 %, exact "
+        f"Clean PNG files, σ {result['sigma']:g}, {result['bits']} bits, {count(result['users'], 'user')}, "
+        f"p ≤ {result['alpha']:g}. The search has {count(result['reference_starts'], 'start')} of "
+        f"{count(result['reference_steps'], 'step')}. Intervals are 95 %, exact "
         "binomial.",
         "## Accuracy",
         table(methods, {"method": _name, **ACCURACY}),

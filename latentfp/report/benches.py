@@ -61,6 +61,7 @@ def write_throughput(folder: Path, result: dict[str, Any]) -> Path:
     on_device = f", and {max(held):.0f} MiB of the device" if held else ""
     return write_page(
         folder / "throughput.md",
+        result,
         f"# Throughput of {plain(result['generator'])}",
         f"The best of {result['rounds']} rounds. The machine at best, measured before the stages and after "
         f"each: {peak['flops'] / 1e9:.4g} GFLOP/s in a float32 product of {loads['side']}x{loads['side']} "
@@ -70,7 +71,7 @@ def write_throughput(folder: Path, result: dict[str, Any]) -> Path:
         COUNTED,
         f"{COMPILED} The whole run held at most {result['peak_memory_mib']:.0f} MiB{on_device}.",
         _compared(result["previous"]),
-        plain(f"{result['hardware']}, jax {result['jax']}, latentfp {result['version']}, {result['date']}."),
+        f"JAX {result['jax']}, {result['date']}.",
     )
 
 
@@ -95,7 +96,7 @@ def _compared(before: Row | None) -> str:
     if before is None:
         return "The history holds no earlier run of these settings on such a device with this version of JAX."
     return (
-        f"*To before* is the speed over that of version {before['version']} on {before['date']}; "
+        f"*To before* is the speed over that of latentfp {', '.join(before['code'])} on {before['date']}; "
         "*by product* divides it by the ratio of the two products' speeds, which shows what the machine "
         "itself did: where the two columns differ much, neither is to be trusted."
     )
@@ -107,6 +108,7 @@ def write_scaling(folder: Path, result: dict[str, Any]) -> Path:
     same = len({row["sha256"] for row in attribution}) == 1
     return write_page(
         folder / "scaling.md",
+        result,
         f"# Scaling on {result['cores']} cores",
         "Every process has one core, by turns; the ideal is the speed of one process times the number of "
         "processes, and no more than the number of cores. Efficiency: share of the ideal.",
@@ -118,7 +120,6 @@ def write_scaling(folder: Path, result: dict[str, Any]) -> Path:
         table(_scaled(attribution, result["cores"]), SCALING),
         "Seconds count from the start of the command, with reading the deployment and the compiled programs. "
         f"The parts are {'the same, byte for byte' if same else 'NOT the same'}.",
-        f"{plain(result['hardware'])}.",
     )
 
 
@@ -149,6 +150,7 @@ def write_search(folder: Path, result: dict[str, Any]) -> Path:
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     return write_page(
         folder / "search.md",
+        result,
         "# Exact search among registered codes",
         f"{size['queries']} queries among random codes of {size['bits']} bits, the best {size['top']} of "
         "each: by Hamming distance (nearest), by soft scores in -24 … 24 (best), and by distance with "
@@ -159,5 +161,5 @@ def write_search(folder: Path, result: dict[str, Any]) -> Path:
         f"Memory beyond {memory['codes_mib']:.0f} MiB of {memory['n']:.0e} codes: "
         f"{memory['nearest_beyond_mib']:.0f} MiB for nearest and {memory['best_beyond_mib']:.0f} MiB for "
         f"both searches, one after the other. Compiling beforehand, the slowest call took {compiling:.1f} s.",
-        plain(f"{result['hardware']}; faiss: {result['faiss']}; {versions}."),
+        plain(f"faiss: {result['faiss']}; {versions}."),
     )

@@ -22,6 +22,7 @@ def write_capacity(folder: Path, result: dict[str, Any]) -> Path:
     _plot(folder / "capacity.svg", rows)
     return write_page(
         folder / "capacity.md",
+        result,
         f"# Capacity of {result['generator']}, {result['bits']} bits",
         f"{rows[0]['images']} files of every attack, family-wise rate {result['alpha']:g}, read by a decoder "
         "and a descent. Share of files that name their own user among so many, with exact 95 % intervals.",

@@ -23,6 +23,7 @@ def write_design(folder: Path, result: dict[str, Any]) -> Path:
     ranked = ", ".join(f"{attack} {number(ranks[attack], '.2f')}" for attack in by_attack)
     return write_page(
         folder / "design.md",
+        result,
         f"# Predicted and measured designs, {result['generator']}",
         f"{len(rows)} cells, {result['images']} files each. Rank correlation of predicted and measured share "
         f"of right bits: **{number(ranks['accuracy'], '.3f')}** over all cells; by attack: {ranked}. Of "

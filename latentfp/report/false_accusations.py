@@ -32,6 +32,7 @@ def write_false_accusations(folder: Path, result: dict[str, Any]) -> Path:
     _plot(folder / "false_accusations.svg", result)
     return write_page(
         folder / "false_accusations.md",
+        result,
         f"# False accusations, method {result['method']}",
         f"{images} files that bear no registered code, saved with 8 bits a value. Share of them that is "
         "attributed to anyone, over all draws of the codes; in brackets the exact 95 % interval as if only "

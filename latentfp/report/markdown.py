@@ -12,10 +12,14 @@ Row = Mapping[str, Any]
 Cell = str | Callable[[Any], str]
 
 
-def write_page(path: Path, *parts: str) -> Path:
-    """Write the parts as paragraphs, and below them the command that made the page; returns its path."""
+def write_page(path: Path, result: Row, *parts: str) -> Path:
+    """Write the parts as paragraphs, and below them what made the result; returns the path.
+
+    `result`: its `hardware`, and the `code`, the versions of the package that measured it.
+    """
+    made = f"Measured by latentfp {', '.join(result['code'])} on {plain(result['hardware'])}, with"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n\n".join([*parts, made_with()]) + "\n", encoding="utf-8")
+    path.write_text("\n\n".join([*parts, made, f"    {command()}"]) + "\n", encoding="utf-8")
     return path
 
 
@@ -57,11 +61,6 @@ def percent_range(interval: Sequence[float]) -> str:
 def plain(value: str) -> str:
     """One line that Markdown shows as it is."""
     return "".join(f"\\{sign}" if sign in "\\|<>*_`[]#&" else sign for sign in " ".join(value.split()))
-
-
-def made_with() -> str:
-    """The command of this process, as a block; DIR stands for its workdir."""
-    return f"Made with\n\n    {command()}"
 
 
 def thousands(value: int) -> str:

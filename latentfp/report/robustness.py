@@ -32,9 +32,10 @@ def write_robustness(folder: Path, result: dict[str, Any]) -> Path:
     }
     return write_page(
         folder / f"{name}.md",
+        result,
         f"# {plain(result['title'])}",
         f"σ {result['sigma']:g}, {plain(result['coding'])} codes of {result['bits']} bits, {len(rows)} "
-        f"attacks in {duration(result['seconds'])} on {plain(result['hardware'])}. No method is told the "
+        f"attacks in {duration(result['seconds'])}. No method is told the "
         "attack. Intervals are 95 %, exact binomial (Clopper and Pearson).",
         "## Accuracy",
         _accuracies(rows, methods),

@@ -80,7 +80,7 @@ def test_the_page_tells_efficiency_and_differences(tmp_path):
         row(4, 18.0, metrics={"bits": 0.5, "loss": 1.9999}),
     ]
     parts = [row(1, 5.0, sha256="a"), row(2, 10.0, sha256="a"), row(4, 9.0, sha256="a")]
-    facts = {"cores": 2, "hardware": "2 cores", "training_config": "c.py"}
+    facts = {"cores": 2, "hardware": "2 cores", "code": ["0.2.0+1"], "training_config": "c.py"}
     facts |= {"batch": 64, "steps": 30, "files": 400}
     text = write_scaling(tmp_path, facts | {"training": training, "attribution": parts}).read_text()
     assert "| 2 | 16 | 1.60 | 80% | 38 |" in text

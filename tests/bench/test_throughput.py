@@ -363,7 +363,7 @@ def test_the_page(tmp_path):
         ("flops", "bytes", "product_share", "copy_share", "compile_seconds", "memory_mib"), None
     )
     result = {
-        **{"generator": "avatars", "hardware": "2 cores", "version": "0.2.0+123", "jax": "1", "date": "now"},
+        **{"generator": "avatars", "hardware": "2 cores", "code": ["0.2.0+1"], "jax": "1", "date": "now"},
         **{"loads": {"side": 64, "mib": 1}, "rounds": 2, "peak_memory_mib": 7.0, "previous": None},
         "peak": Peak(1e10, 2e10, 0.5, 0.1)._asdict(),
         "stages": {"synthesis": row(), "tiny: blur": row(**unknown, items=1, unit="file", per_second=7.0)},
@@ -372,16 +372,16 @@ def test_the_page(tmp_path):
     assert "| synthesis | 8 images | 100 | 25% | 1 | 0.5 | 12.5% | 50% | 1.0 | 3 |" in text
     assert "| tiny: blur | 1 file | 7 | 25% | – | – | – | – | – | – |" in text
     assert "10 GFLOP/s" in text
-    assert "2 cores, jax 1, latentfp 0.2.0+123, now." in text
+    assert "Measured by latentfp 0.2.0+1 on 2 cores, with" in text
     assert "holds no earlier run" in text
     before = {
         "date": "then",
-        "version": "0.0.9+abc",
+        "code": ["0.0.9+abc"],
         "per_second": {"synthesis": 200.0},
         "peak": {"flops": 1e10 / 4},
     }
     text = write_throughput(tmp_path, {**result, "previous": before}).read_text()
-    assert "over that of version 0.0.9+abc on then" in text
+    assert "over that of latentfp 0.0.9+abc on then" in text
     assert "| 1.0 | 3 | 0.50 | 0.12 |" in text
     assert "| – | – | – | – |" in text
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from latentfp.report.false_accusations import write_false_accusations
-from latentfp.studies.false_accusations import Plan, measure
+from latentfp.studies.experiment import plain
+from latentfp.studies.false_accusations import Settings, rates_of
 from latentfp.studies.readings import Readings
 
 USERS, ALPHAS = (1, 1000), (0.1, 1e-3)
@@ -14,8 +15,9 @@ USERS, ALPHAS = (1, 1000), (0.1, 1e-3)
 def result():
     soft = np.random.default_rng(0).integers(-24, 25, (400, 1, 64)).astype(np.int8)
     readings = {"flat": Readings(soft, *np.ones((2, 400, 1), np.float32))}
-    plan = Plan({"flat": 400}, USERS, (4, 2), ALPHAS, "decoder")
-    return {**plan._asdict(), **measure(readings, plan, seed=0)}
+    settings = Settings("none", {"flat": 400}, USERS, (4, 2), ALPHAS, "decoder")
+    made = {"hardware": "2 cores", "code": ["0.2.0+1"]}
+    return plain({**made, **settings._asdict(), **rates_of(readings, settings, seed=0)._asdict()})
 
 
 def test_the_page_says_which_promises_are_broken(result, tmp_path):

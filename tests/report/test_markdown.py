@@ -2,7 +2,7 @@
 
 import pytest
 
-from latentfp.report.markdown import made_with, table, write_page
+from latentfp.report.markdown import table, write_page
 
 
 @pytest.mark.parametrize(
@@ -21,11 +21,12 @@ from latentfp.report.markdown import made_with, table, write_page
         ),
     ],
 )
-def test_a_page_tells_its_command(monkeypatch, tmp_path, program, given, shown):
+def test_a_page_tells_what_made_it(monkeypatch, tmp_path, program, given, shown):
     monkeypatch.setattr("sys.argv", [program, *given])
-    assert made_with() == f"Made with\n\n    {shown}"
-    page = write_page(tmp_path / "new" / "page.md", "# Title", "Text")
-    assert page.read_text() == f"# Title\n\nText\n\nMade with\n\n    {shown}\n"
+    result = {"hardware": "2 x86_64 cores", "code": ["0.1.0+a", "0.2.0+b"]}
+    page = write_page(tmp_path / "new" / "page.md", result, "# Title", "Text")
+    made = "Measured by latentfp 0.1.0+a, 0.2.0+b on 2 x86\\_64 cores, with"
+    assert page.read_text() == f"# Title\n\nText\n\n{made}\n\n    {shown}\n"
 
 
 def test_a_table_of_formats_and_functions():

@@ -4,7 +4,8 @@ from latentfp.report.benches import write_search
 
 RESULT = {
     "size": {"bits": 64, "queries": 256, "top": 5, "repeats": 2, "checked": 4},
-    "hardware": "2 x86_64 CPU cores, JAX on cpu",
+    "hardware": "2 x86_64 CPU cores, no accelerator",
+    "code": ["0.2.0+1"],
     "faiss": "2 threads, OPTIMIZE DD",
     "versions": {"jax": "0.1", "faiss-cpu": "1.2"},
     "memory": {"n": 10**8, "codes_mib": 762.9, "nearest_beyond_mib": 91.2, "best_beyond_mib": 101.4},
