@@ -10,4 +10,4 @@ if [ "$(cat .venv/parity/installed 2>/dev/null || true)" != "$wanted" ]; then
   $pip --no-deps --editable .
   echo "$wanted" > .venv/parity/installed
 fi
-exec .venv/parity/bin/python -m pytest tests/parity "$@"
+exec .venv/parity/bin/python -m pytest tests/parity --all "$@"
