@@ -125,8 +125,8 @@ def audit_verify(deployment: DeploymentOption) -> None:
     """
     from latentfp.deployment.deployment import open_registry
 
-    head = open_registry(deployment).verify_audit()
-    typer.echo(f"{head.entries} entries, head {head.hash}" if head.entries else "0 entries")
+    seal = open_registry(deployment).verify_audit()
+    typer.echo(f"{seal.entries} entries, head {seal.head.hex()}" if seal.entries else "0 entries")
 
 
 def audit_list(deployment: DeploymentOption, as_json: JsonOption = False) -> None:

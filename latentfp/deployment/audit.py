@@ -41,7 +41,10 @@ SCHEMA = (
 
 
 class Seal(NamedTuple):
-    """What the file states of itself: users, the sum of their digests, entries, the hash of the last."""
+    """What the file states of itself: users, the sum of their digests, entries, the hash of the last.
+
+    `head` is empty where there are no entries.
+    """
 
     users: int
     total: bytes
@@ -59,13 +62,6 @@ class Entry(NamedTuple):
     total: bytes
     before: bytes
     hash: bytes
-
-
-class Head(NamedTuple):
-    """The end of the chain: number of entries and the hash of the last, hexadecimal; empty without one."""
-
-    entries: int
-    hash: str
 
 
 COLUMNS = ", ".join(Entry._fields)
@@ -140,17 +136,16 @@ class AuditLog(NamedTuple):
         """All entries in order, as stored."""
         yield from map(Entry._make, connection.execute(f"SELECT {COLUMNS} FROM audit ORDER BY number"))
 
-    def verify(self, connection: sqlite3.Connection) -> Head:
+    def verify(self, connection: sqlite3.Connection) -> Seal:
         """Verify every entry and the end. The error names the first broken entry."""
-        key, number = self.key(), 0
+        key = self.key()
         before = _origin(key, self.identity)
         for number, entry in enumerate(self.entries(connection), start=1):
             if (entry.number, entry.before) != (number, before) or entry.hash != _hash(key, entry):
                 fault = f"found audit entry {entry.number} broken, expected entry {number} as it was written"
                 raise TamperedDeployment(self.path, fault)
             before = entry.hash
-        self.check_end(connection)
-        return Head(number, before.hex() if number else "")
+        return self.check_end(connection)
 
 
 def _last(connection: sqlite3.Connection) -> Entry | None:

@@ -27,7 +27,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from latentfp.choices import Status
-from latentfp.deployment.audit import AuditKey, AuditLog, Entry, Head, Seal, unkeyed
+from latentfp.deployment.audit import AuditKey, AuditLog, Entry, Seal, unkeyed
 from latentfp.deployment.codebook import Assign
 from latentfp.deployment.manifest import TamperedDeployment, now
 from latentfp.fingerprint.codes import CodeBook, Packed, unpack
@@ -219,7 +219,7 @@ class Registry(NamedTuple):
         with self.reading() as connection:
             yield from self.log.entries(connection)
 
-    def verify_audit(self) -> Head:
+    def verify_audit(self) -> Seal:
         """Verify the audit log. TamperedDeployment names the first broken entry."""
         with self.reading() as connection:
             return self.log.verify(connection)
