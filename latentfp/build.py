@@ -90,7 +90,7 @@ def show_log() -> None:
 
 def prepare(config: Fields, *, workdir: Path) -> Callable[[], object]:
     """What `config["run"]` is, ready to be called. ValueError says which field does not fit."""
-    run = config.get("run")
+    run: Any = config.get("run")
     if not callable(run):
         raise ValueError(f"config.run is {run!r}: expected a function such as latentfp.build.train")
     sections = {name: value for name, value in config.items() if name != "run"}

@@ -226,8 +226,14 @@ class TestStages:
 
 
 LEARNING = Learning(
-    **{"rate": 1e-3, "warmup": 2, "steps": 4, "weight_decay": 0.0, "average_decay": 0.9, "looks": 1},
-    **{"content_weight": 0.3, "damage_weight": 0.1},
+    rate=1e-3,
+    warmup=2,
+    steps=4,
+    weight_decay=0.0,
+    average_decay=0.9,
+    looks=1,
+    content_weight=0.3,
+    damage_weight=0.1,
 )
 DECODER = {
     "network": NETWORK,

@@ -57,6 +57,6 @@ def test_pools_are_as_if_measured_at_once():
     logits, codes = random.normal(size=(6, 16)), random.random((6, 16)) < 0.5
     parts = [reliability(logits[rows], codes[rows]) for rows in (slice(2), slice(2, 6))]
     together, whole = summary(pooled(parts)), summary(reliability(logits, codes))
-    assert (together["bits"], together["right"]) == (whole["bits"], whole["right"])
-    assert together["brier"] == pytest.approx(whole["brier"])
-    assert together["expected_calibration_error"] == pytest.approx(whole["expected_calibration_error"])
+    assert (together.bits, together.right) == (whole.bits, whole.right)
+    assert together.brier == pytest.approx(whole.brier)
+    assert together.expected_calibration_error == pytest.approx(whole.expected_calibration_error)

@@ -40,12 +40,13 @@ def test_nothing_is_measured_twice(tmp_path):
     assert squares(tmp_path, [1, 2, 1], calls) == [1, 4, 1]
     assert squares(tmp_path, [2, 3], calls) == [4, 9]
     assert calls == [1, 2, 3]
-    one = Experiment(tmp_path, seed=0)
-    (first,) = one.measured([Cell(5, (1, 2))], square(calls), belongs={})
-    (again,) = Experiment(tmp_path, seed=0).measured([Cell(5, (1, 2))], square(calls), belongs={})
+    first, again = (
+        Experiment(tmp_path, seed=0).measured([Cell(5, (1, 2))], square(calls), belongs={}) or [{}]
+        for _ in range(2)
+    )
     assert first == again
-    assert first["pair"] == [1, 2]
-    assert first["seconds"] >= 0
+    assert first[0]["pair"] == [1, 2]
+    assert first[0]["seconds"] >= 0
     assert calls == [1, 2, 3, 5]
 
 
@@ -110,7 +111,7 @@ MADE = {"name": "squares", "title": "Squares", "seed": 3, "stream": Stream.REPOR
 
 def test_a_record_says_what_it_was_made_with(tmp_path):
     """The machine is asked, and the stream decides the seed."""
-    record = run(measure, Settings(), workdir=tmp_path, **MADE)
+    record = run(measure, Settings(), workdir=tmp_path, **MADE) or {}
     assert json.loads((tmp_path / "squares.json").read_text()) == record
     assert record["squares"] == [1, 4]
     assert record["cells"] == [1, 2]
@@ -127,7 +128,7 @@ def test_rows_of_another_version_of_the_code_are_marked(tmp_path, monkeypatch, c
     run(measure, Settings((1,)), workdir=tmp_path, **MADE)
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(experiment, "code_version", lambda: "0.1.0+bbbbbbbb")
-    record = run(measure, Settings((1, 2)), workdir=tmp_path, **MADE)
+    record = run(measure, Settings((1, 2)), workdir=tmp_path, **MADE) or {}
     assert record["code"] == ["0.1.0+aaaaaaaa", "0.1.0+bbbbbbbb"]
     assert (
         "rows of the code 0.1.0+aaaaaaaa, 0.1.0+bbbbbbbb stand beside one another" in capsys.readouterr().err
