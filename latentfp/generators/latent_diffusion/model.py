@@ -45,16 +45,17 @@ class LatentDiffusion(NamedTuple):
 
 def networks(*, size: int, first_stage: Mapping[str, Any], denoiser: Mapping[str, Any]) -> LatentDiffusion:
     """The networks of these fields. ValueError where the levels do not divide `size`."""
-    of_stage, of_denoiser = (
-        {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-        for fields in (first_stage, denoiser)
-    )  # so that networks of equal fields are one key
-    stage = FirstStage(**of_stage)
-    nets = LatentDiffusion(size, stage, UNet(latent=stage.latent, **of_denoiser))
+    stage = FirstStage(**_hashable(first_stage))
+    nets = LatentDiffusion(size, stage, UNet(latent=stage.latent, **_hashable(denoiser)))
     factor = 2 ** (len(stage.channels) + len(nets.denoiser.channels) - 2)
     if size < factor or size % factor:
         raise ValueError(f"size {size} is not a multiple of {factor}, by which these levels divide it")
     return nets
+
+
+def _hashable(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """With tuples for lists, as JSON has them, so that networks can be keys."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
 
 
 def init(nets: LatentDiffusion, key: Key) -> Params:
