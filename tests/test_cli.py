@@ -16,7 +16,6 @@ from latentfp import cli
 from latentfp.deployment import decoders
 from latentfp.deployment.deployment import open_deployment
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
 FIELDS = [
     *("file", "sha256", "verdict", "user", "matched_bits", "bits", "p_value", "shortfall", "misfit"),
     *("membership", "status"),

@@ -18,7 +18,6 @@ from latentfp.augment.geometry import rotate, warp
 from latentfp.augment.noise import gaussian_noise
 from latentfp.pixels import round_to_8bit, to_pixels
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
 # Three operations round values of at most 2 in float32, eps32 = 6e-8 each.
 FLOAT32 = 1e-6
 

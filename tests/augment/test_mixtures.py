@@ -19,7 +19,6 @@ from latentfp.augment.overlay import random_erase
 from latentfp.augment.suites import MIXTURES
 from latentfp.pixels import to_float, to_pixels
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
 APPLY = {attack.name: attack.apply for attack in MIXTURES}
 
 

@@ -13,7 +13,6 @@ from latentfp.augment import published
 from latentfp.augment.codecs import libjpeg
 from latentfp.augment.suites import suite
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
 STABLE_SIGNATURE = {attack.name: attack.apply for attack in suite("stable_signature")}
 WAVES = {attack.name: attack.apply for attack in suite("waves")}
 MARKDIFFUSION = {attack.name: attack.apply for attack in suite("markdiffusion")}

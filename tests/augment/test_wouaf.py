@@ -11,7 +11,6 @@ from scipy.stats import binom, kstest
 from latentfp import rng
 from latentfp.augment import published
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
 DRAWS = 600
 UNLIKELY = 1e-5
 

@@ -12,8 +12,6 @@ from latentfp.bench import published_sizes
 from latentfp.checkpoints import formats
 from latentfp.generators.latent_diffusion import model
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 
 def test_every_command_is_measured(tmp_path):
     fit = ("--sigma", "1", "--shift", "4", "--bits", "8", "--samples", "1000")

@@ -29,7 +29,6 @@ from latentfp.training import gan
 from latentfp.training.decoder import Learning
 from latentfp.training.examples import Shares
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
 M, K, N = 24, 48, 32
 PRODUCT = 2.0 * M * M * M
 

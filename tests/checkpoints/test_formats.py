@@ -22,8 +22,6 @@ from latentfp.choices import Format
 from latentfp.deployment import fitting
 from latentfp.generators import pretrained
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 
 @pytest.fixture(scope="module")
 def params():

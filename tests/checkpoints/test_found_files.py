@@ -26,8 +26,6 @@ from latentfp.choices import Format
 from latentfp.generators import pretrained
 from latentfp.generators.stylegan2 import model
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 SHAPE = {"channels": [5, 4, 3], "latent_dim": 6, "mapping_layers": 2}
 
 

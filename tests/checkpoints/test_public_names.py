@@ -21,8 +21,6 @@ from latentfp.checkpoints import formats
 from latentfp.generators.latent_diffusion import model
 from latentfp.generators.latent_diffusion.first_stage import FirstStage
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 STAGE, DENOISER = FIELDS["first_stage"], FIELDS["denoiser"]
 TIMES = [3, 700]
 # float32 through a few dozen layers, relative to the largest value; 2e-6 seen, and 1e-4 is what two

@@ -14,8 +14,6 @@ from latentfp import rng
 from latentfp.generators.latent_diffusion.samplers import Step, ddim, ddim_step
 from latentfp.generators.latent_diffusion.schedule import Visits, cosine, leading, linear, spaced
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 TEN = np.linspace(0.95, 0.05, 10).astype(np.float32)
 # ā and its roots in float32. 1 - ā' / ā errs by 2⁻²³, which is of a β of 0.02, the smallest here, 6e-6; the
 # root of it by half of that.

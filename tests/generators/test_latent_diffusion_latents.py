@@ -23,8 +23,6 @@ from latentfp.generators.latent_diffusion.first_stage import (
     quantise,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 
 def normal(*shape, seed=0):
     return jnp.asarray(np.random.default_rng((seed, *shape)).normal(size=shape), jnp.float32)

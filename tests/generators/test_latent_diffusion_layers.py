@@ -17,8 +17,6 @@ from latentfp.generators.latent_diffusion import layers, unet
 # err by 2⁻²⁴, with the signs of chance √150 · 2⁻²⁴ = 7e-7, of numbers up to ten; twice that.
 ROUNDING = Tolerance(rtol=1e-6, atol=1.5e-5)
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 
 def normal(*shape, seed=0):
     return np.random.default_rng((seed, *shape)).normal(size=shape).astype(np.float32)

@@ -21,8 +21,6 @@ ROWS = 2
 # Three passes of the depth of the networks' tests, each enlarged by at most √((1 - ā) / ā) of the last time.
 ROUNDING = 1e-4
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 
 IMAGES = jnp.asarray(np.random.default_rng(0).normal(size=(ROWS, 8, 8, 3)), jnp.float32)
 PARAMS = {

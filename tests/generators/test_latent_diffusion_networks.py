@@ -18,8 +18,6 @@ from latentfp.generators.latent_diffusion.unet import UNet
 DEPTH_ROUNDING = 2.2e-5
 TIMES = np.array([0.0, 640.0], np.float32)
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 
 def normal(*shape, seed=0):
     return np.random.default_rng((seed, *shape)).normal(size=shape).astype(np.float32)

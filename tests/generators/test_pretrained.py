@@ -130,7 +130,6 @@ def test_shipped_generators_go_by_name(tmp_path, monkeypatch):
         pretrained.load("empty")
 
 
-@pytest.mark.usefixtures("quick_compile")
 @pytest.mark.parametrize("name", pretrained.shipped())
 def test_every_shipped_generator_opens(name):
     loaded = pretrained.load(name)

@@ -16,8 +16,6 @@ from latentfp.deployment.deployment import open_deployment, open_registry
 from latentfp.deployment.inquiry import Request, attribute
 from latentfp.report.case import check_case, record_of
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 
 def run(*arguments):
     """The exit code of a command."""

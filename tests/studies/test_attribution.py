@@ -9,8 +9,6 @@ from latentfp.generators import linear, pretrained
 from latentfp.report.attribution import write_attribution
 from latentfp.studies import attribution
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 PLAN = {
     "images": 4,
     "multistart_images": 2,

@@ -12,7 +12,6 @@ from latentfp.runtime.processes import Share
 from latentfp.studies import capacity, readings
 from latentfp.studies.capacity import Settings, rates
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
 USERS = (1, 1000, 10**6, 10**9)
 
 

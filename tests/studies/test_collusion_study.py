@@ -10,7 +10,6 @@ from linear_space import write_deployment
 from latentfp.studies import collusion
 from latentfp.studies.collusion import Settings, judged
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
 PLAN = {
     "colluders": (2,),
     "collusions": ("mean", "latents"),

@@ -19,7 +19,6 @@ from latentfp.quality.distribution import frechet_distance
 from latentfp.quality.features import random_features
 from latentfp.studies import fidelity
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
 SIZE, IMAGES = 8, 4
 DATA = np.random.default_rng(0).integers(0, 256, (2 * IMAGES, SIZE, SIZE, 3), np.uint8)
 

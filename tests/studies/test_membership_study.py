@@ -9,8 +9,6 @@ from linear_space import write_deployment
 from latentfp.deployment.calibration import calibrate
 from latentfp.studies import membership
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 
 def test_noise_is_told_from_own_images(tmp_path):
     folder = write_deployment(tmp_path, size=16)

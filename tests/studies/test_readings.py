@@ -9,8 +9,6 @@ from latentfp.studies.context import open_context
 from latentfp.studies.experiment import Experiment
 from latentfp.studies.readings import Readings, read
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 
 @pytest.fixture(scope="module")
 def context(deployment):

@@ -10,8 +10,6 @@ from latentfp.report.robustness import write_robustness
 from latentfp.runtime.processes import ALONE, Share
 from latentfp.studies import robustness
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 PLAN = {
     **{"suite": "tiny", "images": 3, "descents": 2},
     **{"reference_images": 2, "reference_starts": 1, "reference_steps": 4},

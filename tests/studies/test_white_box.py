@@ -10,7 +10,6 @@ from random_stylegan2 import fit_random_stylegan2
 from latentfp.deployment import secret as secrets
 from latentfp.studies import white_box
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
 PLAN = {"users": 20, "images": 6, "samples": 5000, "alpha": 0.01}
 
 

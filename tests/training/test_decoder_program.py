@@ -59,7 +59,7 @@ def train(workdir, deployment, devices):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, deployment, quick_compile):  # noqa: ARG001
+def whole(tmp_path_factory, deployment):
     folder = tmp_path_factory.mktemp("whole")
     return folder, train(folder, deployment, 1)
 

@@ -23,7 +23,6 @@ from latentfp.training.decoder import Learning
 from latentfp.training.examples import Shares, Source, draw_examples
 from latentfp.training.pool import Pool
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
 N, MOST, SIGMA = 64, 1024, 2.0
 CLEAN = Shares(clean=1.0, mixed=0.0, fresh=0.0, ramp=0)
 USUAL = Shares(clean=0.35, mixed=0.2, fresh=0.5, ramp=100)

@@ -26,8 +26,6 @@ IMAGES = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, size=(N, SIZE, SIZE
 Z = jnp.asarray(np.random.default_rng(1).normal(size=(N, 4, 4, 2)), jnp.float32)
 ROUNDING = Tolerance(rtol=1e-4, atol=1e-5)  # of the networks' tests, through a gradient
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 
 def quiet(stage):
     """With a narrow posterior, so that images can be told apart by their latents."""

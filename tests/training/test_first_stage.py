@@ -34,8 +34,6 @@ ROUNDING = Tolerance(rtol=1e-4, atol=1e-5)  # of the networks' tests, through a 
 REAL = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, size=(N, SIZE, SIZE, 3)), jnp.float32)
 MADE = jnp.asarray(np.random.default_rng(1).uniform(-1, 1, size=(N, SIZE, SIZE, 3)), jnp.float32)
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 
 def make_task(**fields):
     """Plain gradient descent, so that an update shows its gradient."""

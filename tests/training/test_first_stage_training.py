@@ -26,8 +26,6 @@ LEARNING = {
     "adversary_from": 80,
 }
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 
 def make(codes=0):
     return training.objective(size=SIZE, network={**NETWORK, "codes": codes}, critic=(8,), learning=LEARNING)

@@ -133,7 +133,6 @@ def assert_gradient(function, params):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick_compile")
 def test_second_derivatives_of_r1(smooth_gan):
     real = jnp.asarray(np.random.default_rng(6).normal(size=(2, 8, 8, 3)), jnp.float32)
     params = oracle.random_params(smooth_gan.critic, real)
@@ -141,7 +140,6 @@ def test_second_derivatives_of_r1(smooth_gan):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick_compile")
 def test_second_derivatives_of_path_lengths(smooth_gan, key):
     nets = smooth_gan.nets
     w = jnp.zeros((1, 4))

@@ -63,7 +63,7 @@ def rows_of(folder):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, quick_compile):  # noqa: ARG001
+def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("gan")
     return folder, train(folder, 8)
 

@@ -24,7 +24,7 @@ STAGE = {"channels": (4,), "blocks": 1, "latent": 2, "codes": 0, "groups": 2}
 DENOISER = {"channels": (4,), "blocks": 1, "attention": (), "head": 4, "groups": 2}
 TRAIN = {"steps": 2, "batch": 8, "log_every": 1, "preview_every": 2, "checkpoint_every": 1, "keep": 3}
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compile")]
+pytestmark = pytest.mark.slow
 
 
 def open_source(dataset, *, split, size, data_dir):
@@ -66,7 +66,7 @@ def rows_of(folder):
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory, quick_compile):  # noqa: ARG001
+def stage(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stage")
     return folder, train(first_stage(), folder, 2)
 
