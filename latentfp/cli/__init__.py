@@ -54,7 +54,7 @@ UsageError: Any = typer.BadParameter.__base__
 
 
 def run() -> None:
-    """The console script: a wrong request or a failing disk is one line and exit code 2."""
+    """The console script: a wrong request or a failing disk is one line, and exits with 2."""
     try:
         sys.exit(app(standalone_mode=False))
     except UsageError as error:

@@ -33,19 +33,15 @@ def design(
 
     if bits is not None and users is not None:
         raise ValueError("the users say how many bits are needed: give --bits or --users")
-    lengths = [bits or 64]
+    lengths = [designing.BITS if bits is None else bits]
     if users is not None:
         lengths = designing.lengths_for(users, alpha=alpha, target=target_accuracy)
-    loaded = pretrained.load(generator)
-    found = designing.design(
-        loaded,
-        basis_of(loaded, USUAL),
-        target=target_accuracy,
-        attacks=attack,
-        bits=lengths,
-        samples=samples,
-        seed=seed,
+    loaded, asked = (
+        pretrained.load(generator),
+        {"target": target_accuracy, "attacks": attack, "bits": lengths},
     )
+    designing.check(loaded, **asked)
+    found = designing.design(loaded, basis_of(loaded, USUAL), **asked, samples=samples, seed=seed)
     designing.write(out, found)
     right = ", ".join(f"{name} {share:.1%}" for name, share in found.accuracy.items())
     typer.echo(

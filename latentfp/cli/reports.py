@@ -30,8 +30,8 @@ def verify(
 ) -> None:
     """Check that a case's record and page are what was signed, and its files those that were attributed.
 
-    Exit code: 0 when they are; 1 when record, page or a file has changed, or another key signed; 2 for wrong
-    usage. Files that are no longer where they were are told, and are no failure.
+    Exits with 0 when they are, with 1 when record, page or a file has changed or another key signed, with 2
+    for wrong usage. Files that are no longer where they were are told, and are no failure.
 
     Example: latentfp report verify case.json --public-key signing.pem.pub
     """

@@ -32,10 +32,12 @@ from latentfp.deployment.manifest import (
     Manifest,
     TamperedDeployment,
     axes_hash,
-    new_manifest,
+    check_values,
+    now,
     read_manifest,
     sha256,
     to_json,
+    versions,
 )
 from latentfp.deployment.registry import Registry
 from latentfp.deployment.secret import Secret, check, turned
@@ -92,21 +94,24 @@ def create(
         raise ValueError(f"{folder} exists and a deployment overwrites nothing: choose another folder")
     arrays, identity = _to_bytes(basis), secrets.token_hex(16)
     space = split(basis, shift=shift, bits=bits)
-    manifest = new_manifest(
-        identity=identity,
+    manifest = Manifest(
+        id=identity,
+        created=now(),
+        versions=versions(),
         generator=generator,
-        sigma=sigma,
+        sigma=float(sigma),
         shift=shift,
         bits=bits,
         coding=coding,
         min_distance=min_distance,
         repeats=repeats,
         layout=layout,
+        rotation="" if secret is None else check(secret, identity),
         axes=axes_hash(space if secret is None else turned(space, secret, identity)),
-        parts={BASIS: sha256(arrays)},
         codes=codes,
-        secret=secret,
+        parts={BASIS: sha256(arrays)},
     )
+    check_values(manifest)
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:

@@ -142,14 +142,23 @@ def design(
     """The least visible design for a generator and its basis, of one of these lengths.
 
     `attacks`: "nie2023" or names of DAMAGES with commas between. `target`: share of right bits, in (1/2, 1),
-    under each of them. ValueError where no strength reaches it.
+    under each of them. ValueError as by `check`, and where no strength reaches the target.
     """
+    check(loaded, target=target, attacks=attacks, bits=bits)
+    found = survey(loaded, basis, attack_names(attacks), samples=samples, seed=seed)
+    return choose(found, target=target, lengths=bits)
+
+
+def check(loaded: Pretrained, *, target: float, attacks: str, bits: Sequence[int]) -> None:
+    """ValueError for what can be refused before the generator's axes are known."""
     if not 0.5 < target < 1:
         raise ValueError(f"target accuracy {target:g}: expected a share of right bits between 0.5 and 1")
-    names = attack_names(attacks)
+    attack_names(attacks)
+    axes = loaded.generator.latent_dim
+    if axes > MOST_AXES:
+        raise ValueError(f"{axes} axes are too many to survey: expected {MOST_AXES} or fewer")
     for length in bits:
-        check_place(len(basis.stds), shift=0, bits=length)
-    return choose(survey(loaded, basis, names, samples=samples, seed=seed), target=target, lengths=bits)
+        check_place(axes, shift=0, bits=length)
 
 
 def attack_names(attacks: str) -> tuple[str, ...]:
@@ -182,10 +191,8 @@ def lengths_for(users: int, *, alpha: float, target: float) -> list[int]:
 def survey(loaded: Pretrained, basis: Basis, attacks: Sequence[str], *, samples: int, seed: int) -> Survey:
     """Jacobians at `samples` latents of the prior, along all axes of the basis, through every attack.
 
-    Needs about 16 bytes for every value of an image and every axis. ValueError beyond MOST_AXES axes.
+    Needs about 16 bytes for every value of an image and every axis.
     """
-    if basis.axes.shape[0] > MOST_AXES:
-        raise ValueError(f"{basis.axes.shape[0]} axes are too many to survey: expected {MOST_AXES} or fewer")
     latents = draw_latents(
         loaded.generator, loaded.params, rng.stream(rng.root(seed), "survey"), count=samples
     )

@@ -19,7 +19,6 @@ import numpy as np
 import latentfp
 from latentfp.choices import Coding, Layout
 from latentfp.deployment.codebook import CodeFacts, CodeKind
-from latentfp.deployment.secret import Secret, check
 from latentfp.fingerprint.basis import Space
 from latentfp.fingerprint.codes import check_length
 
@@ -84,48 +83,14 @@ class Manifest(NamedTuple):
     parts: dict[str, str]
 
 
-def new_manifest(
-    *,
-    identity: str,
-    generator: GeneratorFacts,
-    sigma: float,
-    shift: int,
-    bits: int,
-    coding: Coding,
-    min_distance: int,
-    repeats: int,
-    layout: Layout,
-    axes: str,
-    parts: dict[str, str],
-    codes: CodeFacts = CodeFacts(CodeKind.RANDOM),  # noqa: B008
-    secret: Secret | None = None,
-) -> Manifest:
-    """A manifest of now and this process' versions. ValueError for values out of range."""
-    versions = {"jax": jax.__version__, "latentfp": latentfp.__version__, "numpy": np.__version__}
-    manifest = Manifest(
-        id=identity,
-        created=now(),
-        versions=versions,
-        generator=generator,
-        sigma=float(sigma),
-        shift=shift,
-        bits=bits,
-        coding=coding,
-        min_distance=min_distance,
-        repeats=repeats,
-        layout=layout,
-        rotation="" if secret is None else check(secret, identity),
-        axes=axes,
-        codes=codes,
-        parts=parts,
-    )
-    _check_values(manifest)
-    return manifest
-
-
 def now() -> str:
     """The time in UTC, ISO 8601, to the second."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def versions() -> dict[str, str]:
+    """Of what this process computes with."""
+    return {"jax": jax.__version__, "latentfp": latentfp.__version__, "numpy": np.__version__}
 
 
 def sha256(data: bytes) -> str:
@@ -158,7 +123,7 @@ def read_manifest(path: Path) -> Manifest:
         fields = json.loads(path.read_bytes())
         _check_fields(fields)
         manifest = _from_fields(fields)
-        _check_values(manifest)
+        check_values(manifest)
     except (ValueError, RecursionError) as error:
         raise TamperedDeployment(path, str(error)) from error
     return manifest
@@ -200,7 +165,8 @@ def _check_schema(value: Any, schema: Any, name: str) -> None:
         _check_schema(value[key], part, f"{name}.{key}")
 
 
-def _check_values(manifest: Manifest) -> None:
+def check_values(manifest: Manifest) -> None:
+    """ValueError, with what was expected, for values out of range."""
     facts = manifest.generator
     hashes = (facts.identity, *manifest.parts.values(), manifest.rotation or facts.identity, manifest.axes)
     check_strength(manifest.sigma)

@@ -371,8 +371,8 @@ def test_the_generator_without_a_code_is_exported_too(deployment, tmp_path, form
         formats.import_generator(tmp_path / "plain", folder)
     found = pretrained.load(str(folder))
     w = plain.generator.sample(plain.params, rng.root(7), 2)
-    images = (it.generator.synthesize(it.params, w) for it in (found, plain))
-    np.testing.assert_array_equal(*images)
+    images = [np.asarray(it.generator.synthesize(it.params, w)) for it in (found, plain)]
+    np.testing.assert_array_equal(images[0], images[1])
 
 
 def test_what_has_no_code_has_no_map_and_no_format_of_others(tmp_path):

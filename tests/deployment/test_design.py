@@ -78,7 +78,8 @@ def fitted(generator):
 
 @pytest.fixture(scope="module")
 def survey(fitted):
-    return design.survey(*fitted, ("none", "noise", "jpeg"), samples=3, seed=0)
+    loaded, basis = fitted
+    return design.survey(loaded, basis, ("none", "noise", "jpeg"), samples=3, seed=0)
 
 
 def test_the_target_is_met_and_not_overshot(survey):
