@@ -9,7 +9,6 @@ latentfp     a generator folder of ours
 Nothing in a file is executed, and nothing but numbers and names is taken from it.
 """
 
-import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ from latentfp.checkpoints.torch_files import is_legacy, read_tensors
 from latentfp.checkpoints.torch_writer import write_tensors
 from latentfp.choices import Format
 from latentfp.generators import pretrained
+from latentfp.runtime.files import file_hash
 
 CONFIGURATIONS = ("*.yaml", "*.yml")
 
@@ -71,7 +71,7 @@ def read(path: Path, form: Format, configuration: Path | None = None) -> tuple[I
         named = str(error) if str(path) in str(error) else f"{path}: {error}"
         raise ValueError(named) from None
     files = _files(path) + ([] if configuration is None else [configuration])
-    return found, Origin(form, path.name, {_name(path, file): _sha256(file) for file in files})
+    return found, Origin(form, path.name, {_name(path, file): file_hash(file) for file in files})
 
 
 def import_generator(
@@ -171,8 +171,3 @@ def _files(path: Path) -> list[Path]:
 
 def _name(path: Path, file: Path) -> str:
     return str(file.relative_to(path)) if path.is_dir() else file.name
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

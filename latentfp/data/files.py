@@ -7,7 +7,6 @@ refused in one line: file, reason, what to do; and the other files are read. The
 are verified; damage that leaves a file of another format decodable cannot be seen.
 """
 
-import hashlib
 import io
 import logging
 import os
@@ -25,6 +24,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from latentfp.data import containers
 from latentfp.data.colour import UnknownRange, to_srgb
+from latentfp.runtime import files
 from latentfp.runtime.files import replacing
 from latentfp.types import Pixels
 
@@ -88,8 +88,7 @@ def read_images(
 def file_hash(path: StrPath) -> str | None:
     """The SHA-256 of a file, hexadecimal; None where it cannot be read."""
     try:
-        with open(path, "rb") as content:
-            return hashlib.file_digest(content, "sha256").hexdigest()
+        return files.file_hash(Path(path))
     except OSError:
         return None
 

@@ -41,6 +41,7 @@ from latentfp.generators import pretrained
 from latentfp.generators.generator import Generator
 from latentfp.generators.pretrained import Pretrained, Source
 from latentfp.pixels import to_pixels
+from latentfp.runtime.batches import batches
 from latentfp.runtime.progress import progress
 from latentfp.types import Key, Latent, Latents, Params, Pixels
 
@@ -83,8 +84,8 @@ def draw_latents(
     generator: Generator, params: Params, key: Key, *, count: int, first: int = 0
 ) -> Float[np.ndarray, "n d"]:
     """True samples of the prior, of the images with ids `first`, `first` + 1, … of the stream `key`."""
-    batches = _batches(count, batch_of(generator))
-    parts = [_draw(generator, params, key, jnp.asarray(first + rows)) for rows in batches]
+    rows_of = batches(count, batch_of(generator))
+    parts = [_draw(generator, params, key, jnp.asarray(first + rows)) for rows in rows_of]
     return np.concatenate([np.asarray(part) for part in parts])[:count]
 
 
@@ -101,15 +102,10 @@ def mark_latents(
     """The images of latents, without and with one code each."""
     parts = [
         _mark(generator, params, space, jnp.asarray(w0[rows]), jnp.asarray(codes[rows]), sigma, coding)
-        for rows in _batches(len(codes), batch_of(generator))
+        for rows in batches(len(codes), batch_of(generator))
     ]
     plain, marked = (np.concatenate([np.asarray(part[i]) for part in parts])[: len(codes)] for i in range(2))
     return Issued(plain, marked)
-
-
-def _batches(count: int, size: int) -> Int[np.ndarray, "batches b"]:
-    """Rows in batches of one size; the last is filled up with copies."""
-    return np.minimum(np.arange(-(-count // size) * size), count - 1).reshape(-1, size)
 
 
 @partial(jax.jit, static_argnames="generator")

@@ -15,7 +15,6 @@ sorted keys and no spaces, where "weights" is the SHA-256 of the weights file: i
 folder lies.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -36,7 +35,7 @@ from latentfp.generators.latent_diffusion import first_stage
 from latentfp.generators.latent_diffusion import model as latent_diffusion
 from latentfp.generators.latent_diffusion.first_stage import FirstStage
 from latentfp.generators.stylegan2 import model as stylegan2
-from latentfp.runtime.files import replacing
+from latentfp.runtime.files import file_hash, replacing
 from latentfp.types import Params, by_path
 
 SHIPPED = Path(__file__).parent / "weights"
@@ -144,7 +143,7 @@ def save(
             "kind": kind,
             "fields": dict(fields),
             "noise_seed": noise_seed,
-            "sha256": _sha256(fresh),
+            "sha256": file_hash(fresh),
             **({} if source is None else {"source": dict(source)}),
         }
         told.write_text(json.dumps(description, indent=2) + "\n")
@@ -212,7 +211,7 @@ def read(folder: Path) -> Stored:
     if not (folder / WEIGHTS).is_file():
         raise ValueError(f"{folder} has no {WEIGHTS}: get the generator again")
     description = _describe(folder)
-    found = _sha256(folder / WEIGHTS)
+    found = file_hash(folder / WEIGHTS)
     if found != description["sha256"]:
         raise ValueError(
             f"{folder / WEIGHTS} has SHA-256 {found}, but {DESCRIPTION} says {description['sha256']}: "
@@ -268,8 +267,3 @@ def _adopt(folder: Path, template: Params) -> Params:
         )
     leaves = [jnp.asarray(found[name], jnp.float32) for name in wanted]
     return jax.tree.unflatten(jax.tree.structure(template), leaves)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from latentfp.pixels import to_float
+from latentfp.runtime.batches import batches
 from latentfp.runtime.progress import track
 from latentfp.types import Image, Images, Params
 
@@ -40,11 +41,11 @@ class Embedding(NamedTuple):
 
 def features(embedding: Embedding, images: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n f"]:
     """The features of pixels, at least one image; shows its progress."""
-    starts = range(0, len(images), embedding.batch)
-    batches = (images[i : i + embedding.batch] for i in track(starts, "computing features"))
-    return np.concatenate(
-        [np.asarray(_embed(embedding.function, embedding.params, to_float(some))) for some in batches]
-    )
+    parts = [
+        np.asarray(_embed(embedding.function, embedding.params, to_float(images[rows])))
+        for rows in track(batches(len(images), min(embedding.batch, len(images))), "computing features")
+    ]
+    return np.concatenate(parts)[: len(images)]
 
 
 def random_features(image: Image) -> Float[Array, " f"]:

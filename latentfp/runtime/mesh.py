@@ -124,22 +124,6 @@ def data_parallel(step: Callable[..., tuple[Any, Any]], mesh: Mesh) -> Callable[
     )
 
 
-def map_batch(function: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
-    """Compile a function that treats rows independently: each device runs it on its own rows.
-
-    Every array of every argument and of the result is [b ...]; what the rows share is bound beforehand, by
-    functools.partial. ValueError unless the number of devices divides b.
-    """
-    compiled = jax.jit(
-        jax.shard_map(function, mesh=mesh, in_specs=P(DATA), out_specs=P(DATA), check_vma=False)
-    )
-
-    def mapped(*batches: PyTree[Any]) -> PyTree[Any]:
-        return compiled(*shard_batch(mesh, batches))
-
-    return mapped
-
-
 def map_shared(function: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
     """Compile `function(shared, *batches)`, in which all rows meet the same `shared` arrays.
 

@@ -23,6 +23,7 @@ from latentfp.augment.codecs import libjpeg
 from latentfp.augment.geometry import crop_and_resize
 from latentfp.augment.noise import gaussian_noise
 from latentfp.pixels import to_float, to_pixels
+from latentfp.runtime.batches import batches
 from latentfp.types import Image, Key, Pixels
 
 Rows = UInt8[np.ndarray, "n h w 3"]
@@ -91,8 +92,7 @@ def _strengths(random: np.random.Generator) -> _Drawn:
 
 def _edited(edit: Edit, images: Rows, drawn: Sequence[_Drawn]) -> Rows:
     parts = []
-    for start in range(0, len(images), BATCH):
-        rows = np.minimum(np.arange(start, start + BATCH), len(images) - 1)
+    for rows in batches(len(images), BATCH):
         seeds = np.array([drawn[row].seed for row in rows], np.uint32)
         strengths = Strengths(*jnp.array([drawn[row].strengths for row in rows], jnp.float32).T)
         parts.append(np.asarray(_edit_batch(edit, jnp.asarray(seeds), jnp.asarray(images[rows]), strengths)))

@@ -42,12 +42,9 @@ def test_shard_batch_gives_each_device_its_rows():
         np.testing.assert_array_equal(shard.data, rows[2 * i : 2 * i + 2])
 
 
-@pytest.mark.parametrize(
-    "place", [meshes.shard_batch, lambda mesh, rows: meshes.map_batch(jnp.sin, mesh)(rows)]
-)
-def test_a_batch_that_cannot_be_split(place):
+def test_a_batch_that_cannot_be_split():
     with pytest.raises(ValueError, match="12 rows cannot be split over 8 devices: make it a multiple of 8"):
-        place(meshes.data_mesh(8), np.zeros((12, 2), np.float32))
+        meshes.shard_batch(meshes.data_mesh(8), np.zeros((12, 2), np.float32))
 
 
 def test_a_state_is_created_where_it_stays():
@@ -115,15 +112,20 @@ def test_the_state_is_donated_and_nothing_compiled_twice():
 
 
 @pytest.mark.parametrize("devices", DEVICES)
-def test_map_batch_is_vmap(devices):
-    def search(target, start):
-        final = jax.lax.fori_loop(0, 20, lambda _, x: x - 0.1 * (x - target), start)
+def test_rows_on_devices_are_vmap(devices):
+    """Each device runs a function on its own rows, and all know what they share."""
+
+    def search(rate, target, start):
+        final = jax.lax.fori_loop(0, 20, lambda _, x: x - rate * (x - target), start)
         return {"x": final, "bits": final > 0}
 
     targets, starts = np.random.default_rng(1).normal(size=(2, 16, 3)).astype(np.float32)
-    alone = jax.vmap(search)(targets, starts)
-    mapped = meshes.map_batch(jax.vmap(search), meshes.data_mesh(devices))(targets, starts)
+    mesh, rate, every = meshes.data_mesh(devices), np.float32(0.1), jax.vmap(search, (None, 0, 0))
+    alone = every(rate, targets, starts)
+    split = meshes.shard_batch(mesh, (targets, starts))
+    mapped = meshes.map_shared(every, mesh)(meshes.replicate(mesh, rate), split)
     np.testing.assert_allclose(mapped["x"], alone["x"], **SAME_PROGRAM)
     np.testing.assert_array_equal(mapped["bits"], alone["bits"])
-    assert mapped["x"].sharding.spec == PartitionSpec("data")
+    place = jax.sharding.NamedSharding(mesh, PartitionSpec("data"))
+    assert mapped["x"].sharding.is_equivalent_to(place, 2)
     assert [shard.data.shape for shard in mapped["x"].addressable_shards] == [(16 // devices, 3)] * devices
