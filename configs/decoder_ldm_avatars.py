@@ -4,7 +4,7 @@ Run: latentfp fit --generator avatars-ldm --out runs/avatars-ldm
      python -m latentfp.main --config=configs/decoder_ldm_avatars.py --workdir=runs/decoder_ldm
 Then: latentfp adopt --deployment runs/avatars-ldm runs/decoder_ldm/export
 As configs/decoder_stylegan2_avatars.py, but contents come from a pool, and since reading starts at what the
-encoder reads, two looks and fewer steps do.
+encoder reads, two iterations and fewer steps do.
 """
 
 from ml_collections import ConfigDict
@@ -20,5 +20,5 @@ def get_config() -> ConfigDict:
     config = decoder_stylegan2_avatars.get_config()
     changed = {"pool": {"make": Pool, "size": 1024, "every": 60}, "shares": {"fresh": 0.0, "ramp": 2500}}
     config.update({"objective": {"deployment": "runs/avatars-ldm", **changed}})
-    config.update({"objective": {"learning": {"steps": STEPS, "looks": 2}}, "train": {"steps": STEPS}})
+    config.update({"objective": {"learning": {"steps": STEPS, "iterations": 2}}, "train": {"steps": STEPS}})
     return config

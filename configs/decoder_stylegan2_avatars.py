@@ -9,7 +9,7 @@ For another deployment: --config.objective.deployment=FOLDER.
 from ml_collections import ConfigDict
 
 from configs import base
-from latentfp.deployment import decoders
+from latentfp.deployment import decoder_training
 from latentfp.training.decoder import Learning, Network
 from latentfp.training.examples import Shares
 
@@ -22,7 +22,7 @@ def get_config() -> ConfigDict:
     del config.data
     config.objective = ConfigDict(
         {
-            "make": decoders.objective,
+            "make": decoder_training.objective,
             "deployment": "runs/avatars",
             "network": {"make": Network, "channels": 32, "squeeze": 48, "width": 640, "blocks": 2},
             "shares": {"make": Shares, "clean": 0.35, "mixed": 0.2, "fresh": 0.5, "ramp": 4000},
@@ -33,7 +33,7 @@ def get_config() -> ConfigDict:
                 "steps": STEPS,
                 "weight_decay": 1e-4,
                 "average_decay": 0.998,
-                "looks": 3,
+                "iterations": 3,
                 "content_weight": 0.3,
                 "damage_weight": 0.1,
             },

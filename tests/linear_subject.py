@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from linear_space import BITS, SIZE, D, jacobian, linear_space
 
-from latentfp.attribution.ends import Subject
+from latentfp.attribution import encoder as encoding
+from latentfp.attribution.descent import Subject
 from latentfp.attribution.observation import ROUNDING
 from latentfp.attribution.whitening import Curvature, render, whiten
 from latentfp.choices import Coding
@@ -22,7 +23,11 @@ def make_subject(*, size=SIZE, sigma=1.0, encoder=False) -> Subject:
     values, vectors = np.linalg.eigh(j.T @ j)
     exact = Curvature(jnp.asarray(values, jnp.float32), jnp.asarray(vectors, jnp.float32))
     generator = generator if encoder else generator._replace(encode=None)
-    return Subject(generator, params, space, white, sigma, Coding.ANTIPODAL, lambda: exact)
+
+    def calibration() -> encoding.Calibration:
+        return encoding.calibrate(generator, params, white, jax.random.key(12), bits=BITS)
+
+    return Subject(generator, params, space, white, sigma, Coding.ANTIPODAL, lambda: exact, calibration)
 
 
 def draw_thetas(n, *, seed=5):

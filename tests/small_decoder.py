@@ -16,23 +16,23 @@ SHY = 0.01  # factor of the moves, as initialised
 
 
 def small_decoder(
-    *, content: int, bits: int, size: int = 16, looks: int = 2, seed: int = 0
+    *, content: int, bits: int, size: int = 16, iterations: int = 2, seed: int = 0
 ) -> TrainedDecoder:
     """For images of `size` × `size`; its hash is none."""
     decoder = Decoder(content=content, bits=bits, **NETWORK._asdict())
     image, reading = jnp.zeros((1, size, size, 3)), blank(1, content=content, bits=bits)
     weights: dict[str, Any] = {**decoder.init(jax.random.key(seed), image, image, reading)["params"]}
     weights["move"] = {**weights["move"], "kernel": SHY * weights["move"]["kernel"]}
-    return TrainedDecoder(decoder, weights, looks, "0" * 64)
+    return TrainedDecoder(decoder, weights, iterations, "0" * 64)
 
 
 def write_decoder(
-    folder: Path, deployment: Deployment, *, looks: int = 2, seed: int = 0, **other: Any
+    folder: Path, deployment: Deployment, *, iterations: int = 2, seed: int = 0, **other: Any
 ) -> Path:
     """A decoder folder for a deployment; `other`: what it says that it was trained for instead."""
     content, bits = (len(axes) for axes in (deployment.space.content_axes, deployment.space.code_axes))
     size = load_generator(deployment).generator.image_shape[0]
-    made = small_decoder(content=content, bits=bits, size=size, looks=looks, seed=seed)
+    made = small_decoder(content=content, bits=bits, size=size, iterations=iterations, seed=seed)
     belongs = {**decoders.belonging(deployment), **other}
-    decoders.save(folder, made.weights, network=NETWORK._asdict(), looks=looks, belongs=belongs)
+    decoders.save(folder, made.weights, network=NETWORK._asdict(), iterations=iterations, belongs=belongs)
     return folder

@@ -17,9 +17,9 @@ from latentfp.deployment import decoders
 from latentfp.deployment.deployment import open_deployment
 
 FIELDS = [
-    *("file", "sha256", "verdict", "user", "matched_bits", "bits", "p_value", "shortfall", "misfit"),
+    *("file", "sha256", "verdict", "user", "matched_bits", "bits", "p_value", "miss_p_value", "residual"),
     *("membership", "status"),
-    *("stage", "passes", "looks", "seconds", "damage", "ranked"),
+    *("stage", "passes", "iterations", "seconds", "damage", "ranked"),
 ]
 COMMANDS = [
     *("fit", "import", "export", "users add", "users list", "users revoke", "users reinstate"),
@@ -196,7 +196,7 @@ def test_attribute_answers_one_json_object_a_line(latentfp, deployment, tmp_path
     for row in rows:
         assert (row["verdict"], row["matched_bits"], row["bits"], row["status"]) == ("user", 32, 32, "ok")
         assert 0 < row["p_value"] < 1e-6
-        assert (row["stage"], row["looks"], row["damage"]) == ("multistart", 0, {})
+        assert (row["stage"], row["iterations"], row["damage"]) == ("multistart", 0, {})
         assert row["seconds"] > 0
         assert row["passes"] > 0
     (tmp_path / "broken.png").write_bytes(b"\x89PNG")
@@ -311,7 +311,7 @@ class TestMethods:
 
     def test_decoder(self, latentfp, read):
         row = self.run(latentfp, read, "--method", "decoder")
-        assert (row["verdict"], row["stage"], row["looks"], row["passes"]) == (
+        assert (row["verdict"], row["stage"], row["iterations"], row["passes"]) == (
             "inconclusive",
             "decoder",
             2,
@@ -321,23 +321,23 @@ class TestMethods:
 
     def test_refine(self, latentfp, read):
         row = self.run(latentfp, read, "--method", "refine")
-        assert (row["user"], row["stage"], row["looks"]) == ("bob", "refine", 2)
+        assert (row["user"], row["stage"], row["iterations"]) == ("bob", "refine", 2)
         assert row["passes"] > 1 + 25  # the look's, and a step
 
     def test_multistart(self, latentfp, read):
         row = self.run(latentfp, read, "--method", "multistart", "--starts", 1, "--steps", 5)
-        assert (row["user"], row["stage"], row["looks"]) == ("bob", "multistart", 0)
+        assert (row["user"], row["stage"], row["iterations"]) == ("bob", "multistart", 0)
         # 12 conjugate gradients a step
         assert (row["passes"] - 1) % (3 + 2 * 12) == 0
         assert row["passes"] <= 1 + 5 * (3 + 2 * 12)
 
     def test_reference(self, latentfp, read):
         row = self.run(latentfp, read, "--method", "reference", "--starts", 2, "--steps", 10)
-        assert (row["stage"], row["looks"], row["passes"]) == ("reference", 0, 2 * 2 * 10)
+        assert (row["stage"], row["iterations"], row["passes"]) == ("reference", 0, 2 * 2 * 10)
 
     def test_auto_climbs_until_a_user_is_named(self, latentfp, read):
         row = self.run(latentfp, read)
-        assert (row["user"], row["stage"], row["looks"], row["damage"]) == ("bob", "refine", 2, {})
+        assert (row["user"], row["stage"], row["iterations"], row["damage"]) == ("bob", "refine", 2, {})
         row = self.run(latentfp, read, "--until", "decoder")
         assert (row["verdict"], row["stage"]) == ("inconclusive", "decoder")
 
@@ -347,9 +347,9 @@ class TestMethods:
         assert (row["user"], row["stage"], row["damage"]) == ("bob", "refine", {"quality": 96})
 
     def test_a_decoder_from_elsewhere(self, latentfp, read, tmp_path):
-        folder = write_decoder(tmp_path / "other", open_deployment(read[0]), looks=3)
+        folder = write_decoder(tmp_path / "other", open_deployment(read[0]), iterations=3)
         row = self.run(latentfp, read, "--method", "decoder", "--decoder", folder)
-        assert row["looks"] == 3
+        assert row["iterations"] == 3
 
 
 def test_the_encoder_of_a_generator_comes_first(latentfp, read):
@@ -358,7 +358,7 @@ def test_the_encoder_of_a_generator_comes_first(latentfp, read):
         (row,) = rows_of(out)
         assert code == 0
         assert "note:" not in err
-        assert (row["user"], row["stage"], row["looks"], row["passes"]) == ("bob", "encoder", 1, 1)
+        assert (row["user"], row["stage"], row["iterations"], row["passes"]) == ("bob", "encoder", 1, 1)
 
 
 def test_by_default_a_descent_confirms_what_the_encoder_reads(latentfp, read):
@@ -388,7 +388,7 @@ def test_adopt_gives_a_deployment_its_decoder(latentfp, tmp_path):
     tried, adopted = out.splitlines()
     assert tried.endswith("100.0 % after a descent, which explains 16 of 16 undamaged images")
     assert adopted.startswith(f"{deployment}: decoder ")
-    assert adopted.endswith(", 2 looks")
+    assert adopted.endswith(", 2 iterations")
     assert (deployment / "decoder/decoder.json").is_file()
     write_decoder(export, open_deployment(deployment), sigma=3.0)
     code, out, err = latentfp("adopt", "--deployment", deployment, export)
@@ -398,11 +398,13 @@ def test_adopt_gives_a_deployment_its_decoder(latentfp, tmp_path):
 
 
 def test_adopt_refuses_a_decoder_that_misleads(latentfp, tmp_path, monkeypatch):
-    from latentfp.deployment import trial
+    from latentfp.deployment import calibration
 
     deployment = write_deployment(tmp_path, size=16)
     export = write_decoder(tmp_path / "export", open_deployment(deployment))
-    monkeypatch.setattr(trial, "try_out", lambda *_: trial.Trial(16, 0.5, 0.55, explained=7))
+    monkeypatch.setattr(
+        calibration, "validate", lambda *_: calibration.Validation(16, 0.5, 0.55, explained=7)
+    )
     code, out, err = latentfp("adopt", "--deployment", deployment, export)
     assert (code, out) == (2, "")
     assert "misleads: 50.0 % of bits read right, 55.0 % after a descent, which explains 7 of 16" in err

@@ -1,15 +1,15 @@
-"""The learned inverse: a network that reads content, code and damage from an image, in a few looks.
+"""The learned inverse: a network that reads content, code and damage from an image, in a few iterations.
 
 A reading starts with undecided bits at the content that the generator's own encoder reads, or at the mean of
-the prior where there is no encoder. A look renders it, through the damage that it states, and the network
-improves the reading by what is still different:
+the prior where there is no encoder. An iteration renders it, through the damage that it states, and the
+network improves the reading by what is still different:
 
     reading ← reading + network(x, x - D(g(w)), reading),    D: the smooth part of augment/damage.py
 
-The same weights serve every look; a look costs one pass of the generator and one of the network. Logits are
-log-likelihood ratios, trained by cross-entropy on the generator's own samples with fair random codes, so no
-user's code is in the weights.
-Source: METHOD.md §4; feedback of the residual as in Alaluf et al. 2021 (arXiv 2104.02699).
+The same weights serve every iteration, which costs one pass of the generator and one of the network. Logits
+are log-likelihood ratios, trained by cross-entropy on the generator's own samples with fair random codes, so
+no user's code is in the weights.
+Source: docs/concepts.md; feedback of the residual as in Alaluf et al. 2021 (arXiv 2104.02699).
 """
 
 from functools import partial
@@ -41,7 +41,7 @@ class Reading(NamedTuple):
 
 
 class Decoder(nn.Module):
-    """One look: patches, a residual block of convolutions, a residual perceptron.
+    """One iteration: patches, a residual block of convolutions, a residual perceptron.
 
     `channels` of the convolutions on the 16×16 grid, `squeeze` channels of the 8×8 grid, `width` and `blocks`
     of the perceptron.
@@ -56,7 +56,7 @@ class Decoder(nn.Module):
 
     @nn.compact
     def __call__(self, images: Images, residual: Images, reading: Reading) -> Reading:
-        """The reading after this look; images [b h w 3] with sides that 16 divides."""
+        """The reading after this iteration; images [b h w 3] with sides that 16 divides."""
         known = jnp.concatenate([reading.content, jnp.tanh(reading.logits / 2), reading.damage], axis=1)
         seen = jnp.concatenate([images, jnp.clip(GAIN * residual, -4, 4)], axis=-1)
         x = nn.Conv(self.channels, (3, 3), name="patches")(gathered(seen, images.shape[1] // GRID))
@@ -69,16 +69,16 @@ class Decoder(nn.Module):
             y = nn.Dense(self.width, name=f"block{i}_in")(nn.LayerNorm(name=f"block{i}_norm")(x))
             x = x + nn.Dense(self.width, name=f"block{i}_out")(nn.gelu(y))
         move = nn.Dense(known.shape[1], name="move")(nn.LayerNorm(name="norm")(x))
-        content, logits, harm = jnp.split(move, [self.content, self.content + self.bits], axis=1)
-        return Reading(reading.content + content, reading.logits + logits, reading.damage + harm)
+        content, logits, distortion = jnp.split(move, [self.content, self.content + self.bits], axis=1)
+        return Reading(reading.content + content, reading.logits + logits, reading.damage + distortion)
 
 
 class TrainedDecoder(NamedTuple):
-    """A decoder with its weights, the number of looks it was trained for, and the hash of its weights."""
+    """A decoder with its weights, how many iterations it was trained for, and the hash of its weights."""
 
     decoder: Decoder
     weights: Params
-    looks: int
+    iterations: int
     sha256: str
 
 
@@ -97,7 +97,7 @@ def blank(images: int, *, content: int, bits: int) -> Reading:
 def begin(
     decoder: Decoder, generator: Generator, params: Params, space: Whitened, images: Images
 ) -> tuple[Reading, Images]:
-    """The reading before the first look, and what it renders."""
+    """The reading before the first iteration, and what it renders."""
     start = blank(images.shape[0], content=decoder.content, bits=decoder.bits)
     if generator.encode is None:
         mean = rendered(generator, params, space, jax.tree.map(lambda leaf: leaf[:1], start))
@@ -115,12 +115,12 @@ def thetas(reading: Reading) -> Thetas:
 def rendered(generator: Generator, params: Params, space: Whitened, reading: Reading) -> Images:
     """The images that the readings describe, with their damage but without noise and JPEG."""
     images = generator.synthesize(params, latents(space, thetas(reading)))
-    return jax.vmap(lambda image, harm: damage.distort(image, damage.from_coordinates(harm)))(
+    return jax.vmap(lambda image, distortion: damage.distort(image, damage.from_coordinates(distortion)))(
         images, reading.damage
     )
 
 
-def looks(
+def iterate(
     decoder: Decoder,
     weights: Params,
     generator: Generator,
@@ -130,9 +130,9 @@ def looks(
     *,
     count: int,
 ) -> list[tuple[Reading, Images]]:
-    """After each of `count` looks the reading, and the residual that it looked at.
+    """After each of `count` iterations the reading, and the difference that it started from.
 
-    Gradients reach each look's own weights only.
+    Gradients reach each iteration's own weights only.
     """
     reading, seen = begin(decoder, generator, params, space, images)
     found = []
@@ -141,13 +141,15 @@ def looks(
             reading = jax.lax.stop_gradient(reading)
             seen = rendered(generator, params, space, reading)
         residual = images - jax.lax.stop_gradient(seen)
-        reading = look(decoder, weights, images, residual, reading)
+        reading = iteration(decoder, weights, images, residual, reading)
         found.append((reading, residual))
     return found
 
 
-def look(decoder: Decoder, weights: Params, images: Images, residual: Images, reading: Reading) -> Reading:
-    """One look of the network."""
+def iteration(
+    decoder: Decoder, weights: Params, images: Images, residual: Images, reading: Reading
+) -> Reading:
+    """One iteration of the network."""
     return cast(Reading, decoder.apply({"params": weights}, images, residual, reading))
 
 
@@ -162,9 +164,9 @@ def read(
     *,
     count: int,
 ) -> tuple[Reading, Float[Array, " b"]]:
-    """The reading of images [b h w 3] of [-1, 1] after `count` looks, and the misfit that the last one saw.
+    """The reading of images [b h w 3] of [-1, 1] after `count` iterations, and the residual of the last one.
 
-    The misfit is the root mean square of the residual, in units of the rounding to 8 bits.
+    The residual is the root mean square of the difference, in units of the rounding to 8 bits.
     """
-    reading, residual = looks(decoder, weights, generator, params, space, images, count=count)[-1]
+    reading, residual = iterate(decoder, weights, generator, params, space, images, count=count)[-1]
     return reading, jnp.sqrt(jnp.mean(jnp.square(residual), axis=(1, 2, 3))) / ROUNDING

@@ -1,99 +1,197 @@
-"""Many images through the steps of refine.py: a fixed number of places, and the next image where one is done.
+"""Descents of many images by the steps of refine.py: where they begin and end, what that says of bits.
 
-So one compiled program serves any number of images, and an image that is settled early makes room.
+On a CPU every image goes through the program alone, as many at once as there are cores; so what is found of
+it cannot depend on its company. An accelerator takes PLACES images together, and the next image where one is
+done; there floats may differ by what rounding makes of another place.
+
+The damage that a file went through decides how it is compared (observation.py). A descent may have ended
+beside the best place, which its local information cannot tell. So its logits are halved and limited to DOUBT,
+unless it explains an undamaged image to within rounding; and where its residual is above the errors, the
+logits of the previous stage are added with the weight SHARE_PREVIOUS. The numbers were chosen on damaged
+samples of the embedded generator.
 """
 
-from typing import NamedTuple
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from latentfp.attribution import refine
-from latentfp.attribution.estimate import Progress
-from latentfp.attribution.observation import Observation
-from latentfp.attribution.refine import Model, Settings
+from latentfp.attribution import information, refine
+from latentfp.attribution.encoder import Calibration
+from latentfp.attribution.estimate import Advance, Answer, Estimate, Rows, Status, answer
+from latentfp.attribution.observation import DAMAGED, SPREAD, UNDAMAGED, Observation, is_damaged
+from latentfp.attribution.refine import SOLVED, Model, Settings
+from latentfp.attribution.whitening import Curvature, Whitened
+from latentfp.choices import Coding, Stage
+from latentfp.fingerprint.basis import Space
 from latentfp.generators.generator import Generator
+from latentfp.types import Params
 
-PLACES = 16
+ImageRows = Float[np.ndarray, "n h w 3"]
+Distortions = Float[np.ndarray, "n m"]
+Thetas = Float[np.ndarray, "n d"]
+Item, Result = TypeVar("Item"), TypeVar("Result")
+
+PLACES = 64  # images that an accelerator takes together
+RANK = 64  # of the local information
+AGREEMENT = 15 / 16  # share of bits in which two starts must agree
+DOUBT = 4.0  # largest log-likelihood ratio of a bit of which a descent is in doubt
+SHARE_PREVIOUS = 0.2
+
+
+class Subject(NamedTuple):
+    """The generator whose users are asked for, and its fingerprint space.
+
+    `curvature()`: of the images, for descents; `calibration()`: of the generator's encoder. Either may be
+    slow the first time.
+    """
+
+    generator: Generator
+    params: Params
+    space: Space
+    whitened: Whitened
+    sigma: float
+    coding: Coding
+    curvature: Callable[[], Curvature]
+    calibration: Callable[[], Calibration]
+
+    @property
+    def bits(self) -> int:
+        """Of a code."""
+        return self.space.code_axes.shape[0]
+
+    @property
+    def complete(self) -> bool:
+        """Whether content and code together are the whole latent."""
+        return self.whitened.rows.shape[0] == self.generator.latent_dim
 
 
 class Start(NamedTuple):
-    """Images [n h w 3], the damages that are assumed, and the coordinates to start from."""
+    """Images [n h w 3] of [-1, 1], the distortions that are assumed, and the coordinates to start from."""
 
-    images: Float[np.ndarray, "n h w 3"]
-    harms: Float[np.ndarray, "n m"]
-    thetas: Float[np.ndarray, "n d"]
+    images: ImageRows
+    distortions: Distortions
+    thetas: Thetas
 
 
-class Descent(NamedTuple):
-    """Where each start ended, the fitted damage in units of its spread, √mean z², and the steps taken."""
+class FitResult(NamedTuple):
+    """Where descents ended: coordinates, √mean z², soft bits, distortions, and the passes that it took."""
 
-    thetas: Float[np.ndarray, "n d"]
-    moves: Float[np.ndarray, "n f"]
-    misfits: Float[np.ndarray, " n"]
-    steps: Int[np.ndarray, " n"]
+    theta: Thetas
+    residual: Float[np.ndarray, " n"]
+    logits: Float[np.ndarray, "n k"]
+    distortion: Distortions
+    passes: Int[np.ndarray, " n"]
+
+
+def places() -> int:
+    """How many images go through one program together."""
+    return 1 if jax.default_backend() == "cpu" else PLACES
+
+
+def batches(rows: Rows) -> list[tuple[Rows, Rows]]:
+    """Rows in batches of `places`, each with what fills it up: every program has one shape."""
+    size = places()
+    parts = [rows[first : first + size] for first in range(0, len(rows), size)]
+    return [(part, part[np.arange(size) % len(part)]) for part in parts]
+
+
+def in_parallel(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterable[Result]:
+    """`function` of every item, in order; several at once on a CPU.
+
+    The first is alone, for it compiles what the others share.
+    """
+    workers = len(os.sched_getaffinity(0)) if jax.default_backend() == "cpu" else 1
+    yield from map(function, items[:1])
+    if workers == 1 or len(items) < 3:
+        yield from map(function, items[1:])
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        yield from pool.map(function, items[1:])
+
+
+def fit(subject: Subject, settings: Settings, start: Start, progress: Advance) -> FitResult:
+    """Descents in which every image is compared as its distortion demands."""
+    model = Model(subject.params, subject.whitened, subject.curvature())
+    damaged = np.asarray(is_damaged(start.distortions))
+    parts, order = [], []
+    for observation, rows in ((UNDAMAGED, np.flatnonzero(~damaged)), (DAMAGED, np.flatnonzero(damaged))):
+        tasks = rows[:, None] if places() == 1 else rows[None] if len(rows) else []
+        one = partial(_fit, observation, subject, model, settings, start, progress)
+        parts += in_parallel(one, list(tasks))
+        order += list(tasks)
+    whole = FitResult(*(np.concatenate(leaves) for leaves in zip(*parts, strict=True)))
+    return FitResult(*(part[np.argsort(np.concatenate(order))] for part in whole))
+
+
+def _fit(
+    observation: Observation,
+    subject: Subject,
+    model: Model,
+    settings: Settings,
+    start: Start,
+    progress: Advance,
+    rows: Rows,
+) -> FitResult:
+    begun = Start(*(part[rows] for part in start))
+    found = descend(observation, subject, model, settings, begun, progress)
+    d = begun.thetas.shape[1]
+    moved = np.array(begun.distortions)
+    moved[:, : observation.free] += found.point[:, d:] * np.asarray(SPREAD[: observation.free], np.float32)
+    logits, cost = _soft_bits(observation, subject, model, begun, found)
+    passes = refine.passes(found.steps, settings) + cost
+    return FitResult(found.point[:, :d], found.residual, logits, moved, passes)
 
 
 def descend(
     observation: Observation,
-    generator: Generator,
+    subject: Subject,
     model: Model,
     settings: Settings,
     start: Start,
-    *,
-    bits: int,
-    places: int = PLACES,
-    progress: Progress | None = None,
-) -> Descent:
-    """The ends of all descents. `progress` hears how many more are done."""
-    n, d = start.thetas.shape
-    places = min(places, power_of_two(n))
-    found = Descent(
-        np.zeros((n, d), np.float32),
-        np.zeros((n, observation.free), np.float32),
-        np.full(n, np.inf, np.float32),
-        np.zeros(n, int),
-    )
-    rows = np.arange(places) % n  # whose image is in which place
-    working = np.arange(places) < n
-    waiting = list(range(places, n))
-    problem, state = _begin(observation, generator, model, settings, start, rows)
+    progress: Advance,
+) -> refine.State:
+    """The last state of every descent, as NumPy's arrays. `progress` hears of `settings.steps` an image."""
+    n, size = len(start.thetas), places()
+    rows = np.arange(size) % n  # whose image is in which place
+    working = np.arange(size) < n
+    waiting = list(range(size, n))
+    problem, state = _begin(observation, subject, model, settings, start, rows)
+    found: list[Any] = [None] * n
     while working.any():
-        state = refine.step(observation, generator, model, settings, problem, state, bits=bits)
+        state = refine.step(
+            observation, subject.generator, model, settings, problem, state, bits=subject.bits
+        )
         over = np.asarray(state.done) & working
         if not over.any():
             continue
-        _record(found, rows, over, state)
-        if progress:
-            progress(int(over.sum()))
+        host = jax.device_get(state)
+        for place in np.flatnonzero(over):
+            found[rows[place]] = jax.tree.map(lambda leaf, place=place: leaf[place], host)
+        progress(int(over.sum()) * settings.steps)
         working &= ~over
         free = np.flatnonzero(over)[: len(waiting)]
         if len(free):
             rows = rows.copy()
             rows[free] = waiting[: len(free)]
-            waiting = waiting[len(free) :]
+            del waiting[: len(free)]
             working[free] = True
-            fresh = _begin(observation, generator, model, settings, start, rows)
-            problem, state = _merge((problem, state), fresh, np.isin(np.arange(places), free))
-    return found
+            fresh = _begin(observation, subject, model, settings, start, rows)
+            problem, state = _merge((problem, state), fresh, np.isin(np.arange(size), free))
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *found)
 
 
 def _begin(
-    observation: Observation,
-    generator: Generator,
-    model: Model,
-    settings: Settings,
-    start: Start,
-    rows: np.ndarray,
+    observation: Observation, subject: Subject, model: Model, settings: Settings, start: Start, rows: Rows
 ) -> tuple[refine.Problem, refine.State]:
-    images, harms, thetas = (jnp.asarray(part[rows]) for part in start)
-    problem = _pose(observation, images, harms)
-    return problem, refine.init(observation, generator, model, settings, problem, thetas)
-
-
-_pose = jax.jit(refine.pose, static_argnums=0)
+    images, distortions, thetas = (jnp.asarray(part[rows]) for part in start)
+    return refine.begin(observation, subject.generator, model, settings, images, distortions, thetas)
 
 
 @jax.jit
@@ -108,14 +206,89 @@ def _merge(
     return jax.tree.map(chosen, old, new)
 
 
-def _record(found: Descent, rows: np.ndarray, over: np.ndarray, state: refine.State) -> None:
-    d = found.thetas.shape[1]
-    point = np.asarray(state.point)[over]
-    found.thetas[rows[over]], found.moves[rows[over]] = point[:, :d], point[:, d:]
-    found.misfits[rows[over]] = np.asarray(state.misfit)[over]
-    found.steps[rows[over]] = np.asarray(state.steps)[over]
+def _soft_bits(
+    observation: Observation, subject: Subject, model: Model, start: Start, found: refine.State
+) -> tuple[Float[np.ndarray, "n k"], Int[np.ndarray, " n"]]:
+    """Logits where descents ended, and the passes that they took: none for undamaged images that are solved.
+
+    The others' logits are halved, and limited to DOUBT.
+    """
+    n, bits, d = len(found.residual), subject.bits, start.thetas.shape[1]
+    rank = min(RANK, d)
+    logits, cost = np.zeros((n, bits), np.float32), np.zeros(n, int)
+    easy = (found.residual < SOLVED) & (observation is UNDAMAGED)
+    for rows, local in ((np.flatnonzero(easy), False), (np.flatnonzero(~easy), True)):
+        cost[rows] = (1 + rank + observation.free) * local
+        for some, filled in batches(rows):
+            images, distortions, _ = (jnp.asarray(part[filled]) for part in start)
+            problem = refine.pose(observation, images, distortions)
+            point = jnp.asarray(found.point[filled])
+            scale = jnp.asarray(np.maximum(1.0, found.residual[filled]))
+            if local:
+                variance = information.code_variances(
+                    *(observation, subject.generator, model, problem, point, scale),
+                    bits=bits,
+                    rank=rank,
+                )
+            else:
+                variance = information.mean_variances(model, problem, scale, bits=bits)
+            ratio = information.soft_bits(found.point[filled, d - bits : d], np.asarray(variance))
+            soft = DOUBT * np.tanh(ratio / 2 / DOUBT) if local else ratio
+            logits[some] = soft[: len(some)]
+    return logits, cost
 
 
-def power_of_two(n: int) -> int:
-    """The smallest power of two that is at least n."""
-    return 1 << (n - 1).bit_length()
+def fitted(subject: Subject, previous: Answer) -> FitResult:
+    """An answer as a fit result; a bit stands at the mean of its levels."""
+    content = previous.estimate.content / np.asarray(subject.space.content_stds)
+    theta = np.concatenate([content, np.tanh(previous.estimate.logits / 2)], axis=1)
+    parts = theta, previous.estimate.loss, previous.estimate.logits, previous.distortion, previous.passes
+    return FitResult(*(np.array(part) for part in parts))  # copies, for `better` writes into them
+
+
+def blended(found: FitResult, previous: Answer | None) -> FitResult:
+    """The logits of the previous stage as further, weaker evidence, where a descent is not solved."""
+    if previous is None:
+        return found
+    weight = np.where(found.residual < SOLVED, 0, SHARE_PREVIOUS).astype(np.float32)[:, None]
+    return found._replace(logits=found.logits + weight * previous.estimate.logits)
+
+
+def answered(subject: Subject, stage: Stage, found: FitResult) -> Answer:
+    """Fit results as answers of a stage; NaN is a status."""
+    finite = np.isfinite(found.residual) & np.isfinite(found.logits).all(axis=1)
+    logits = np.where(finite[:, None], found.logits, 0)
+    estimate = Estimate(
+        code=logits > 0,
+        logits=logits,
+        content=found.theta[:, : -subject.bits] * np.asarray(subject.space.content_stds)[None],
+        loss=found.residual,
+        status=np.where(finite, Status.OK, Status.NONFINITE),
+        levels=np.where(finite[:, None], found.theta[:, -subject.bits :], 0),
+    )
+    return answer(estimate, stage, passes=found.passes, distortion=found.distortion)
+
+
+def better(
+    best: FitResult | None, found: FitResult, rows: Rows, *, bits: int, pixels: int
+) -> tuple[FitResult, Bool[np.ndarray, " r"]]:
+    """The better of each two fit results, and which images need no other start.
+
+    They are compared by pixels · log residual² + |content|², the objective with the errors' scale profiled
+    out.
+    """
+    solved = found.residual < SOLVED
+    if best is None:
+        return found, solved
+    old = FitResult(*(part[rows] for part in best))
+    agree = ((old.theta > 0) == (found.theta > 0))[:, -bits:].mean(axis=1) >= AGREEMENT
+    wins = _score(found, bits=bits, pixels=pixels) < _score(old, bits=bits, pixels=pixels)
+    for place, part in zip(best, found, strict=True):
+        place[rows[wins]] = part[wins]
+    return best, solved | agree
+
+
+def _score(found: FitResult, *, bits: int, pixels: int) -> Float[np.ndarray, " n"]:
+    content = np.sum(found.theta[:, :-bits] ** 2, axis=1)
+    score = pixels * np.log(found.residual**2 + 1e-12) + content
+    return np.where(np.isfinite(score), score, np.inf)

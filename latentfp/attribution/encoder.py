@@ -6,8 +6,8 @@ The first stage of a latent diffusion comes with an encoder w ≈ E(g(w)). Along
     t = c + a · level + noise,  noise ~ N(0, v);    log-likelihood ratio of the bit: 2 a (t - c) / v
 
 c, a and v of every axis are measured on undamaged samples of the prior with fair random codes, as files keep
-them. On damaged files the ratios are too sure; the misfit of the image that the reading renders tells.
-Source: METHOD.md §4.
+them. On damaged files the ratios are too sure; the residual of the image that the reading renders tells.
+Source: docs/concepts.md.
 """
 
 from functools import partial
@@ -37,14 +37,14 @@ class Calibration(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """Of every image: whitened coordinates, log-likelihood ratios of bits, and the misfit.
+    """Of every image: whitened coordinates, log-likelihood ratios of bits, and the residual.
 
-    The misfit is the root mean square of what the rendered latent lacks, in units of the rounding to 8 bits.
+    The residual is the root mean square of what the rendered latent lacks, in units of rounding to 8 bits.
     """
 
     thetas: Thetas
     logits: Float[Array, "b k"]
-    misfits: Float[Array, " b"]
+    residuals: Float[Array, " b"]
 
 
 def coordinates(space: Whitened, w: Latents) -> Thetas:
@@ -98,5 +98,5 @@ def read(
     away = theta[:, -bits:] - calibration.centre[None]
     logits = 2 * away * (calibration.slope / calibration.variance)[None]
     seen = jnp.clip(generator.synthesize(params, w), -1, 1)
-    misfits = jnp.sqrt(jnp.mean(jnp.square(seen - images), axis=(1, 2, 3))) / ROUNDING
-    return Encoded(theta, logits, misfits)
+    residuals = jnp.sqrt(jnp.mean(jnp.square(seen - images), axis=(1, 2, 3))) / ROUNDING
+    return Encoded(theta, logits, residuals)

@@ -1,19 +1,21 @@
 """What every way of attribution returns: the estimated code and content of an image, and how that went."""
 
 import enum
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
 from latentfp.augment.damage import SIZE
 from latentfp.choices import Stage
 
-Rows = Int[np.ndarray, " n"]
-Progress = Callable[[int], object]  # is told how much more is done
+Rows = Int[np.ndarray, " _"]
+# An image's own words of 31 bits, from which everything random about it follows.
+ImageIds = Int[np.ndarray, "_ words"]
+Advance = Callable[[int], object]  # is told how much more is done
+Progress = Callable[[int, str], object]  # and what is being done
 
 
 class Status(enum.IntEnum):
@@ -26,61 +28,55 @@ class Status(enum.IntEnum):
 class Estimate(NamedTuple):
     """The code and content that explain each image of a batch best."""
 
-    code: Bool[Array, "b k"]
-    logits: Float[Array, "b k"]  # positive for a set bit: kappa, or the log-likelihood ratio
-    content: Float[Array, "b r"]  # alpha, in the latent's units
-    loss: Float[Array, " b"]  # the objective that was minimised
-    status: Int[Array, " b"]  # a Status
-    levels: Float[Array, "b k"]  # where each bit's coordinate lies, -1 and 1 its two levels
+    code: Bool[Any, "b k"]
+    logits: Float[Any, "b k"]  # positive for a set bit: kappa, or the log-likelihood ratio
+    content: Float[Any, "b r"]  # alpha, in the latent's units
+    loss: Float[Any, " b"]  # the objective that was minimised
+    status: Int[Any, " b"]  # a Status
+    levels: Float[Any, "b k"]  # where each bit's coordinate lies, -1 and 1 its two levels
 
 
 class Answer(NamedTuple):
     """Estimates, the stage that each comes from, what all stages up to there cost, and the inferred damage.
 
-    `passes` counts evaluations of the generator and products with its Jacobian or the transpose, `looks`
-    passes of the decoder's network or of the generator's encoder. `damage` is in the coordinates of
-    augment/damage.py.
+    `passes` counts evaluations of the generator and products with its Jacobian or the transpose, `iterations`
+    passes of the decoder's network or of the generator's encoder. `distortion`: the parameters of the damage,
+    in the coordinates of augment/damage.py. All arrays are NumPy's.
     """
 
     estimate: Estimate
-    stage: Int[Array, " b"]  # a Stage
-    passes: Int[Array, " b"]
-    looks: Int[Array, " b"]
-    damage: Float[Array, "b m"]
+    stage: Int[np.ndarray, " b"]  # a Stage
+    passes: Int[np.ndarray, " b"]
+    iterations: Int[np.ndarray, " b"]
+    distortion: Float[np.ndarray, "b m"]
 
 
-class Estimator(NamedTuple):
-    """A way of attribution. `run(images [n h w 3], number of the first, progress)`.
-
-    `work`: how much progress an image makes; `run` reports that much for each image.
-    """
-
-    work: int
-    run: Callable[[Float[np.ndarray, "n h w 3"], int, Progress], Answer]
+def ignore(_done: int, _what: str = "") -> None:
+    """Progress that nobody follows."""
 
 
 def answer(
     estimate: Estimate,
     stage: Stage,
     *,
-    passes: Array | int,
-    looks: Array | int = 0,
-    damage: Array | None = None,
+    passes: Any,
+    iterations: Any = 0,
+    distortion: Any = None,
 ) -> Answer:
-    """An answer of one stage; costs may be given once for all images, no damage stands for none."""
-    shape = estimate.status.shape
+    """An answer of one stage; costs may be given once for all images, no distortion stands for none."""
+    shape = np.shape(estimate.status)
     return Answer(
-        estimate,
-        jnp.full(shape, int(stage)),
-        jnp.broadcast_to(jnp.asarray(passes, int), shape),
-        jnp.broadcast_to(jnp.asarray(looks, int), shape),
-        jnp.zeros((*shape, SIZE)) if damage is None else damage,
+        Estimate(*map(np.asarray, estimate)),
+        np.full(shape, int(stage)),
+        np.broadcast_to(np.asarray(passes, int), shape),
+        np.broadcast_to(np.asarray(iterations, int), shape),
+        np.zeros((*shape, SIZE), np.float32) if distortion is None else np.asarray(distortion),
     )
 
 
 def is_reading(found: Answer) -> Bool[np.ndarray, " n"]:
     """Which answers are what a network reads of the pixels, not an explanation by the generator."""
-    return np.asarray(found.stage) <= Stage.DECODER
+    return found.stage <= Stage.DECODER
 
 
 def select(found: Answer, rows: Rows) -> Answer:
@@ -90,9 +86,26 @@ def select(found: Answer, rows: Rows) -> Answer:
 
 def replace(found: Answer, rows: Rows, better: Answer) -> Answer:
     """`found` with `better` in these rows."""
-    return jax.tree.map(lambda old, new: old.at[rows].set(new.astype(old.dtype)), found, better)
+
+    def replaced(old: np.ndarray, new: np.ndarray) -> np.ndarray:
+        merged = np.array(old)
+        merged[rows] = new
+        return merged
+
+    return jax.tree.map(replaced, found, better)
 
 
-def stack(found: list[Answer]) -> Answer:
+def stack(found: Sequence[Answer]) -> Answer:
     """One batch after the other."""
-    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *found)
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *found)
+
+
+def numbered(first: int, count: int) -> ImageIds:
+    """The ids of images that have no file: numbers `first`, `first` + 1, …"""
+    return np.arange(first, first + count, dtype=np.int32)[:, None]
+
+
+def hashed(hashes: Sequence[str]) -> ImageIds:
+    """The ids of images by SHA-256, hexadecimal: of its first two words of 32 bits, the upper 31."""
+    words = [[int(text[:8], 16) >> 1, int(text[8:16], 16) >> 1] for text in hashes]
+    return np.array(words, np.int32).reshape(-1, 2)

@@ -7,9 +7,9 @@ integers, scores are the same on every machine, and both chances below are exact
 * `chance` that a code which has nothing to do with the image reaches S. Its bits are fair and independent of
   each other and of the image, because they were drawn so (fingerprint/codes.py). Nothing is assumed of the
   image's bits: they may be biased, depend on each other, or be those of a photograph.
-* `shortfall`: that the image's own code reaches only S, if the ratios mean what they say.
+* `miss_p_value`: that the image's own code reaches only S, if the ratios mean what they say.
 
-Source: METHOD.md §5; a randomisation test (Fisher 1935) with the code as what was randomised.
+Source: docs/concepts.md; a randomisation test (Fisher 1935) with the code as what was randomised.
 """
 
 import numpy as np
@@ -37,7 +37,7 @@ def chance(soft: Soft, scores: Scores) -> Chances:
     return np.array([_below(w, fair, most) for w, most in zip(weights, losses, strict=True)])
 
 
-def shortfall(soft: Soft, scores: Scores) -> Chances:
+def miss_p_value(soft: Soft, scores: Scores) -> Chances:
     """P[S of the image's own code ≤ score], image by image, if ratios mean what they say."""
     weights, losses = np.abs(soft.astype(int)), _losses(soft, scores).tolist()
     above = [_below(w, expit(-STEP * w), most - 1) for w, most in zip(weights, losses, strict=True)]

@@ -6,11 +6,12 @@ curvature stands in (rank d: the exact information). The covariance comes from a
 
 The levels of a bit are -1 and 1, so with posterior mean m and variance v of its coordinate the log-likelihood
 ratio is 2 m / v: prior N(0, 1) and a measurement of variance v' give m / v = measured / v'.
-Source: METHOD.md §3 and §4.
+Source: docs/concepts.md.
 """
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -80,6 +81,6 @@ def _pushed(
     return jnp.concatenate(parts, axis=2)
 
 
-def soft_bits(mean: Float[Array, "b k"], variance: Variances) -> Float[Array, "b k"]:
+def soft_bits(mean: Float[Any, "b k"], variance: Float[Any, "b k"]) -> Float[Any, "b k"]:
     """Log-likelihood ratios of the bits, positive for a set one."""
     return 2 * mean / variance

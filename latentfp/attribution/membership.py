@@ -1,7 +1,7 @@
 """Whether an image is one of this generator's at all: how well it is explained, against images that are.
 
-The statistic is the misfit of the last stage that an image climbs to unless it is explained before, in units
-of the errors that are expected after the inferred noise. The null are the statistics of n images of the
+The statistic is the residual of the last stage that an image runs unless it is explained before, in units of
+the errors that are expected after the inferred noise. The null are the statistics of n images of the
 generator, marked and unmarked, undamaged and damaged. If an image is one of these,
 
     p = (1 + how many of the null are as large) / (n + 1)
@@ -13,8 +13,6 @@ none of the null has may be taken for foreign; a foreign image behind heavy dama
 
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
@@ -24,30 +22,30 @@ from latentfp.attribution.refine import SOLVED
 from latentfp.augment import damage
 from latentfp.choices import Stage
 
-Misfits = Float[np.ndarray, " n"]
+Residuals = Float[np.ndarray, " n"]
 
 
 class Null(NamedTuple):
-    """Sorted misfits of the generator's own images, and the last stage that they could climb to."""
+    """Sorted residuals of the generator's own images, and the last stage that they could run."""
 
-    misfits: Float[np.ndarray, " own"]
+    residuals: Float[np.ndarray, " own"]
     last: Stage
 
     def p_values(self, answer: Answer) -> Float[np.ndarray, " n"]:
         """Of each image as one of the generator's, in 1 / (n + 1) … 1; NaN where it stopped earlier."""
-        own = len(self.misfits)
-        larger = own - np.searchsorted(self.misfits, misfits(answer), side="left")
+        own = len(self.residuals)
+        larger = own - np.searchsorted(self.residuals, residuals(answer), side="left")
         ended = explained(answer) | (np.asarray(answer.stage) == self.last)
         return np.where(ended, (1 + larger) / (own + 1), np.nan)
 
 
-def misfits(answer: Answer) -> Misfits:
+def residuals(answer: Answer) -> Residuals:
     """√mean z²; of images that were compared as undamaged relative to rounding and the inferred noise.
 
     Infinite where the estimate failed.
     """
-    noise = jax.vmap(lambda harm: damage.from_coordinates(harm).noise)(answer.damage)
-    loose = jnp.where(is_damaged(answer.damage), 1, jnp.sqrt(1 + jnp.square(noise / ROUNDING)))
+    noise = np.asarray(damage.from_coordinates(answer.distortion.T).noise)
+    loose = np.where(is_damaged(answer.distortion), 1, np.sqrt(1 + np.square(noise / ROUNDING)))
     found = np.asarray(answer.estimate.loss / loose, np.float64)
     return np.where(np.isnan(found), np.inf, found)
 
@@ -56,4 +54,4 @@ def explained(answer: Answer) -> Bool[np.ndarray, " n"]:
     """Whether a descent explains an image as an undamaged one of the generator to within rounding."""
     solved = np.asarray(answer.estimate.loss) < SOLVED
     failed = np.asarray(answer.estimate.status) != Status.OK
-    return solved & ~is_reading(answer) & ~np.asarray(is_damaged(answer.damage)) & ~failed
+    return solved & ~is_reading(answer) & ~is_damaged(answer.distortion) & ~failed

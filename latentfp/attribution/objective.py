@@ -4,7 +4,7 @@
     w = mu + U^T alpha + sigma V^T (sigmoid(kappa) - offset).
 
 alpha, s and sigma are in the latent's units.
-Source: METHOD.md §2; Nie et al. 2023, section 3.2.
+Source: docs/concepts.md; Nie et al. 2023, section 3.2.
 """
 
 from collections.abc import Callable

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from latentfp.augment import damage
@@ -31,13 +32,13 @@ SMOOTH = len(SPREAD)
 VISIBLE = 0.15  # coordinate of a smooth damage below which a decoder's reading is taken for none
 JPEG_BELOW = 95.0  # quality from which a decoder's reading is taken for no JPEG
 
-Harms = Float[Array, "b m"]  # damages in the coordinates of augment/damage.py
+Distortions = Float[Array, "b m"]  # damages in the coordinates of augment/damage.py
 Moves = Float[Array, "b f"]  # of the smooth ones from there, in units of SPREAD
 Observed = Float[Array, "b p"]
 
 
 class Observation(NamedTuple):
-    """How images are compared: what is seen `of(image, harm, move)`, and its `errors(image shape, harm)`."""
+    """How images are compared: what is seen `of(image, distortion, move)`, and its `errors`."""
 
     of: Callable[[Image, Float[Array, " m"], Float[Array, " f"]], Float[Array, " p"]]
     target: Callable[[Image], Float[Array, " p"]]
@@ -45,23 +46,23 @@ class Observation(NamedTuple):
     free: int  # damages that are fitted
 
 
-def observe(observation: Observation, images: Images, harms: Harms, moves: Moves) -> Observed:
+def observe(observation: Observation, images: Images, distortions: Distortions, moves: Moves) -> Observed:
     """What would be seen of images [b h w 3] in [-1, 1] after these damages."""
-    return jax.vmap(observation.of)(images, harms, moves)
+    return jax.vmap(observation.of)(images, distortions, moves)
 
 
 def _pixels(image: Image) -> Float[Array, " p"]:
     return image.reshape(-1)
 
 
-def _rounding(shape: tuple[int, ...], harm: Float[Array, " m"]) -> Float[Array, " p"]:
-    del harm
+def _rounding(shape: tuple[int, ...], distortion: Float[Array, " m"]) -> Float[Array, " p"]:
+    del distortion
     return jnp.full((math.prod(shape),), ROUNDING)
 
 
-def _moved(image: Image, harm: Float[Array, " m"], move: Float[Array, " f"]) -> Image:
+def _moved(image: Image, distortion: Float[Array, " m"], move: Float[Array, " f"]) -> Image:
     spread = jnp.asarray(SPREAD)
-    moved = jnp.concatenate([harm[:SMOOTH] + spread * move, harm[SMOOTH:]])
+    moved = jnp.concatenate([distortion[:SMOOTH] + spread * move, distortion[SMOOTH:]])
     return damage.distort(image, damage.from_coordinates(moved))
 
 
@@ -69,9 +70,9 @@ def _pixels_and_coefficients(image: Image) -> Float[Array, " p"]:
     return jnp.concatenate([_pixels(image), coefficients(image) / 127.5])
 
 
-def _either_errors(shape: tuple[int, ...], harm: Float[Array, " m"]) -> Float[Array, " p"]:
+def _either_errors(shape: tuple[int, ...], distortion: Float[Array, " m"]) -> Float[Array, " p"]:
     """Infinite for the pixels of a JPEG, and for the coefficients of anything else."""
-    known: Damage = damage.from_coordinates(harm)
+    known: Damage = damage.from_coordinates(distortion)
     loose = jnp.sqrt(ROUNDING**2 + jnp.square(known.noise))
     coded = is_jpeg(known)
     of_pixels = jnp.where(coded, jnp.inf, jnp.full((math.prod(shape),), loose))
@@ -85,15 +86,15 @@ def is_jpeg(known: Damage) -> Bool[Array, ""]:
     return jnp.asarray(known.quality) < JPEG_BELOW
 
 
-def is_damaged(harms: Harms) -> Bool[Array, " b"]:
+def is_damaged(distortions: Float[np.ndarray, "b m"]) -> Bool[np.ndarray, " b"]:
     """Whether images must be compared as damaged: geometry, blur, tone or JPEG, but not for noise alone."""
-    coded = jax.vmap(lambda harm: is_jpeg(damage.from_coordinates(harm)))(harms)
-    return jnp.any(jnp.abs(harms[:, :SMOOTH]) > VISIBLE, axis=1) | coded
+    coded = damage.from_coordinates(distortions.T).quality < JPEG_BELOW
+    return np.any(np.abs(distortions[:, :SMOOTH]) > VISIBLE, axis=1) | np.asarray(coded)
 
 
-UNDAMAGED = Observation(lambda image, _harm, _move: _pixels(image), _pixels, _rounding, 0)
+UNDAMAGED = Observation(lambda image, _distortion, _move: _pixels(image), _pixels, _rounding, 0)
 DAMAGED = Observation(
-    lambda image, harm, move: _pixels_and_coefficients(_moved(image, harm, move)),
+    lambda image, distortion, move: _pixels_and_coefficients(_moved(image, distortion, move)),
     _pixels_and_coefficients,
     _either_errors,
     SMOOTH,

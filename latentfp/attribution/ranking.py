@@ -19,16 +19,16 @@ LISTED = 64  # words among which the registered ones are looked for
 Mask = Bool[np.ndarray, " bits"]
 
 
-def among(codes: CodeBook, *, repeats: int = 1, surplus: float = 1.0) -> Registered:
+def among(codes: CodeBook, *, repeats: int = 1, bonferroni: float = 1.0) -> Registered:
     """The users with these codes [n k], which have each bit of a message `repeats` times in a row."""
-    return among_packed(pack(codes), bits=codes.shape[1], repeats=repeats, surplus=surplus)
+    return among_packed(pack(codes), bits=codes.shape[1], repeats=repeats, bonferroni=bonferroni)
 
 
-def among_packed(codes: Packed, *, bits: int, repeats: int = 1, surplus: float = 1.0) -> Registered:
+def among_packed(codes: Packed, *, bits: int, repeats: int = 1, bonferroni: float = 1.0) -> Registered:
     """The users with these packed codes of `bits` bits. Each search sees all of them."""
     messages = codes if repeats == 1 else pack(unpack(codes, bits=bits)[:, ::repeats])
     rank = partial(_search, messages)
-    return Registered(len(codes), bits // repeats, repeats, rank, surplus)
+    return Registered(len(codes), bits // repeats, repeats, rank, bonferroni)
 
 
 def decoded(code: Bch, *, users: int, key: bytes, mask: Mask, repeats: int = 1) -> Registered:

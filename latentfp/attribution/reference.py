@@ -7,7 +7,7 @@ From each start, Adam minimises `objective` over alpha and kappa at once, with l
 kappa starts at 0, alpha at centred Latin hypercube points u in [0, 1]^r: alpha = (2 u - start_shift) s. Of
 all starts the one with the lowest final loss wins; its code is kappa > 0. As in the public code the loss of a
 step is that of the point before its update, so the final loss misses the last, smallest update and the code
-does not. Source: METHOD.md §2; Nie et al. 2023, section 3.2 and the settings of its public code.
+does not. Source: docs/concepts.md; Nie et al. 2023, section 3.2 and the settings of its public code.
 """
 
 import math
@@ -19,11 +19,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PyTree, Shaped
 
 from latentfp import rng
-from latentfp.attribution.chunks import chunk_shape, map_chunks
-from latentfp.attribution.estimate import Estimate, Status
+from latentfp.attribution.estimate import Estimate, ImageIds, Status, numbered
 from latentfp.attribution.objective import (
     Contents,
     Distance,
@@ -41,6 +40,7 @@ from latentfp.generators.generator import Generator
 from latentfp.types import Count, Images, Key, Params, Scalar
 
 ImageRows = Images | Float[np.ndarray, "b h w 3"]
+Block = Shaped[Array, "..."]
 MEAN_DECAY, SQUARE_DECAY, EPSILON = 0.9, 0.999, 1e-8  # Adam's
 SEGMENT = 50  # steps between two calls of `progress`
 
@@ -89,15 +89,15 @@ def hypercube(key: Key, *, points: int, dimensions: int) -> Float[Array, "s r"]:
 
 
 @partial(jax.jit, static_argnames="settings")
-def draw_starts(key: Key, images: Int[Array, " b"], space: Space, settings: Settings) -> Contents:
-    """The contents from which images are searched; a row follows from `key` and its image's index alone."""
+def draw_starts(key: Key, ids: Int[Array, "b words"], space: Space, settings: Settings) -> Contents:
+    """The contents from which images are searched; a row follows from `key` and its image's id alone."""
 
-    def draw(image: Count) -> Float[Array, "s r"]:
+    def draw(words: Int[Array, " words"]) -> Float[Array, "s r"]:
         dimensions = space.content_stds.shape[0]
-        u = hypercube(rng.stream(key, "starts", image), points=settings.starts, dimensions=dimensions)
+        u = hypercube(rng.stream(key, "starts", *words), points=settings.starts, dimensions=dimensions)
         return (2 * u - settings.start_shift) * space.content_stds[None]
 
-    return jax.vmap(draw)(images)
+    return jax.vmap(draw)(ids)
 
 
 def init(starts: Contents, bits: int) -> State:
@@ -202,7 +202,7 @@ def attribute_images(
     coding: Coding,
     distance: Distance,
     settings: Settings = STYLEGAN2,
-    numbers: Int[np.ndarray, " b"] | None = None,
+    ids: ImageIds | None = None,
     memory: int = 2**30,
     pairs_per_chunk: int | None = None,
     place: Callable[[Any], Any] = jax.device_put,
@@ -211,7 +211,7 @@ def attribute_images(
 ) -> Search:
     """Search every image [b h w 3] of [-1, 1]. ValueError for sizes that do not fit each other.
 
-    * The starts of an image follow from `key` and its number alone; they count from 0 if not given.
+    * The starts of an image follow from `key` and its id alone; ids count from 0 if not given.
     * Weights of `distance` are bound by `jax.tree_util.Partial`, as arguments of the compiled program.
     * A chunk holds `pairs_per_chunk` pairs of an image and a start, by default as many as fit `memory` bytes.
     * `place` puts the arrays [rows …] of a chunk onto devices, after filling up to a `multiple` of rows.
@@ -233,8 +233,8 @@ def attribute_images(
                 progress((end - first) * pairs)
         return state.point, state.loss
 
-    count = np.arange(len(images)) if numbers is None else numbers
-    starts = draw_starts(key, jnp.asarray(count), space, settings)
+    known = numbered(0, len(images)) if ids is None else ids
+    starts = draw_starts(key, jnp.asarray(known), space, settings)
     return result(*map_chunks(search, jnp.asarray(images), starts, rows=rows, columns=columns))
 
 
@@ -253,3 +253,50 @@ def _check(generator: Generator, space: Space, images: ImageRows, settings: Sett
         raise ValueError(
             f"got {settings.starts} starts of {settings.steps} steps, expected 1 or more: change the settings"
         )
+
+
+def chunk_shape(images: int, starts: int, *, pairs: int, multiple: int) -> tuple[int, int]:
+    """How many images, and how many starts of each, make a chunk of at most `pairs` pairs.
+
+    All starts of an image go together where they fit, else in equal parts. The number of images is a multiple
+    of `multiple`, even where that many do not fit.
+    """
+    parts = math.ceil(starts / pairs)
+    columns = math.ceil(starts / parts)
+    groups = min(math.ceil(images / multiple), max(1, pairs // (columns * multiple)))
+    return groups * multiple, columns
+
+
+def map_chunks(
+    function: Callable[[Block, Block, int], PyTree[Any]],
+    targets: Block,
+    starts: Block,
+    *,
+    rows: int,
+    columns: int,
+) -> PyTree[Any]:
+    """The results [b s …] of `function(targets [rows …], starts [rows columns …], pairs)` on all chunks.
+
+    `pairs` counts the pairs of a chunk that are no filling. No pair may depend on another.
+    """
+
+    def over_starts(first: int) -> PyTree[Any]:
+        some = targets[first : first + rows]
+        parts = [
+            chunk(some, starts[first : first + rows, i : i + columns])
+            for i in range(0, starts.shape[1], columns)
+        ]
+        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves, axis=1), *parts)
+
+    def chunk(some: Block, some_starts: Block) -> PyTree[Any]:
+        count, width = some_starts.shape[:2]
+        filled = _filled(_filled(some_starts, columns, axis=1), rows, axis=0)
+        found = function(_filled(some, rows, axis=0), filled, count * width)
+        return jax.tree.map(lambda leaf: leaf[:count, :width], found)
+
+    parts = [over_starts(first) for first in range(0, targets.shape[0], rows)]
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
+
+
+def _filled(block: Block, size: int, *, axis: int) -> Block:
+    return jnp.take(block, jnp.minimum(jnp.arange(size), block.shape[axis] - 1), axis=axis)

@@ -3,15 +3,15 @@
     minimise |z|² / scale² + |theta|² + |psi|²,   z = (O(D_psi(g(w))) - O(x)) / error,   w = origin + theta A
 
 theta: content and code, psi: what the damage is estimated wrong by (observation.py). A code bit is the sign
-of its coordinate. `scale` starts above the misfit √mean z² of the start, so that the prior smooths the
-problem, and falls geometrically to a half of the known errors; but it is never below the misfit itself: an
+of its coordinate. `scale` starts above the residual √mean z² of the start, so that the prior smooths the
+problem, and falls geometrically to a half of the known errors; but it is never below the residual itself: an
 image is not explained better than its damage allows.
 
 A step solves (JᵀJ/scale² + I + damping · M) d = -gradient by a few conjugate gradients with preconditioner
 M = E[JᵀJ]/scale² + I, the mean curvature over the prior. Every image has its own damping and scale, and steps
-that raise the objective are not taken. An image is done when its misfit is that of the known errors, or when
-neither its code nor its objective changes any more.
-Source: METHOD.md §4; Nocedal and Wright, Numerical Optimization (2006), chapters 7 and 10.
+that raise the objective are not taken. An image is done when its residual is that of the known errors, or
+when neither its code nor its objective changes any more.
+Source: docs/concepts.md; Nocedal and Wright, Numerical Optimization (2006), chapters 7 and 10.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from latentfp.attribution.observation import Harms, Observation, Observed, observe
+from latentfp.attribution.observation import Distortions, Observation, Observed, observe
 from latentfp.attribution.whitening import Curvature, Thetas, Whitened, render
 from latentfp.generators.generator import Generator
 from latentfp.types import Images, Params
@@ -31,8 +31,12 @@ from latentfp.types import Images, Params
 PerImage = Float[Array, " b"]
 Point = Float[Array, "b q"]  # theta and psi, side by side
 
-SOLVED = 1.3  # misfit of a solved image: the known errors, and what single precision and stale noise maps add
-HARM_CURVATURE = 10.0  # squared change of an image by one SPREAD of a damage, in squared units of [-1, 1]
+SOLVED = (
+    1.3  # residual of a solved image: the known errors, and what single precision and stale noise maps add
+)
+DISTORTION_CURVATURE = (
+    10.0  # squared change of an image by one SPREAD of a damage, in squared units of [-1, 1]
+)
 SETTLED = 0.01  # relative fall of the objective below which an image is as good as it gets
 
 
@@ -41,7 +45,7 @@ class Settings(NamedTuple):
 
     steps: int = 12
     inner: int = 12  # conjugate gradients of a step
-    first_scale: float = 4.0  # of the misfit at the start
+    first_scale: float = 4.0  # of the residual at the start
     last_scale: float = 0.5  # to which the scale falls, in units of the errors
     damping: float = 0.1
 
@@ -59,7 +63,7 @@ class State(NamedTuple):
 
     point: Point
     damping: PerImage
-    misfit: PerImage
+    residual: PerImage
     scale: PerImage
     fall: PerImage  # the factor of `scale` from step to step
     still: Int[Array, " b"]
@@ -72,7 +76,7 @@ class Problem(NamedTuple):
 
     targets: Observed
     errors: Observed
-    harms: Harms
+    distortions: Distortions
 
 
 def predicted(
@@ -81,13 +85,29 @@ def predicted(
     """What would be observed of a point, in units of the errors."""
     d = model.space.rows.shape[0]
     images = render(generator, model.params, model.space, point[:, :d])
-    return observe(observation, images, problem.harms, point[:, d:]) / problem.errors
+    return observe(observation, images, problem.distortions, point[:, d:]) / problem.errors
 
 
-def pose(observation: Observation, images: Images, harms: Harms) -> Problem:
+@partial(jax.jit, static_argnames="observation")
+def pose(observation: Observation, images: Images, distortions: Distortions) -> Problem:
     """The problem of images [b h w 3] of [-1, 1] with the damages that are assumed."""
-    errors = jax.vmap(lambda harm: observation.errors(images.shape[1:], harm))(harms)
-    return Problem(jax.vmap(observation.target)(images) / errors, errors, harms)
+    errors = jax.vmap(lambda distortion: observation.errors(images.shape[1:], distortion))(distortions)
+    return Problem(jax.vmap(observation.target)(images) / errors, errors, distortions)
+
+
+@partial(jax.jit, static_argnames=("observation", "generator", "settings"))
+def begin(
+    observation: Observation,
+    generator: Generator,
+    model: Model,
+    settings: Settings,
+    images: Images,
+    distortions: Distortions,
+    theta: Thetas,
+) -> tuple[Problem, State]:
+    """The problem of `pose`, and the state of `init`."""
+    problem = pose(observation, images, distortions)
+    return problem, init(observation, generator, model, settings, problem, theta)
 
 
 @partial(jax.jit, static_argnames=("observation", "generator", "settings"))
@@ -102,16 +122,16 @@ def init(
     """The state before the first step from these coordinates; one pass."""
     b = theta.shape[0]
     point = jnp.concatenate([theta, jnp.zeros((b, observation.free))], axis=1)
-    misfit = _misfit(predicted(observation, generator, model, problem, point) - problem.targets, problem)
-    scale = jnp.maximum(settings.first_scale * misfit, settings.last_scale)
+    residual = _residual(predicted(observation, generator, model, problem, point) - problem.targets, problem)
+    scale = jnp.maximum(settings.first_scale * residual, settings.last_scale)
     return State(
         point=point,
         damping=jnp.full(b, settings.damping),
-        misfit=misfit,
+        residual=residual,
         scale=scale,
         fall=(settings.last_scale / scale) ** (1 / max(1, settings.steps - 1)),
         still=jnp.zeros(b, int),
-        done=~jnp.isfinite(misfit),
+        done=~jnp.isfinite(residual),
         steps=jnp.zeros(b, int),
     )
 
@@ -130,7 +150,7 @@ def step(
     """One damped step of every image that is not done: 3 + 2 · inner passes."""
     d = model.space.rows.shape[0]
     see = partial(predicted, observation, generator, model, problem)
-    scale = jnp.maximum(state.scale, state.misfit)
+    scale = jnp.maximum(state.scale, state.residual)
     weight = 1 / scale[:, None] ** 2
     seen, push = jax.linearize(see, state.point)
     pull = jax.linear_transpose(push, state.point)
@@ -149,16 +169,16 @@ def step(
     kept = jnp.where(better[:, None], after, seen)
     same = jnp.all((point > 0)[:, d - bits : d] == (state.point > 0)[:, d - bits : d], axis=1)
     resting = (
-        same & (old - new < SETTLED * old) & (state.scale <= jnp.maximum(settings.last_scale, state.misfit))
+        same & (old - new < SETTLED * old) & (state.scale <= jnp.maximum(settings.last_scale, state.residual))
     )
-    misfit = _misfit(kept - problem.targets, problem)
+    residual = _residual(kept - problem.targets, problem)
     still = jnp.where(resting, state.still + 1, 0)
     steps = state.steps + ~state.done
-    over = (misfit < SOLVED) & same | (still >= 2) | (steps >= settings.steps)
+    over = (residual < SOLVED) & same | (still >= 2) | (steps >= settings.steps)
     return State(
         point=point,
         damping=jnp.where(better, state.damping / 4, state.damping * 4),
-        misfit=misfit,
+        residual=residual,
         scale=jnp.maximum(settings.last_scale, state.scale * state.fall),
         fall=state.fall,
         still=still,
@@ -175,7 +195,7 @@ def passes(steps: Int[np.ndarray, " b"], settings: Settings) -> Int[np.ndarray, 
 def _curvatures(
     curvature: Curvature, problem: Problem, damping: PerImage, weight: Float[Array, "b 1"], d: int
 ) -> tuple[Callable[[Point], Point], Callable[[Point], Point]]:
-    """damping · M, and (1 + damping)⁻¹ M⁻¹; the curvature along every damage is taken as HARM_CURVATURE."""
+    """damping · M, and (1 + damping)⁻¹ M⁻¹; the curvature along every damage is DISTORTION_CURVATURE."""
     sharp = weight * sharpness(problem)[:, None]
     content = curvature.eigenvalues[None] * sharp + 1
     vectors = curvature.eigenvectors
@@ -184,10 +204,12 @@ def _curvatures(
         turned = ((move[:, :d] @ vectors) * factor) @ vectors.T
         return jnp.concatenate([turned, move[:, d:] * rest], axis=1)
 
-    harm = sharp * HARM_CURVATURE + 1
+    distortion = sharp * DISTORTION_CURVATURE + 1
     return (
-        lambda move: by(move, content * damping[:, None], harm * damping[:, None]),
-        lambda move: by(move, 1 / (content * (1 + damping[:, None])), 1 / (harm * (1 + damping[:, None]))),
+        lambda move: by(move, content * damping[:, None], distortion * damping[:, None]),
+        lambda move: by(
+            move, 1 / (content * (1 + damping[:, None])), 1 / (distortion * (1 + damping[:, None]))
+        ),
     )
 
 
@@ -196,7 +218,7 @@ def sharpness(problem: Problem) -> PerImage:
     return jnp.sum(1 / problem.errors**2, axis=1) / jnp.sum(jnp.isfinite(problem.errors), axis=1)
 
 
-def _misfit(z: Observed, problem: Problem) -> PerImage:
+def _residual(z: Observed, problem: Problem) -> PerImage:
     """√mean z² over what is observed at all."""
     return jnp.sqrt(jnp.sum(z**2, axis=1) / jnp.sum(jnp.isfinite(problem.errors), axis=1))
 
@@ -215,8 +237,10 @@ def conjugate_gradients(
 ) -> Point:
     """`steps` preconditioned conjugate gradients for operator(x) = right, row by row.
 
-    Unrolled: XLA's CPU backend runs the convolutions of a loop's body several times slower.
+    Unrolled: XLA's CPU backend runs the convolutions of a loop's body several times slower. The operator is a
+    function of its own, so that it is traced once and not `steps` times.
     """
+    operator = jax.jit(operator)
     x, residual = jnp.zeros_like(right), right
     scaled = precondition(residual)
     direction, power = scaled, jnp.sum(residual * scaled, axis=1)

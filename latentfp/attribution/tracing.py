@@ -55,17 +55,17 @@ def weights(levels: Float[np.ndarray, "n code"], *, repeats: int = 1) -> Int8[np
 
 
 def suspects(
-    soft: Soft, book: UInt8[np.ndarray, "users bytes"], *, surplus: float = 1.0
+    soft: Soft, book: UInt8[np.ndarray, "users bytes"], *, bonferroni: float = 1.0
 ) -> list[list[Suspect]]:
     """The MOST best users for every row of weights, the likeliest first.
 
-    `book`: packed codes of messages (fingerprint.codes.pack). `surplus`: by what chances are multiplied, as
-    in verdict.Registered.
+    `book`: packed codes of messages (fingerprint.codes.pack). `bonferroni`: by what chances are multiplied,
+    as in verdict.Registered.
     """
     hits = best(soft, book, top=MOST)
     found = []
     for weight, rows, scores in zip(soft, hits.rows, hits.values, strict=True):
-        alone = surplus * chance(np.repeat(weight[None], len(scores), axis=0), scores)
+        alone = bonferroni * chance(np.repeat(weight[None], len(scores), axis=0), scores)
         p = family_wise(np.minimum(1, alone), users=len(book))
         found.append([Suspect(int(row), float(one)) for row, one in zip(rows, p, strict=True)])
     return found

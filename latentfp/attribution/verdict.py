@@ -16,7 +16,7 @@ alpha = 1e-6 by default: an accusation of the innocent weighs more than a missed
 little with 64 bits: where all bits are equally sure and an image is judged once, up to 13 wrong ones are
 forgiven with 1 user registered, with a thousand 8, with a million 5; more where the wrong ones are the unsure
 ones, one fewer where an image is judged after each of several stages.
-Source: METHOD.md §5.
+Source: docs/concepts.md.
 """
 
 import enum
@@ -27,7 +27,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from latentfp.attribution.estimate import Estimate, Status
-from latentfp.attribution.evidence import Soft, chance, log_likelihoods, shortfall, soften
+from latentfp.attribution.evidence import Scores, Soft, chance, log_likelihoods, miss_p_value, soften
 
 ALPHA = 1e-6
 CLEARED = 1e-3  # chance of an image's own code below which it is taken to be no registered one
@@ -61,7 +61,7 @@ class Registered(NamedTuple):
     """The users that are searched.
 
     `users`: how many; `bits` of their messages, each of which a code has `repeats` times in a row; `rank`
-    finds the best. `surplus`: by what chances are multiplied because codes are not even over all codes, or
+    finds the best. `bonferroni`: by what chances are multiplied because codes are not even over all codes, or
     images are judged more than once.
     """
 
@@ -69,7 +69,7 @@ class Registered(NamedTuple):
     bits: int
     repeats: int
     rank: Rank
-    surplus: float = 1.0
+    bonferroni: float = 1.0
 
 
 class Candidate(NamedTuple):
@@ -84,13 +84,13 @@ class Candidate(NamedTuple):
 class Verdict(NamedTuple):
     """What is said of an image. `user`: a row of the registry, for the kind user.
 
-    `p_value` and `shortfall` are those of the first of the `ranked` candidates, named or not.
+    `p_value` and `miss_p_value` are those of the first of the `ranked` candidates, named or not.
     """
 
     kind: Kind
     user: int | None
     p_value: float
-    shortfall: float
+    miss_p_value: float
     ranked: tuple[Candidate, ...]
 
 
@@ -105,21 +105,27 @@ def judge(
     registered: Registered,
     *,
     alpha: float = ALPHA,
-    foreign: Bool[np.ndarray, " n"] | None = None,
+    out_of_distribution: Bool[np.ndarray, " n"] | None = None,
 ) -> list[Verdict]:
     """The verdict on every image of `estimate`.
 
-    `foreign`: images that are known not to be this generator's. An estimate that failed is inconclusive.
+    `out_of_distribution`: images that are known not to be this generator's. An estimate that failed is
+    inconclusive.
     ValueError where nobody is registered, or not even a perfect match could have a p-value of `alpha`.
     """
-    check_alpha(alpha, bits=registered.bits, users=registered.users, surplus=registered.surplus)
+    check_alpha(alpha, bits=registered.bits, users=registered.users, bonferroni=registered.bonferroni)
     soft = soften(np.asarray(estimate.logits), repeats=registered.repeats)
     ranked = registered.rank(soft)
-    p = p_values(soft, ranked, registered)
-    least = shortfall(soft, ranked.bound)
+    best = p_values(soft, ranked.scores[:, 0], registered)
+    p = np.where(ranked.users[:, 0] < 0, 1.0, best)
+    least = miss_p_value(soft, ranked.bound)
     failed = np.asarray(estimate.status) != Status.OK
     named = (p <= alpha) & _alone(ranked) & ~failed
-    cleared = (p > alpha) & ~failed & ((least < CLEARED) | (False if foreign is None else foreign))
+    cleared = (
+        (p > alpha)
+        & ~failed
+        & ((least < CLEARED) | (False if out_of_distribution is None else out_of_distribution))
+    )
     said = np.where(named, Kind.USER, np.where(cleared, Kind.NONE, Kind.INCONCLUSIVE))
     return [
         Verdict(Kind(kind), row[0].user if kind == Kind.USER else None, float(chance), float(own), row)
@@ -127,10 +133,10 @@ def judge(
     ]
 
 
-def p_values(soft: Soft, ranked: Ranked, registered: Registered) -> Float[np.ndarray, " n"]:
-    """Of the best user of every image, family-wise; 1 where there is none."""
-    alone = np.minimum(1, registered.surplus * chance(soft, ranked.scores[:, 0]))
-    return np.where(ranked.users[:, 0] < 0, 1.0, family_wise(alone, users=registered.users))
+def p_values(soft: Soft, scores: Scores, registered: Registered) -> Float[np.ndarray, " n"]:
+    """Of users with these scores, one an image: family-wise, among all who are registered."""
+    alone = np.minimum(1, registered.bonferroni * chance(soft, scores))
+    return family_wise(alone, users=registered.users)
 
 
 def _alone(ranked: Ranked) -> Bool[np.ndarray, " n"]:
@@ -151,11 +157,11 @@ def _candidates(soft: Soft, ranked: Ranked) -> list[tuple[Candidate, ...]]:
     return found
 
 
-def check_alpha(alpha: float, *, bits: int, users: int, surplus: float = 1.0) -> None:
+def check_alpha(alpha: float, *, bits: int, users: int, bonferroni: float = 1.0) -> None:
     """ValueError where nobody is registered, or not even a perfect match has a p-value of `alpha`."""
     if users == 0:
         raise ValueError("got no registered codes, expected at least 1: add a user first")
-    (least,) = family_wise(np.array([surplus * 0.5**bits]), users=users)
+    (least,) = family_wise(np.array([bonferroni * 0.5**bits]), users=users)
     if not least <= alpha < 1:
         raise ValueError(
             f"alpha {alpha:g} cannot be met: with {users} users even {bits} of {bits} bits have a p-value of "

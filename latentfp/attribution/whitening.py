@@ -5,7 +5,7 @@
 So the two levels of a bit are -1 and 1. The mean curvature E[JᵀJ] of the limited images x = clip(g(w), -1, 1)
 is estimated with random signs v: since E[v vᵀ] = I, it is the mean of (Jᵀv)(Jᵀv)ᵀ over samples of the prior.
 Its eigenvectors serve every image.
-Source: METHOD.md §2 and §4; Hutchinson (1990), doi:10.1080/03610919008812866.
+Source: docs/concepts.md; Hutchinson (1990), doi:10.1080/03610919008812866.
 """
 
 import math

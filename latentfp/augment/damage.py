@@ -10,10 +10,11 @@ a turned window sees; JPEG is not: its tables are whole numbers, and quality 100
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from latentfp import rng
@@ -99,19 +100,23 @@ def coordinates(damage: Damage) -> Float[Array, " m"]:
     )
 
 
-def from_coordinates(values: Float[Array, " m"]) -> Damage:
-    """The damage at these coordinates; strengths that do not exist are replaced by the nearest that do."""
+def from_coordinates(values: Float[Any, "m ..."]) -> Damage:
+    """The damage at these coordinates; strengths that do not exist are replaced by the nearest that do.
+
+    Those of NumPy's arrays are NumPy's.
+    """
+    xp = np if isinstance(values, np.ndarray) else jnp
     degrees, shrink, down, right, blur, bright, contrasted, noise, loss = values
     return Damage(
         degrees=10 * degrees,
-        scale=jnp.maximum(1 - shrink / 4, 0.05),
+        scale=xp.maximum(1 - shrink / 4, 0.05),
         down=down / 8,
         right=right / 8,
-        blur=jnp.maximum(blur, 0),
+        blur=xp.maximum(blur, 0),
         brightness=2 ** (bright / 2),
         contrast=2 ** (contrasted / 2),
-        noise=jnp.maximum(noise / 10, 0),
-        quality=jnp.clip(100 - 25 * loss, 1, 100),
+        noise=xp.maximum(noise / 10, 0),
+        quality=xp.clip(100 - 25 * loss, 1, 100),
     )
 
 

@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import latentfp
 from latentfp.data.files import write_image
-from latentfp.deployment.inquiry import searched
 from latentfp.fingerprint.codes import draw_codes
 from latentfp.runtime.machine import hardware
 from latentfp.runtime.provenance import code_version
@@ -59,7 +58,7 @@ def run(*, deployment: str, training: str, load: Load, seed: int, workdir: Path)
     """
     home, folder = workdir.absolute(), str(Path(deployment).absolute())
     context = open_context(folder, seed=seed)
-    users = searched(context.opened)[0].users
+    users = context.opened.registry.count()
     if users == 0:
         raise ValueError(f"{deployment} has no users: add one with `latentfp users add`")
     home.mkdir(parents=True, exist_ok=True)

@@ -16,8 +16,9 @@ from jaxtyping import Array, Float, UInt8
 
 from latentfp import rng
 from latentfp.attribution import blocks, decoder, reference, refine, search
+from latentfp.attribution.cascade import MULTISCALE, Budget
 from latentfp.attribution.decoder import TrainedDecoder
-from latentfp.attribution.ends import Subject
+from latentfp.attribution.descent import Subject
 from latentfp.attribution.objective import Problem
 from latentfp.attribution.observation import UNDAMAGED
 from latentfp.attribution.refine import Model
@@ -26,7 +27,7 @@ from latentfp.augment import damage
 from latentfp.augment.attacks import Attack
 from latentfp.augment.suites import suite
 from latentfp.bench.search import BookSize, draw
-from latentfp.deployment.methods import MULTISCALE, Budget, subject_of
+from latentfp.deployment.constants import subject_of
 from latentfp.fingerprint.basis import Space
 from latentfp.generators.pretrained import Pretrained
 from latentfp.generators.stylegan2 import model as stylegan2
@@ -176,11 +177,11 @@ def decoding(subject: Subject, trained: TrainedDecoder, images: Images) -> Stage
 
     def read(weights: Any, params: Any, space: Any, images: Images) -> Any:
         return decoder.read(
-            trained.decoder, weights, subject.generator, params, space, images, count=trained.looks
+            trained.decoder, weights, subject.generator, params, space, images, count=trained.iterations
         )
 
     given = (trained.weights, subject.params, subject.whitened, images)
-    return Stage(len(images), [Program(f"{trained.looks} iterations", jax.jit(read), given)])
+    return Stage(len(images), [Program(f"{trained.iterations} iterations", jax.jit(read), given)])
 
 
 def refinement(context: Context, images: Images) -> Stage:
@@ -193,8 +194,7 @@ def refinement(context: Context, images: Images) -> Stage:
     model = Model(subject.params, subject.whitened, subject.curvature())
 
     def begin(model: Model, images: Images, distortion: Float[Array, "b m"], theta: Thetas) -> Any:
-        problem = refine.pose(UNDAMAGED, images, distortion)
-        return problem, refine.init(UNDAMAGED, generator, model, settings, problem, theta)
+        return refine.begin(UNDAMAGED, generator, model, settings, images, distortion, theta)
 
     def step(state: refine.State, model: Model, problem: refine.Problem) -> refine.State:
         return refine.step(UNDAMAGED, generator, model, settings, problem, state, bits=bits)

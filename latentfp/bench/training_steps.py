@@ -17,7 +17,7 @@ import numpy as np
 
 from latentfp import rng
 from latentfp.bench.stages import Pixels, Program, Stage
-from latentfp.deployment import decoders
+from latentfp.deployment import decoder_training
 from latentfp.generators import pretrained
 from latentfp.runtime import mesh
 from latentfp.runtime.loop import Lazy, Objective, one_step
@@ -37,13 +37,13 @@ def training(
 
     `objective` makes it of its fields and of the deployment or first stage, which are the context's own.
     """
-    data = np.arange(batch) if objective is decoders.objective else pixels[:batch]
+    data = np.arange(batch) if objective is decoder_training.objective else pixels[:batch]
     return Stage(batch, programs(objective_of(context, objective, fields), data, seed=context.seed))
 
 
 def objective_of(context: Context, make: Callable[..., Objective], fields: Mapping[str, Any]) -> Objective:
     """What `make` makes for the context."""
-    if make is decoders.objective:
+    if make is decoder_training.objective:
         return make(context.opened.path, **fields)
     if make is diffusion.objective:
         with tempfile.TemporaryDirectory() as folder:

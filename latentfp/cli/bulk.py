@@ -37,8 +37,8 @@ def bulk(
     """
     from latentfp.data.listing import Listing
     from latentfp.deployment import bulk as job
+    from latentfp.deployment.attribute import Request
     from latentfp.deployment.deployment import open_deployment
-    from latentfp.deployment.inquiry import Request
     from latentfp.runtime.processes import checked, share_of
 
     if (process is None) != (processes is None):

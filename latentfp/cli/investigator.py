@@ -13,9 +13,8 @@ from latentfp.choices import Distance, Method, Stage
 from latentfp.cli.options import DeploymentOption, StartsSeedOption, UntilOption, WhereOption
 
 if TYPE_CHECKING:
+    from latentfp.deployment.attribute import Finding, Request
     from latentfp.deployment.deployment import Deployment
-    from latentfp.deployment.inquiry import Request
-    from latentfp.deployment.investigate import Finding
 
 METHODS = (
     "auto: encoder or decoder, then descents, of which one must name the user, as far as the evidence needs; "
@@ -70,10 +69,10 @@ def attribute(
     Example: latentfp attribute --deployment deployment --json images/*.png
     Example: latentfp attribute --deployment deployment --report case.html --key signing.pem image.png
     """
-    from latentfp.deployment import inquiry
+    from latentfp.deployment import attribute as attribution
     from latentfp.deployment.deployment import open_deployment
 
-    request = inquiry.Request(
+    request = attribution.Request(
         method=method,
         until=until,
         starts=starts,
@@ -88,7 +87,7 @@ def attribute(
     write = None if report is None and signer is None else reporter(report, signer)
     opened = open_deployment(deployment, generator=generator)
     complete, kept = True, []
-    for finding in inquiry.attribute(opened, images, request, resize=resize):
+    for finding in attribution.attribute(opened, images, request, resize=resize):
         complete &= finding.verdict != "unreadable"
         typer.echo(json.dumps(finding.to_json()) if as_json else describe(finding))
         kept += [finding] if write else []
@@ -115,13 +114,13 @@ def verify(
 
     Example: latentfp verify --deployment deployment --user alice images/*.png
     """
-    from latentfp.deployment import inquiry
+    from latentfp.deployment import attribute as attribution
     from latentfp.deployment.deployment import open_deployment
 
     opened = open_deployment(deployment, generator=generator)
-    request = inquiry.Request(method=method, alpha=alpha, seed=seed)
+    request = attribution.Request(method=method, alpha=alpha, seed=seed)
     proved = True
-    for finding in inquiry.attribute(opened, images, request, resize=resize, user=user):
+    for finding in attribution.attribute(opened, images, request, resize=resize, user=user):
         proved &= finding.user == user
         typer.echo(json.dumps(finding.to_json()) if as_json else describe(finding))
     raise typer.Exit(0 if proved else 1)
@@ -176,7 +175,7 @@ def plan(
 
 def reporter(page: Path | None, signer: Path | None) -> Callable[..., Path]:
     """What writes the report of a case, once everything that it needs has been found. ValueError if not."""
-    from latentfp.deployment import case, logbook, signature
+    from latentfp.deployment import case, signature
     from latentfp.report.case import record_of, write_case
 
     if page is None or signer is None:
@@ -195,7 +194,7 @@ def reporter(page: Path | None, signer: Path | None) -> Callable[..., Path]:
         made = case.make_case(opened, findings, request, resize=resize)
         write_case(page, made, private)
         digest = hashlib.sha256(record.read_bytes()).hexdigest()
-        logbook.note(opened.registry, "report", {"record": digest})
+        opened.registry.note("report", {"record": digest})
         return page
 
     return write

@@ -162,7 +162,7 @@ def generate(
 def adopt(
     decoder: Annotated[Path, typer.Argument(help="The folder that training wrote: WORKDIR/export.")],
     deployment: DeploymentOption,
-    untested: Annotated[bool, typer.Option("--untested", help="Adopt it without a trial.")] = False,
+    untested: Annotated[bool, typer.Option("--untested", help="Adopt it without a validation.")] = False,
     generator: WhereOption = None,
 ) -> None:
     """Give a deployment a decoder, in place of the one that it has.
@@ -172,14 +172,14 @@ def adopt(
 
     Example: latentfp adopt --deployment deployment runs/decoder/export
     """
-    from latentfp.deployment import decoders, trial
+    from latentfp.deployment import calibration, decoders
     from latentfp.deployment.deployment import open_deployment
 
     opened = open_deployment(deployment, generator=generator)
     if not untested:
-        typer.echo(str(trial.passed(opened, decoder)))
+        typer.echo(str(calibration.validated(opened, decoder)))
     adopted = decoders.adopt(opened, decoder)
-    typer.echo(f"{deployment}: decoder {adopted.sha256[:12]}, {adopted.looks} looks")
+    typer.echo(f"{deployment}: decoder {adopted.sha256[:12]}, {adopted.iterations} iterations")
 
 
 def calibrate(

@@ -16,11 +16,9 @@ from typing import Any, NamedTuple
 
 from latentfp.data.files import file_hash
 from latentfp.data.listing import Listing
-from latentfp.deployment import logbook
+from latentfp.deployment.attribute import Finding, Request, attribute_files, prepare
 from latentfp.deployment.case import deployment_facts, request_facts
 from latentfp.deployment.deployment import Deployment, Opening, load_generator, open_deployment
-from latentfp.deployment.inquiry import Request, inquirer
-from latentfp.deployment.investigate import Finding
 from latentfp.runtime.files import claim as claim_file
 from latentfp.runtime.files import replacing
 from latentfp.runtime.processes import Share
@@ -29,8 +27,8 @@ from latentfp.runtime.progress import track
 PART = 1000  # files
 SETTING = "bulk.json"
 COLUMNS = (
-    *("file", "sha256", "verdict", "user", "matched_bits", "bits", "p_value", "shortfall", "misfit"),
-    *("membership", "status", "stage", "passes", "looks"),
+    *("file", "sha256", "verdict", "user", "matched_bits", "bits", "p_value", "miss_p_value", "residual"),
+    *("membership", "status", "stage", "passes", "iterations"),
 )
 
 
@@ -55,18 +53,19 @@ def bulk(
     """Make this process's missing parts in `out`.
 
     ValueError where `out` holds parts of other files, of another request, or of a deployment that has changed
-    since, for instance by a new user; and as `inquire`.
+    since, for instance by a new user; and as `prepare`.
     """
     opened = open_deployment(folder)
     claim(out, _setting(opened, files, request, part=part, resize=resize))
     parts = -(-len(files) // part)
     missing = [number for number in share.of(range(parts)) if not _path(out, number).exists()]
-    ask = inquirer(opened, load_generator(opened), request, resize=resize)
+    prepared = prepare(opened, load_generator(opened), request, resized=resize)
     for number in track(missing, f"parts of process {share.index}"):
         with replacing(_path(out, number)) as fresh:
-            write(fresh, ask(files[number * part : (number + 1) * part]))
+            some = files[number * part : (number + 1) * part]
+            write(fresh, attribute_files(prepared, some, resize=resize))
             found = {"part": number, "sha256": file_hash(fresh)}
-            logbook.note(opened.registry, "attribute", found)
+            opened.registry.note("attribute", found)
     return Done(len(missing), parts, sum(_path(out, number).exists() for number in range(parts)))
 
 
@@ -100,7 +99,7 @@ def write(path: Path, findings: Iterator[Finding]) -> None:
     from pyarrow import parquet
 
     texts = {"file", "sha256", "verdict", "user", "status", "stage"}
-    counts = {"matched_bits", "bits", "passes", "looks"}
+    counts = {"matched_bits", "bits", "passes", "iterations"}
     schema = pa.schema(
         [
             (name, pa.string() if name in texts else pa.int64() if name in counts else pa.float64())

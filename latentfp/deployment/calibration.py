@@ -1,8 +1,13 @@
-"""The null of the test whether an image is one of the generator's (attribution/membership.py), measured.
+"""What a deployment makes of reference images: its own, with codes that belong to nobody.
 
-`calibrate` makes images of the deployment, half of them with random codes, sends them through the attacks of
-Nie et al. 2023 in turn, and lets the default method explain them with nobody registered. Their misfits lie in
-the deployment's folder, and count for the decoder with which they were measured.
+`calibrate` measures the null of the test whether an image is one of the generator's (attribution/
+membership.py): reference images, half of them watermarked, go through the attacks of Nie et al. 2023 in turn,
+and the default method explains them with nobody registered. Their residuals lie in the deployment's folder,
+and count for the decoder with which they were measured.
+
+`validate` tests a decoder before it is adopted. Descents begin where a decoder reads and believe the damage
+that it states, also those that begin elsewhere. So one that was trained too briefly, which sees damage where
+there is none, leaves the default method worse off than no decoder would.
 """
 
 import json
@@ -11,26 +16,54 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool
 
 from latentfp import rng
-from latentfp.attribution.membership import Misfits, Null, explained, misfits
+from latentfp.attribution import cascade as cascades
+from latentfp.attribution.cascade import Budget, make_cascade
+from latentfp.attribution.decoder import TrainedDecoder
+from latentfp.attribution.estimate import numbered, stack
+from latentfp.attribution.membership import Null, Residuals, explained, residuals
 from latentfp.augment.suites import suite
 from latentfp.choices import Method, Stage
 from latentfp.deployment import decoders
+from latentfp.deployment.constants import subject_in
+from latentfp.deployment.copies import Issued, draw_latents, mark_latents
 from latentfp.deployment.deployment import Deployment, Opening, load_generator, open_deployment
 from latentfp.deployment.manifest import TamperedDeployment
-from latentfp.deployment.methods import Budget, make_estimator, subject_in
-from latentfp.deployment.own import own
 from latentfp.generators.pretrained import Pretrained
 from latentfp.pixels import to_float
 from latentfp.runtime.files import replacing
 from latentfp.runtime.progress import progress, track
-from latentfp.types import Pixels
+from latentfp.types import Key, Pixels
 
 FILE = "membership.json"
 SUITE = "nie2023"
 FEWEST = 20
 GROUP = 128  # images that are explained at once
+VALIDATED = 16  # images on which a decoder is validated
+
+
+class ReferenceImages(NamedTuple):
+    """The same latents without and with a code, and the codes: fair and independent, repeats included."""
+
+    issued: Issued
+    codes: Bool[np.ndarray, "n k"]
+
+
+def reference_images(
+    opened: Deployment, loaded: Pretrained, *, images: int, seed: int, key: Key
+) -> ReferenceImages:
+    """As many images; `key` draws the latents, `seed` the codes."""
+    manifest = opened.manifest
+    message = manifest.bits // manifest.repeats
+    codes = np.random.default_rng(seed).integers(2, size=(images, message)).astype(bool)
+    codes = codes.repeat(manifest.repeats, axis=1)
+    generator, params = loaded.generator, loaded.params
+    w0 = draw_latents(generator, params, key, count=images)
+    strength, coding = manifest.sigma, manifest.coding
+    made = mark_latents(generator, params, opened.space, w0, codes, sigma=strength, coding=coding)
+    return ReferenceImages(made, codes)
 
 
 class Calibration(NamedTuple):
@@ -40,7 +73,7 @@ class Calibration(NamedTuple):
     decoder: str
     seed: int
     failed: int
-    misfits: list[float]
+    residuals: list[float]
 
 
 def calibrate(folder: Opening, *, images: int, seed: int) -> Path:
@@ -49,7 +82,7 @@ def calibrate(folder: Opening, *, images: int, seed: int) -> Path:
         raise ValueError(f"got {images} images, expected at least {FEWEST}; 1000 support a limit of 0.001")
     opened = open_deployment(folder)
     loaded, decoder = load_generator(opened), _decoder(opened)
-    found = own_misfits(opened, loaded, images=images, seed=seed)
+    found = reference_residuals(opened, loaded, images=images, seed=seed)
     finite = np.sort(found[np.isfinite(found)])
     failed = len(found) - len(finite)
     measured = Calibration(opened.manifest.id, decoder, seed, failed, finite.tolist())
@@ -61,35 +94,33 @@ def calibrate(folder: Opening, *, images: int, seed: int) -> Path:
     return path
 
 
-def own_misfits(opened: Deployment, loaded: Pretrained, *, images: int, seed: int) -> Misfits:
-    """The misfits of as many images of the deployment. ValueError where the basis holds leading axes only."""
+def reference_residuals(opened: Deployment, loaded: Pretrained, *, images: int, seed: int) -> Residuals:
+    """The residuals of attacked reference images. ValueError where the basis holds leading axes only."""
     subject = subject_in(opened, loaded)
     if not subject.complete:
         raise ValueError(
             f"{opened.path} holds leading axes only, so that images cannot be explained by descents"
         )
-    estimator = make_estimator(
-        subject,
-        decoders.find(opened),
-        Method.AUTO,
-        key=rng.stream(rng.root(seed), "calibrate/search"),
-        budget=Budget(),
-        decided=explained,
-    )
-    made, found = own_images(opened, loaded, images=images, seed=seed), []
-    with progress("explaining own images", estimator.work * images) as advance:
+    key = rng.stream(rng.root(seed), "calibrate/search")
+    cascade = make_cascade(subject, decoders.find(opened, loaded), Method.AUTO, key=key)
+    made, found = attacked_images(opened, loaded, images=images, seed=seed), []
+    with progress("explaining reference images", images) as advance:
         for first in range(0, images, GROUP):
             shown = to_float(np.stack(made[first : first + GROUP]))
-            found.append(misfits(estimator.run(shown, first, advance)))
-    return np.concatenate(found)
+            ids = numbered(first, len(shown))
+            found.append(
+                cascades.run(cascade, shown, ids, decided=lambda a, _: explained(a), progress=advance)
+            )
+    return residuals(stack(found))
 
 
-def own_images(opened: Deployment, loaded: Pretrained, *, images: int, seed: int) -> list[Pixels]:
-    """Even ones unmarked, odd ones with random codes; through the attacks in turn, two images each."""
+def attacked_images(opened: Deployment, loaded: Pretrained, *, images: int, seed: int) -> list[Pixels]:
+    """Even ones unmarked, odd ones watermarked; through the attacks in turn, two images each."""
     root = rng.root(seed)
-    issued = own(opened, loaded, images=images, seed=seed, key=rng.stream(root, "calibrate/images")).issued
+    key = rng.stream(root, "calibrate/images")
+    issued = reference_images(opened, loaded, images=images, seed=seed, key=key).issued
     attacks, made = suite(SUITE), []
-    for i in track(range(images), "attacking own images"):
+    for i in track(range(images), "attacking reference images"):
         image = issued.marked[i] if i % 2 else issued.plain[i]
         made.append(attacks[i // 2 % len(attacks)].apply(rng.stream(root, "calibrate/attack", i), image))
     return made
@@ -102,17 +133,69 @@ def null_of(opened: Deployment) -> Null | None:
         return None
     try:
         measured = Calibration(**json.loads(path.read_bytes()))
-        values = np.sort(np.asarray(measured.misfits, np.float64))
+        values = np.sort(np.asarray(measured.residuals, np.float64))
         failed = np.full(int(measured.failed), np.inf)
     except (ValueError, TypeError, RecursionError) as error:
         raise TamperedDeployment(path, f"not what `latentfp calibrate` writes ({error})") from error
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
-        raise TamperedDeployment(path, "found misfits that are not finite numbers")
+        raise TamperedDeployment(path, "found residuals that are not finite numbers")
     if (measured.deployment, measured.decoder) != (opened.manifest.id, _decoder(opened)):
         return None
     return Null(np.concatenate([values, failed]), Stage.MULTISTART)
 
 
 def _decoder(opened: Deployment) -> str:
-    trained = decoders.find(opened)
-    return "" if trained is None else trained.sha256
+    return decoders.hash_of(opened) or ""
+
+
+class Validation(NamedTuple):
+    """Of so many images: shares of bits in 0 … 1 that are right, and how many images a descent explains."""
+
+    images: int
+    read: float  # by the decoder
+    descended: float  # after a descent from there
+    explained: int  # as undamaged, to within rounding
+
+    @property
+    def passed(self) -> bool:
+        """Whether descents from its readings explain at least half of the images."""
+        return 2 * self.explained >= self.images
+
+    def __str__(self) -> str:
+        return (
+            f"{100 * self.read:.1f} % of bits read right, {100 * self.descended:.1f} % after a descent, "
+            f"which explains {self.explained} of {self.images} undamaged images"
+        )
+
+
+def validate(
+    opened: Deployment, trained: TrainedDecoder, *, images: int = VALIDATED, seed: int = 0
+) -> Validation:
+    """What descents make of a decoder's readings of undamaged reference images, with progress.
+
+    ValueError where no descent can follow: the basis holds leading axes only.
+    """
+    loaded, root = load_generator(opened), rng.root(seed)
+    key = rng.stream(root, "trial/search")
+    subject = subject_in(opened, loaded)
+    reading, descent = (
+        make_cascade(subject, trained, method, key=key, budget=Budget())
+        for method in (Method.DECODER, Method.REFINE)
+    )
+    made = reference_images(opened, loaded, images=images, seed=seed, key=rng.stream(root, "trial/images"))
+    shown, ids = to_float(made.issued.marked), numbered(0, images)
+    with progress("validating the decoder", 2 * images) as advance:
+        first, last = (cascades.run(it, shown, ids, progress=advance) for it in (reading, descent))
+    shares = (float((found.estimate.code == made.codes).mean()) for found in (first, last))
+    return Validation(images, *shares, explained=int(explained(last).sum()))
+
+
+def validated(opened: Deployment, folder: Path) -> Validation:
+    """The validation of the decoder in `folder`. ValueError if it misleads, and as `decoders.load`."""
+    found = validate(opened, decoders.load(folder, opened))
+    if not found.passed:
+        raise ValueError(
+            f"the decoder in {folder} misleads: {found}. Train it for longer; without one, files are "
+            "searched from several starts (--untested adopts it all the same)"
+        )
+    return found

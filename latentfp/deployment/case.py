@@ -24,12 +24,11 @@ from latentfp.attribution.decoder import Reading, rendered
 from latentfp.choices import Method
 from latentfp.data.files import file_hash
 from latentfp.deployment import decoders
+from latentfp.deployment.attribute import Finding, Request, attribute_files, prepare
 from latentfp.deployment.codebook import SEARCHED
+from latentfp.deployment.constants import subject_in
 from latentfp.deployment.deployment import MANIFEST, Deployment, Opening, load_generator, open_deployment
-from latentfp.deployment.inquiry import Request, inquire
-from latentfp.deployment.investigate import Finding
 from latentfp.deployment.manifest import now, sha256
-from latentfp.deployment.methods import subject_in
 from latentfp.generators.pretrained import Pretrained
 from latentfp.pixels import to_pixels
 from latentfp.types import Pixels
@@ -143,7 +142,8 @@ def _sensitivity(
     paths = [Path(it.file) for it in findings]
     rows = []
     for varied in _variations(opened, loaded, request):
-        found = inquire(opened, loaded, paths, varied, resize=resize)
+        prepared = prepare(opened, loaded, varied, resized=resize)
+        found = attribute_files(prepared, paths, resize=resize)
         rows.append([_brief(varied.method, varied.seed, it) for it in found])
     return rows
 
@@ -165,7 +165,7 @@ def _variations(opened: Deployment, loaded: Pretrained, request: Request) -> Ite
 
 
 def _brief(method: Method, seed: int, finding: Finding) -> dict[str, Any]:
-    kept = ("verdict", "user", "matched_bits", "p_value", "misfit")
+    kept = ("verdict", "user", "matched_bits", "p_value", "residual")
     said = {name: _number(getattr(finding, name)) for name in kept}
     best = finding.ranked[0].user if finding.ranked else None
     return {"method": method.value, "seed": seed, **said, "best": best}
@@ -180,8 +180,8 @@ def _explanations(opened: Deployment, loaded: Pretrained, findings: Sequence[Fin
             shown.append(None)
             continue
         estimate = finding.answer.estimate
-        content = estimate.content / subject.space.content_stds[None]
-        reading = Reading(content, estimate.logits, finding.answer.damage)
+        content = jnp.asarray(estimate.content) / subject.space.content_stds[None]
+        reading = Reading(content, jnp.asarray(estimate.logits), jnp.asarray(finding.answer.distortion))
         images = rendered(loaded.generator, loaded.params, subject.whitened, reading)
         shown.append(np.asarray(to_pixels(jnp.nan_to_num(images)))[0])
     return shown

@@ -94,8 +94,8 @@ def registered(book: Codebook, codes: Callable[[], Packed], *, users: int) -> Re
         key = book.derived("order")
         return ranking.decoded(book.bch, users=users, key=key, mask=book.mask(), repeats=book.repeats)
     drawn_balanced = book.balanced and book.facts.kind is CodeKind.RANDOM
-    surplus = 1 / balance(book.bits // book.repeats) if drawn_balanced else 1.0
-    return ranking.among_packed(codes(), bits=book.bits, repeats=book.repeats, surplus=surplus)
+    bonferroni = 1 / balance(book.bits // book.repeats) if drawn_balanced else 1.0
+    return ranking.among_packed(codes(), bits=book.bits, repeats=book.repeats, bonferroni=bonferroni)
 
 
 def _drawn(book: Codebook, seed: int, first: int, count: int, before: Callable[[], Packed]) -> Packed:

@@ -31,7 +31,6 @@ from latentfp.checkpoints import formats
 from latentfp.checkpoints.adopt import Imported
 from latentfp.choices import Coding, CopyFormat, Format, Status
 from latentfp.data.files import UnreadableImage, read_image, write_image
-from latentfp.deployment import logbook
 from latentfp.deployment.deployment import Deployment, Opening, load_generator, open_deployment
 from latentfp.deployment.registry import User
 from latentfp.fingerprint.basis import Space
@@ -151,7 +150,7 @@ def generate(
         raise ValueError(f"got {first} as the first image, expected 0 or more")
     loaded = load_generator(opened)
     subject = {"name": who.name, "count": count, "seed": seed} | ({"first": first} if first else {})
-    logbook.note(opened.registry, "generate", subject)
+    opened.registry.note("generate", subject)
     return _marked(opened, loaded, who, key, count=count, first=first)
 
 
@@ -188,7 +187,7 @@ def generate_files(
                 "or folder"
             )
     subject = {"name": who.name, "count": count, "seed": seed, "suffix": suffix}
-    logbook.note(opened.registry, "generate", subject)
+    opened.registry.note("generate", subject)
     out.mkdir(parents=True, exist_ok=True)
     with progress("generating", count) as advance:
         for first in range(0, count, GROUP):
@@ -251,7 +250,7 @@ def export_copy(deployment: Opening, *, user: str, out: Path, form: CopyFormat |
     turned = rotated(copy, secrets.randbits(128))
     chosen = _usual_format(loaded) if form is None else form
     subject = {"name": who.name, "format": chosen.value, "file": out.name}
-    logbook.note(opened.registry, "export", subject)
+    opened.registry.note("export", subject)
     if chosen is CopyFormat.LATENTS:
         out.parent.mkdir(parents=True, exist_ok=True)
         save(out, turned)

@@ -1,6 +1,6 @@
 """Decoders on disk: a folder that belongs to one fingerprint space and says so by hash.
 
-    decoder.json            sizes, number of looks, and hashes of what it was trained for
+    decoder.json            sizes, number of iterations, and hashes of what it was trained for
     weights.safetensors     float16, under their path in the parameter tree ("conv0/kernel")
 
 A decoder reads the codes of every user of every deployment with the same basis, generator, strength and
@@ -8,7 +8,6 @@ coding, and of no other: `load` refuses it there.
 """
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,15 +22,11 @@ from safetensors import SafetensorError
 
 from latentfp import rng
 from latentfp.attribution.decoder import Decoder, TrainedDecoder, blank
-from latentfp.deployment.deployment import BASIS, Deployment, load_generator, open_deployment
+from latentfp.deployment.deployment import BASIS, Deployment, load_generator
 from latentfp.deployment.manifest import sha256
-from latentfp.deployment.methods import subject_in
 from latentfp.generators import pretrained
+from latentfp.generators.pretrained import Pretrained
 from latentfp.runtime.files import replacing
-from latentfp.runtime.loop import Objective
-from latentfp.training import decoder as training
-from latentfp.training.examples import Shares, Source
-from latentfp.training.pool import NO_POOL, Pool
 from latentfp.types import Params
 
 DESCRIPTION, WEIGHTS, FOLDER = "decoder.json", "weights.safetensors", "decoder"
@@ -53,15 +48,15 @@ def belonging(deployment: Deployment) -> dict[str, Any]:
 
 
 def save(
-    folder: Path, weights: Params, *, network: Mapping[str, int], looks: int, belongs: Mapping[str, Any]
+    folder: Path, weights: Params, *, network: Mapping[str, int], iterations: int, belongs: Mapping[str, Any]
 ) -> None:
-    """Write a decoder folder. `network`: the fields of training.decoder.Network."""
+    """Write a decoder folder. `network`: the sizes of attribution.decoder.Decoder."""
     flat = traverse_util.flatten_dict(weights, sep="/")
     data = safetensors.numpy.save({name: np.asarray(value, np.float16) for name, value in flat.items()})
     description = {
         "format": FORMAT,
         "network": dict(network),
-        "looks": looks,
+        "iterations": iterations,
         "belongs": dict(belongs),
         "weights": sha256(data),
     }
@@ -71,8 +66,11 @@ def save(
             fresh.write_bytes(content)
 
 
-def load(folder: Path, deployment: Deployment) -> TrainedDecoder:
-    """The decoder in `folder`. ValueError: none there, damaged, or trained for something else."""
+def load(folder: Path, deployment: Deployment, loaded: Pretrained | None = None) -> TrainedDecoder:
+    """The decoder in `folder`. ValueError: none there, damaged, or trained for something else.
+
+    `loaded`: the deployment's generator, where it was loaded before.
+    """
     if not (folder / DESCRIPTION).is_file() or not (folder / WEIGHTS).is_file():
         raise ValueError(f"{folder} holds no decoder: expected {DESCRIPTION} and {WEIGHTS}")
     description, data = _describe(folder / DESCRIPTION), (folder / WEIGHTS).read_bytes()
@@ -86,7 +84,8 @@ def load(folder: Path, deployment: Deployment) -> TrainedDecoder:
             f"the decoder in {folder} was trained for another deployment: {'; '.join(others)}; "
             "train one for this deployment as configs/decoder_stylegan2_avatars.py does"
         )
-    return _assemble(folder, description, data, deployment)
+    generator = (load_generator(deployment) if loaded is None else loaded).generator
+    return _assemble(folder, description, data, deployment, generator.image_shape)
 
 
 def belongs(folder: Path, deployment: Deployment) -> bool:
@@ -108,10 +107,13 @@ def _describe(path: Path) -> dict[str, Any]:
         description = json.loads(path.read_bytes())
         if description["format"] != FORMAT:
             raise ValueError(f"format {description['format']!r}, expected {FORMAT}")
-        network = training.Network(**description["network"])
+        network = description["network"]
+        if network.keys() != {"channels", "squeeze", "width", "blocks"}:
+            raise ValueError(f"sizes {sorted(network)}")
         kinds = (isinstance(description["belongs"], dict), isinstance(description["weights"], str))
-        counts = all(type(count) is int for count in (*network, description["looks"]))
-        if not all(kinds) or not counts or not 1 <= description["looks"] <= 64 or min(network[:3]) < 1:
+        sizes, count = list(network.values()), description["iterations"]
+        counts = all(type(number) is int for number in (*sizes, count))
+        if not all(kinds) or not counts or not 1 <= count <= 64 or min(sizes[:3]) < 1:
             raise ValueError("fields of the wrong kind")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(
@@ -121,11 +123,15 @@ def _describe(path: Path) -> dict[str, Any]:
 
 
 def _assemble(
-    folder: Path, description: dict[str, Any], data: bytes, deployment: Deployment
+    folder: Path,
+    description: dict[str, Any],
+    data: bytes,
+    deployment: Deployment,
+    image_shape: tuple[int, int, int],
 ) -> TrainedDecoder:
     content, bits = (len(axes) for axes in (deployment.space.content_axes, deployment.space.code_axes))
     decoder = Decoder(content=content, bits=bits, **description["network"])
-    image = jnp.zeros((1, *load_generator(deployment).generator.image_shape))
+    image = jnp.zeros((1, *image_shape))
     template = jax.eval_shape(decoder.init, rng.root(0), image, image, blank(1, content=content, bits=bits))
     wanted: dict[str, Any] = dict(traverse_util.flatten_dict(template["params"], sep="/"))
     try:
@@ -138,7 +144,7 @@ def _assemble(
         raise ValueError(f"{folder / WEIGHTS} does not fit {DESCRIPTION}: missing, unused or misshapen {odd}")
     arrays = {name: jnp.asarray(array, jnp.float32) for name, array in found.items()}
     weights = traverse_util.unflatten_dict(arrays, sep="/")
-    return TrainedDecoder(decoder, weights, description["looks"], description["weights"])
+    return TrainedDecoder(decoder, weights, description["iterations"], description["weights"])
 
 
 def shipped(generator: str) -> Path | None:
@@ -147,10 +153,16 @@ def shipped(generator: str) -> Path | None:
     return folder if generator in pretrained.shipped() and (folder / DESCRIPTION).is_file() else None
 
 
-def find(deployment: Deployment) -> TrainedDecoder | None:
-    """The decoder in the deployment's own folder, if it has one."""
+def find(deployment: Deployment, loaded: Pretrained | None = None) -> TrainedDecoder | None:
+    """The decoder in the deployment's own folder, if it has one; `loaded` as for `load`."""
     folder = deployment.path / FOLDER
-    return load(folder, deployment) if folder.exists() else None
+    return load(folder, deployment, loaded) if folder.exists() else None
+
+
+def hash_of(deployment: Deployment) -> str | None:
+    """The hash of the own decoder's weights, as its description says; None where there is none."""
+    folder = deployment.path / FOLDER
+    return _describe(folder / DESCRIPTION)["weights"] if folder.exists() else None
 
 
 def adopt(deployment: Deployment, folder: Path) -> TrainedDecoder:
@@ -167,33 +179,3 @@ def adopt(deployment: Deployment, folder: Path) -> TrainedDecoder:
     fresh.rename(target)
     shutil.rmtree(old, ignore_errors=True)
     return trained
-
-
-def objective(
-    deployment: str | os.PathLike[str],
-    *,
-    network: training.Network,
-    shares: Shares,
-    learning: training.Learning,
-    pool: Pool = NO_POOL,
-) -> Objective:
-    """The training of a decoder for the deployment in this folder."""
-    opened = open_deployment(deployment)
-    loaded, manifest = load_generator(opened), opened.manifest
-    subject = subject_in(opened, loaded)
-
-    def export(weights: Params, folder: Path) -> None:
-        belongs = belonging(opened)
-        save(folder, weights, network=network._asdict(), looks=learning.looks, belongs=belongs)
-
-    source = Source(loaded.generator, loaded.params, opened.space, manifest.sigma, manifest.coding)
-    return training.objective(
-        source,
-        subject.whitened,
-        subject.curvature(),
-        network=network,
-        shares=shares,
-        learning=learning,
-        pool=pool,
-        export=export,
-    )

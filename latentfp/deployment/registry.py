@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import sqlite3
+import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -213,6 +214,13 @@ class Registry(NamedTuple):
         """Log what changes no user, such as an export or an attribution; `subject` becomes JSON."""
         with self._writing() as (connection, _):
             return self.log.append(connection, action, subject)
+
+    def note(self, action: str, subject: Mapping[str, Any]) -> None:
+        """As `record`; where the log cannot be written, that is said on stderr, and nothing is entered."""
+        try:
+            self.record(action, subject)
+        except OSError as error:
+            sys.stderr.write(f"note: not in the audit log: {error}\n")
 
     def audit(self) -> Iterator[Entry]:
         """The entries of the audit log in order, as stored: `verify_audit` verifies them."""

@@ -8,14 +8,17 @@ import numpy as np
 from jaxtyping import Float
 
 from latentfp import rng
+from latentfp.attribution import cascade as cascades
 from latentfp.attribution import tracing
+from latentfp.attribution.cascade import make_cascade
+from latentfp.attribution.estimate import hashed
 from latentfp.attribution.tracing import levels_of
 from latentfp.choices import Method
-from latentfp.data.files import UnreadableImage, find_images, read_images
-from latentfp.deployment import decoders, logbook
+from latentfp.data.files import UnreadableImage, file_hash, find_images, read_images
+from latentfp.deployment import decoders
 from latentfp.deployment.codebook import CodeKind, registered
+from latentfp.deployment.constants import subject_in
 from latentfp.deployment.deployment import Deployment, Opening, load_generator, open_deployment
-from latentfp.deployment.methods import Budget, make_estimator, subject_in
 from latentfp.fingerprint.codes import pack, unpack
 from latentfp.generators.pretrained import Pretrained
 from latentfp.pixels import to_float
@@ -61,33 +64,43 @@ def trace(folder: Opening, images: Sequence[Path], *, alpha: float, seed: int) -
     if not users:
         raise ValueError(f"{opened.path} has no users: add one with `latentfp users add`")
     paths, loaded = find_images(images), load_generator(opened)
-    read = [
-        to_float(pixels)
-        for _, pixels in read_images(paths, size=loaded.generator.image_shape[:2])
-        if not isinstance(pixels, UnreadableImage)
-    ]
+    read, hashes = _read(paths, loaded)
     if not read:
         raise ValueError("none of the files could be read as an image of this generator's size")
     among = registered(opened.codebook, opened.registry.packed, users=users)
-    soft = tracing.weights(_levels(opened, loaded, np.stack(read), seed=seed), repeats=among.repeats)
+    soft = tracing.weights(_levels(opened, loaded, np.stack(read), hashes, seed=seed), repeats=among.repeats)
     codes = unpack(opened.registry.packed(), bits=opened.manifest.bits)[:, :: among.repeats]
-    (ranked,) = tracing.suspects(soft, pack(codes), surplus=among.surplus)
+    (ranked,) = tracing.suspects(soft, pack(codes), bonferroni=among.bonferroni)
     accused = tuple(
         Accused(opened.registry.name_of(one.user), one.p_value) for one in tracing.traced(ranked, alpha=alpha)
     )
     found = Trace(len(paths), len(read), users, ranked[0].p_value, accused)
-    logbook.note(opened.registry, "trace", found.to_json())
+    opened.registry.note("trace", found.to_json())
     return found
 
 
+def _read(paths: Sequence[Path], loaded: Pretrained) -> tuple[list[Float[np.ndarray, "h w 3"]], list[str]]:
+    """The images that can be read, and the hashes of their files."""
+    read, hashes = [], []
+    for path in paths:
+        sha256 = file_hash(path)
+        ((_, pixels),) = read_images([path], size=loaded.generator.image_shape[:2])
+        if sha256 is not None and not isinstance(pixels, UnreadableImage):
+            read.append(to_float(pixels))
+            hashes.append(sha256)
+    return read, hashes
+
+
 def _levels(
-    opened: Deployment, loaded: Pretrained, images: Float[np.ndarray, "n h w 3"], *, seed: int
+    opened: Deployment,
+    loaded: Pretrained,
+    images: Float[np.ndarray, "n h w 3"],
+    hashes: Sequence[str],
+    *,
+    seed: int,
 ) -> Float[np.ndarray, "n k"]:
     """The levels of every image: of a descent from what is read at once, or of several starts."""
-    subject = subject_in(opened, loaded)
-    decoder, budget = decoders.find(opened), Budget()
-    key = rng.stream(rng.root(seed), "attribute")
-    estimator = make_estimator(subject, decoder, Method.REFINE, key=key, budget=budget)
-    with progress("tracing", estimator.work * len(images)) as advance:
-        found = estimator.run(images, 0, advance).estimate
-    return levels_of(found)
+    subject, decoder = subject_in(opened, loaded), decoders.find(opened, loaded)
+    cascade = make_cascade(subject, decoder, Method.REFINE, key=rng.stream(rng.root(seed), "attribute"))
+    with progress("tracing", len(images)) as advance:
+        return levels_of(cascades.run(cascade, images, hashed(hashes), progress=advance).estimate)

@@ -65,7 +65,7 @@ ACCURACY: dict[str, Cell] = {
 }
 COST: dict[str, Cell] = {
     "passes/image": lambda it: f"{it['passes']:.4g}" if it["passes"] < 1e4 else f"{it['passes']:.0f}",
-    "iterations/image": "{looks:.3g}",
+    "iterations/image": "{iterations:.3g}",
     "s/image": "{seconds_per_image:.3g}",
     "images/s": "{images_per_second:.3g}",
     "fewer passes": lambda it: _times(it["fewer_passes"], ".4g"),

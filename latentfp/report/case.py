@@ -22,14 +22,14 @@ from latentfp.types import Pixels
 
 LARGEST = 1 << 30  # bytes of a record
 FACTS = (
-    "misfit",
+    "residual",
     "chance that one of the generator's fits so badly",
     "chance that the file's own code reads so badly",
     "inferred damage",
     "SHA-256",
 )
 RANKED = ("ranked user", "bits", "ln likelihood")
-VARIED = ("method", "seed", "verdict", "best user", "bits", "p", "misfit")
+VARIED = ("method", "seed", "verdict", "best user", "bits", "p", "residual")
 SIGNS = {"user": ("right", "✓"), "none": ("missed", "○"), "inconclusive": ("missed", "?")}
 
 
@@ -155,9 +155,15 @@ def _file(file: dict[str, Any], explanation: Pixels | None) -> str:
 
 def _facts(file: dict[str, Any]) -> list[str]:
     damage = ", ".join(f"{name} {strength:g}" for name, strength in (file["damage"] or {}).items())
-    shortfall = "–" if file["shortfall"] is None else power_of_ten(file["shortfall"])
+    miss = "–" if file["miss_p_value"] is None else power_of_ten(file["miss_p_value"])
     membership = "not tested" if file["membership"] is None else power_of_ten(file["membership"])
-    return [_misfit(file), membership, shortfall, escape(damage) or "none", f"<code>{file['sha256']}</code>"]
+    return [
+        _residual(file),
+        membership,
+        miss,
+        escape(damage) or "none",
+        f"<code>{file['sha256']}</code>",
+    ]
 
 
 def _ranked(candidate: dict[str, Any]) -> list[str]:
@@ -175,12 +181,12 @@ def _varied(row: dict[str, Any]) -> list[str]:
         escape(row["best"] or "–"),
         str(row["matched_bits"]),
         p,
-        _misfit(row),
+        _residual(row),
     ]
 
 
-def _misfit(row: dict[str, Any]) -> str:
-    return "–" if row["misfit"] is None else f"{row['misfit']:.3g}"
+def _residual(row: dict[str, Any]) -> str:
+    return "–" if row["residual"] is None else f"{row['residual']:.3g}"
 
 
 def _pictures(file: dict[str, Any], explanation: Pixels | None) -> str:

@@ -34,12 +34,11 @@ def enable_compilation_cache() -> None:
     if "jax" in sys.modules or "JAX_COMPILATION_CACHE_DIR" in os.environ or not _supported():
         return
     try:
-        folder = _folder()
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not _is_ours_alone(folder):
+        folder = private_folder("compiled")
+        if folder is None:
             return
         _delete_unfinished(folder)
-    except (OSError, RuntimeError):  # RuntimeError: there is no home folder
+    except OSError:
         return
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -56,12 +55,27 @@ def _supported() -> bool:
     return tuple(map(int, numbers[:3])) >= FIRST_QUIET_JAX
 
 
-def _folder() -> Path:
+def private_folder(kind: str) -> Path | None:
+    """A folder of the user's cache that nobody else may write to; None where there is none.
+
+    It is $LATENTFP_CACHE for compiled programs and a folder in it for other kinds, or else latentfp/KIND in
+    $XDG_CACHE_HOME or ~/.cache.
+    """
+    try:
+        folder = _folder(kind)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder if _is_ours_alone(folder) else None
+    except (OSError, RuntimeError):  # RuntimeError: there is no home folder
+        return None
+
+
+def _folder(kind: str) -> Path:
     own, cache = os.environ.get("LATENTFP_CACHE"), os.environ.get("XDG_CACHE_HOME", "")
     if own:
-        return Path(own).expanduser().absolute()
+        folder = Path(own).expanduser().absolute()
+        return folder if kind == "compiled" else folder / kind
     base = Path(cache) if os.path.isabs(cache) else Path.home() / ".cache"
-    return base / "latentfp" / "compiled"
+    return base / "latentfp" / kind
 
 
 def _is_ours_alone(folder: Path) -> bool:

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextCol
 from rich.text import Text
 
 Item = TypeVar("Item")
-Advance = Callable[[int], None]
+Advance = Callable[..., None]  # of how many more are done, and what is being done meanwhile
 
 LINE_EVERY = 30.0  # seconds between two lines where there is no terminal
 
@@ -36,11 +36,13 @@ def progress(
 ) -> Iterator[Advance]:
     """Show progress within the block. `advance(n)` counts n more steps done, of `total` (None: not known).
 
+    `advance(n, "refine 35 %")` also says what is being done meanwhile.
+
     `even`: the steps take about as long as one another; otherwise no time left is shown. `shown`: whether at
     all; of several processes that do the same, one is enough. A block within another has a bar below it.
     """
     if not shown:
-        yield lambda _: None
+        yield lambda _n, _what="": None
         return
     if not Console(stderr=True).is_terminal:
         yield _lines(description, total, even=even)
@@ -53,7 +55,11 @@ def progress(
             stack.callback(_bars.pop)
         bar = _bars[0]
         task = bar.add_task(description, total=total, even=even)
-        yield lambda n: bar.advance(task, n)
+
+        def advance(n: int, what: str = "") -> None:
+            bar.update(task, advance=n, description=f"{description}, {what}" if what else description)
+
+        yield advance
         if inner:
             bar.remove_task(task)
 
@@ -70,7 +76,7 @@ def _lines(description: str, total: int | None, *, even: bool) -> Advance:
     start = latest = time.monotonic()
     done = 0
 
-    def advance(n: int) -> None:
+    def advance(n: int, what: str = "") -> None:
         nonlocal done, latest
         done += n
         now = time.monotonic()
@@ -78,7 +84,8 @@ def _lines(description: str, total: int | None, *, even: bool) -> Advance:
             return
         latest = now
         left = f", {(now - start) * (total - done) / done:.0f} s left" if even and total and done else ""
-        sys.stderr.write(f"{description}: {done}{f' of {total}' if total else ''}{left}\n")
+        doing = f"{description}, {what}" if what else description
+        sys.stderr.write(f"{doing}: {done}{f' of {total}' if total else ''}{left}\n")
         sys.stderr.flush()
 
     return advance

@@ -15,11 +15,13 @@ import numpy as np
 from jaxtyping import Float
 
 from latentfp import rng
-from latentfp.attribution.estimate import Estimator
+from latentfp.attribution import cascade as cascades
+from latentfp.attribution.cascade import Budget, Cascade, make_cascade
+from latentfp.attribution.estimate import numbered
 from latentfp.choices import Coding, Method
+from latentfp.deployment.constants import subject_of
 from latentfp.deployment.copies import Issued, draw_latents, mark_latents
 from latentfp.deployment.fitting import Sampling, basis_of
-from latentfp.deployment.methods import Budget, make_estimator, subject_of
 from latentfp.fingerprint.basis import Basis, split
 from latentfp.fingerprint.codes import draw_codes
 from latentfp.generators import pretrained
@@ -133,11 +135,11 @@ def estimated(shared: Ground, cell: Cell) -> Numbers:
     codes = draw_codes(shared.seed, cell.images, bits=shared.bits)
     issued = _issued(shared, cell, codes)
     files = through_files(issued.marked, attack_of("nie2023", cell.attack), seed=shared.seed)
-    estimator = _estimator(shared, cell)
+    cascade, ids = _cascade(shared, cell), numbered(0, cell.images)
     label = f"sigma {cell.sigma:.3g}, shift {cell.shift}, {cell.attack}"
-    with progress(label, estimator.work * cell.images) as advance:
+    with progress(label, cell.images) as advance:
         began = time.perf_counter()
-        found = estimator.run(to_float(files), 0, advance)
+        found = cascades.run(cascade, to_float(files), ids, progress=advance)
         searching = time.perf_counter() - began
     return {
         **accuracy_of(wrong_bits(found, codes), bits=shared.bits)._asdict(),
@@ -160,14 +162,14 @@ def _issued(shared: Ground, cell: Cell, codes: np.ndarray) -> Issued:
     )
 
 
-def _estimator(shared: Ground, cell: Cell) -> Estimator:
+def _cascade(shared: Ground, cell: Cell) -> Cascade:
     """The method of the cell."""
     space = split(shared.basis, shift=cell.shift, bits=shared.bits)
     if cell.method not in list(Method):
         raise ValueError(f"method {cell.method!r}: expected one of {', '.join(Method)}")
     descent = Budget().multistart._replace(steps=cell.steps)
     budget = search_of(shared.loaded.generator, starts=cell.starts, steps=cell.steps)
-    return make_estimator(
+    return make_cascade(
         subject_of(shared.loaded, space, sigma=cell.sigma, coding=shared.coding),
         None,
         Method(cell.method),

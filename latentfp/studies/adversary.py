@@ -1,7 +1,7 @@
 """An adversary who has the deployment's decoder: how small a change erases a mark, or writes another's.
 
 Both move the pixels of a saved file by at most `radius` grey levels (augment/learned.py) along gradients
-through all looks of the decoder. *Erase*: away from what the decoder reads, without knowing the code.
+through all iterations of the decoder. *Erase*: away from what the decoder reads, without knowing the code.
 *Forge*: towards the code of another user, which the adversary must know. The moved files are saved and judged
 by the decoder alone, by a descent from its reading, which the adversary did not look at, and by the default
 method.
@@ -20,17 +20,16 @@ from jaxtyping import Array, Bool, Float
 
 from latentfp import rng
 from latentfp.attribution import decoder as decoding
+from latentfp.attribution.cascade import DecisionRule
 from latentfp.attribution.decoder import TrainedDecoder
-from latentfp.attribution.ends import Subject
+from latentfp.attribution.descent import Subject
 from latentfp.attribution.estimate import Answer
 from latentfp.attribution.ranking import among
-from latentfp.attribution.verdict import Registered, judge
 from latentfp.augment.attacks import Attack, nothing
 from latentfp.augment.learned import ascend
 from latentfp.choices import Method
-from latentfp.deployment.inquiry import sufficient
 from latentfp.pixels import to_float, to_pixels
-from latentfp.studies.context import Context, answers, at_stages, identity, open_context
+from latentfp.studies.context import Context, answers, identity, open_context, rule_of
 from latentfp.studies.experiment import Experiment, Numbers
 from latentfp.studies.intervals import binomial_interval
 from latentfp.studies.watermarked import Rows, marked_images, through_files
@@ -115,19 +114,18 @@ def _judged(
     found = {**cell._asdict(), "largest_change": int(change.max())}
     for method in METHODS:
         label = f"{cell.aim} {cell.radius:g}, {method.value}"
-        users = at_stages(among(book), context, method)
-        decided = sufficient(users, alpha=settings.alpha)
-        answer = answers(context, method, to_float(moved), label=label, decided=decided)
-        found[method.value] = _said(answer, users, book, settings)
+        rule = rule_of(context, method, among(book), alpha=settings.alpha)
+        answer = answers(context, method, to_float(moved), label=label, decided=rule.suffices)
+        found[method.value] = _said(answer, rule, book, settings)
     return found
 
 
 def _reader(subject: Subject, trained: TrainedDecoder) -> Reader:
-    """The decoder's logits after all of its looks."""
+    """The decoder's logits after all of its iterations."""
 
     def logits(images: Images) -> Float[Array, "b k"]:
         given = (trained.decoder, trained.weights, subject.generator, subject.params, subject.whitened)
-        return decoding.read(*given, images, count=trained.looks)[0].logits
+        return decoding.read(*given, images, count=trained.iterations)[0].logits
 
     return logits
 
@@ -146,12 +144,11 @@ def _moved(logits: Reader, files: Rows, target: Codes, radius: float, steps: int
     return np.asarray(to_pixels(jax.jit(jax.vmap(move))(keys, to_float(files), target)))
 
 
-def _said(answer: Answer, users: Registered, book: Book, settings: Settings) -> dict[str, Any]:
+def _said(answer: Answer, rule: DecisionRule, book: Book, settings: Settings) -> dict[str, Any]:
     """Of owners and victims: the share of their bits, and how many are named; how many others are."""
     n, bits = settings.images, np.asarray(answer.estimate.code)
-    named = np.array(
-        [-1 if it.user is None else it.user for it in judge(answer.estimate, users, alpha=settings.alpha)]
-    )
+    users = [it.verdict.user for it in rule.judge(answer)]
+    named = np.array([-1 if user is None else user for user in users])
     said: dict[str, Any] = {}
     for whose, first in (("own", 0), ("other", n)):
         count = int((named == np.arange(first, first + n)).sum())

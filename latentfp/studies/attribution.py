@@ -6,7 +6,7 @@ Then it answers the measured images, twice where that takes little, and the fast
 still compile for a number of images that did not occur before. The search comes last, image by image.
 
 Costs: seconds of an image, passes (evaluations of the generator and products with its Jacobian or the
-transpose), looks (passes of the decoder's network).
+transpose), iterations (passes of the decoder's network).
 """
 
 import time
@@ -17,11 +17,10 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+from latentfp.attribution.cascade import DecisionRule
 from latentfp.attribution.estimate import Answer
 from latentfp.attribution.ranking import among
-from latentfp.attribution.verdict import Registered, judge
 from latentfp.choices import Method, Stage
-from latentfp.deployment.inquiry import sufficient
 from latentfp.fingerprint.codes import CodeBook, draw_codes
 from latentfp.pixels import to_float
 from latentfp.runtime.memory import peak_memory
@@ -30,10 +29,10 @@ from latentfp.studies.context import (
     Context,
     accuracy_of,
     answers,
-    at_stages,
     identity,
     open_context,
     readers,
+    rule_of,
     search_of,
     wrong_bits,
 )
@@ -82,7 +81,7 @@ class Row(NamedTuple):
     users: dict[str, int]
     stages: dict[str, int]
     passes: float
-    looks: float
+    iterations: float
     seconds_per_image: float
     images_per_second: float
     first_call_seconds: float
@@ -142,21 +141,21 @@ def measure(experiment: Experiment, settings: Settings) -> Attribution | None:
 
 def answered(context: Context, settings: Settings, shown: Shown, method: str) -> Numbers:
     """Wrong bits of each image, verdicts and costs of a method other than the search."""
-    chosen, users = Method(method), _registered(context, shown, method)
-    decided = sufficient(users, alpha=settings.alpha)
+    chosen, rule = Method(method), _rule(context, settings, shown, method)
     images = shown.images[: settings.multistart_images if chosen is Method.MULTISTART else None]
     if chosen not in (Method.ENCODER, Method.DECODER):
         context.subject.curvature()
 
     def call(some: Float[np.ndarray, "n h w 3"], first: int, label: str) -> tuple[float, Answer]:
         label = f"{method}, {label}"
-        return _seconds(lambda: answers(context, chosen, some, first=first, label=label, decided=decided))
+        given = {"first": first, "label": label, "decided": rule.suffices}
+        return _seconds(lambda: answers(context, chosen, some, **given))
 
     warm = shown.others[: len(images)]
     first_call, _ = call(warm, len(shown.images), "other images")
     timed = [call(images, 0, f"call {i + 1} of 2") for i in range(2)]
     return {
-        **_told(settings, shown, users, timed[-1][1]),
+        **_told(shown, rule, timed[-1][1]),
         "taken": min(seconds for seconds, _ in timed),
         "first_call_seconds": first_call,
         "peak_memory_mib": peak_memory(),
@@ -169,7 +168,7 @@ def _search(context: Context, settings: Settings, shown: Shown) -> Callable[[int
     budget = search_of(context.subject.generator, starts=starts, steps=steps)
     brief = budget._replace(search=budget.search._replace(steps=WARM_STEPS))
     warm: list[float] = []
-    users = _registered(context, shown, Method.REFERENCE)
+    rule = _rule(context, settings, shown, Method.REFERENCE)
 
     def one(i: int) -> Numbers:
         method, label = Method.REFERENCE, f"reference, image {i + 1} of {settings.reference_images}"
@@ -181,14 +180,14 @@ def _search(context: Context, settings: Settings, shown: Shown) -> Callable[[int
             lambda: answers(context, method, image, first=i, label=label, budget=budget)
         )
         costs = {"taken": seconds, "first_call_seconds": warm[0], "peak_memory_mib": peak_memory()}
-        return {**_told(settings, shown, users, found, first=i), **costs}
+        return {**_told(shown, rule, found, first=i), **costs}
 
     return one
 
 
 def _joined(rows: list[Numbers]) -> Numbers:
     joined: Numbers = {name: [entry for row in rows for entry in row[name]] for name in ("wrong", "named")}
-    joined |= {name: float(np.mean([row[name] for row in rows])) for name in ("passes", "looks")}
+    joined |= {name: float(np.mean([row[name] for row in rows])) for name in ("passes", "iterations")}
     joined |= {name: max(row[name] for row in rows) for name in ("first_call_seconds", "peak_memory_mib")}
     return {**joined, "stages": {"reference": len(rows)}, "taken": sum(row["taken"] for row in rows)}
 
@@ -233,14 +232,15 @@ def _show(context: Context, settings: Settings) -> Shown:
     )
 
 
-def _registered(context: Context, shown: Shown, method: str) -> Registered:
-    return at_stages(among(shown.book, repeats=shown.repeats), context, Method(method))
+def _rule(context: Context, settings: Settings, shown: Shown, method: str) -> DecisionRule:
+    users = among(shown.book, repeats=shown.repeats)
+    return rule_of(context, Method(method), users, alpha=settings.alpha)
 
 
-def _told(settings: Settings, shown: Shown, users: Registered, found: Answer, *, first: int = 0) -> Numbers:
+def _told(shown: Shown, rule: DecisionRule, found: Answer, *, first: int = 0) -> Numbers:
     stages = np.asarray(found.stage)
     makers = range(first, first + len(stages))
-    verdicts = judge(found.estimate, users, alpha=settings.alpha)
+    verdicts = [it.verdict for it in rule.judge(found)]
     named = [
         "none" if it.user is None else "right" if it.user == maker else "wrong"
         for it, maker in zip(verdicts, makers, strict=True)
@@ -249,7 +249,7 @@ def _told(settings: Settings, shown: Shown, users: Registered, found: Answer, *,
         "wrong": wrong_bits(found, shown.book[first : first + len(stages)]),
         "named": named,
         "passes": float(np.mean(found.passes)),
-        "looks": float(np.mean(found.looks)),
+        "iterations": float(np.mean(found.iterations)),
         "stages": {stage.name.lower(): int((stages == stage).sum()) for stage in Stage if stage in stages},
     }
 
@@ -258,7 +258,7 @@ def _row(context: Context, settings: Settings, name: str, parts: Mapping[str, Nu
     """A method with its ratios to the search, and its accuracy on the images that the search was tried on."""
     it, usual, bits = parts[name], parts[Method.REFERENCE.value], context.subject.bits
     each = it["taken"] / len(it["wrong"])
-    kept = ("passes", "looks", "stages", "first_call_seconds", "peak_memory_mib")
+    kept = ("passes", "iterations", "stages", "first_call_seconds", "peak_memory_mib")
     return Row(
         name,
         *accuracy_of(it["wrong"], bits=bits),

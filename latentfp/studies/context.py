@@ -7,17 +7,17 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from latentfp import rng
+from latentfp.attribution import cascade as cascades
 from latentfp.attribution import reference
+from latentfp.attribution.cascade import Budget, Cascade, Decided, DecisionRule, decision_rule, make_cascade
 from latentfp.attribution.decoder import TrainedDecoder
-from latentfp.attribution.ends import Subject
-from latentfp.attribution.estimate import Answer
-from latentfp.attribution.ladder import Decided
+from latentfp.attribution.descent import Subject
+from latentfp.attribution.estimate import Answer, numbered
 from latentfp.attribution.verdict import Registered
 from latentfp.choices import Method
 from latentfp.deployment import decoders
+from latentfp.deployment.constants import subject_in
 from latentfp.deployment.deployment import Deployment, load_generator, open_deployment
-from latentfp.deployment.inquiry import stage_by_stage
-from latentfp.deployment.methods import Budget, make_estimator, subject_in
 from latentfp.generators.generator import Generator
 from latentfp.runtime.progress import progress
 from latentfp.studies.intervals import binomial_interval
@@ -74,9 +74,15 @@ def search_of(generator: Generator, *, starts: int, steps: int) -> Budget:
     return Budget(search=usual._replace(starts=starts, steps=steps, decay=decay))
 
 
-def at_stages(registered: Registered, context: Context, method: Method) -> Registered:
-    """The users, among whom a method names one after every stage."""
-    return stage_by_stage(registered, method, context.subject, context.decoder, Budget())
+def cascade_of(context: Context, method: Method, *, budget: Budget | None = None) -> Cascade:
+    """The stages of a method."""
+    key = rng.stream(rng.root(context.seed), "search")
+    return make_cascade(context.subject, context.decoder, method, key=key, budget=budget or Budget())
+
+
+def rule_of(context: Context, method: Method, registered: Registered, *, alpha: float) -> DecisionRule:
+    """How the answers of a method are judged among these users."""
+    return decision_rule(cascade_of(context, method), registered, alpha=alpha)
 
 
 def answers(
@@ -90,16 +96,9 @@ def answers(
     decided: Decided | None = None,
 ) -> Answer:
     """The answers of a method for images [-1, 1], of which number `first` is the first."""
-    estimator = make_estimator(
-        context.subject,
-        context.decoder,
-        method,
-        key=rng.stream(rng.root(context.seed), "search"),
-        budget=budget or Budget(),
-        decided=decided,
-    )
-    with progress(label, estimator.work * len(images)) as advance:
-        return estimator.run(images, first, advance)
+    cascade, ids = cascade_of(context, method, budget=budget), numbered(first, len(images))
+    with progress(label, len(images)) as advance:
+        return cascades.run(cascade, images, ids, decided=decided, progress=advance)
 
 
 def wrong_bits(answer: Answer, codes: Bool[np.ndarray, "n k"]) -> list[int]:

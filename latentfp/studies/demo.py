@@ -20,13 +20,13 @@ from latentfp.augment.suites import suite
 from latentfp.data import avatars
 from latentfp.data.avatars import shrink
 from latentfp.data.files import read_image, write_image
-from latentfp.deployment import fitting, inquiry
+from latentfp.deployment import fitting
+from latentfp.deployment.attribute import Finding, Request, attribute_files, prepare
 from latentfp.deployment.copies import issue
 from latentfp.deployment.deployment import Deployment, load_generator
-from latentfp.deployment.investigate import Finding
 from latentfp.deployment.registry import User
 from latentfp.generators.pretrained import Pretrained
-from latentfp.runtime.progress import track
+from latentfp.runtime.progress import progress, track
 from latentfp.studies import demo_record
 from latentfp.studies.demo_record import Record, Sample
 
@@ -153,4 +153,6 @@ def attribute(
 ) -> list[Finding]:
     """Findings of all files by the default method; what is known about a file is not used."""
     paths = [out / sample.file for sample in samples]
-    return list(inquiry.inquire(deployment, loaded, paths, inquiry.Request(seed=seed)))
+    prepared = prepare(deployment, loaded, Request(seed=seed))
+    with progress("attributing", len(paths)) as advance:
+        return list(attribute_files(prepared, paths, progress=advance))

@@ -18,8 +18,8 @@ import scipy.special
 
 from latentfp.attribution.verdict import ALPHA
 from latentfp.data.files import read_image
+from latentfp.deployment.attribute import Finding
 from latentfp.deployment.deployment import Deployment
-from latentfp.deployment.investigate import Finding
 from latentfp.deployment.registry import User
 from latentfp.pixels import to_float
 from latentfp.quality.pixels import psnr

@@ -11,16 +11,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from latentfp.attribution.evidence import chance
+from latentfp.attribution.cascade import DecisionRule
+from latentfp.attribution.estimate import Answer
 from latentfp.attribution.ranking import among_packed
-from latentfp.attribution.verdict import Registered, family_wise
+from latentfp.attribution.verdict import Registered, p_values
 from latentfp.choices import Method, Stage
-from latentfp.deployment.inquiry import sufficient
-from latentfp.deployment.methods import Budget, stages
 from latentfp.fingerprint.codes import Packed, pack, unpack
 from latentfp.runtime.progress import track
 from latentfp.studies import readings
-from latentfp.studies.context import Context, at_stages, identity, open_context
+from latentfp.studies.context import Context, cascade_of, identity, open_context, rule_of
 from latentfp.studies.experiment import Experiment
 from latentfp.studies.intervals import binomial_interval
 from latentfp.studies.readings import Readings
@@ -71,11 +70,11 @@ def measure(experiment: Experiment, settings: Settings) -> Identification | None
     context, method = open_context(settings.deployment, seed=experiment.seed), Method(settings.method)
     bits = context.subject.bits // context.opened.manifest.repeats
     book = draw_book(settings.users, bits=bits, seed=context.seed)
-    registered = at_stages(among_packed(book, bits=bits), context, method)
+    rule = rule_of(context, method, among_packed(book, bits=bits), alpha=settings.alpha)
     found = readings.measured(
         experiment,
         settings.images,
-        lambda attack, first, n: _read(context, settings, registered, book, attack, first, n),
+        lambda attack, first, n: _read(context, settings, rule, book, attack, first, n),
         belongs={
             **identity(context),
             **{"users": settings.users, "alpha": settings.alpha, "method": settings.method},
@@ -83,12 +82,12 @@ def measure(experiment: Experiment, settings: Settings) -> Identification | None
     )
     if found is None:
         return None
-    climbed = stages(method, context.subject, context.decoder, Budget())
+    run_stages = cascade_of(context, method).stages
     rows = []
     for attack, read in found.items():
         owner = owners(len(read.soft), users=settings.users, seed=context.seed)
-        told = judged(read, registered, owner, book, alpha=settings.alpha)
-        rows.append(Row(attack, **told, stages=_stages(read, climbed)))
+        told = judged(read, rule.registered, owner, book, alpha=settings.alpha)
+        rows.append(Row(attack, **told, stages=_stages(read, run_stages)))
     return Identification(rows)
 
 
@@ -137,37 +136,37 @@ def _best(read: Readings, registered: Registered) -> tuple[Int[np.ndarray, " fil
         ranked = registered.rank(read.final[start : start + BLOCK])
         rows.append(ranked.users[:, 0])
         scores.append(ranked.scores[:, 0])
-    return np.concatenate(rows), _p(read, np.concatenate(scores), registered)
+    return np.concatenate(rows), p_values(read.final, np.concatenate(scores), registered)
 
 
 def _own(read: Readings, codes: Bool[np.ndarray, "files k"], registered: Registered) -> PValues:
     """The p-value that the right user has, best or not."""
-    return _p(read, (read.final.astype(int) * (2 * codes.astype(int) - 1)).sum(axis=1), registered)
+    scores = (read.final.astype(int) * (2 * codes.astype(int) - 1)).sum(axis=1)
+    return p_values(read.final, scores, registered)
 
 
-def _p(read: Readings, scores: Int[np.ndarray, " files"], registered: Registered) -> PValues:
-    alone = registered.surplus * chance(read.final, scores)
-    return family_wise(alone, users=registered.users)
-
-
-def _stages(read: Readings, climbed: Sequence[Stage]) -> dict[str, int]:
+def _stages(read: Readings, run_stages: Sequence[Stage]) -> dict[str, int]:
     counts = np.bincount(read.last, minlength=read.soft.shape[1]).tolist()
-    names = [stage.name.lower() for stage in climbed][-len(counts) :]
+    names = [stage.name.lower() for stage in run_stages][-len(counts) :]
     return dict(zip(names, counts, strict=True))
 
 
 def _read(
     context: Context,
     settings: Settings,
-    registered: Registered,
+    rule: DecisionRule,
     book: Packed,
     attack: str,
     first: int,
     n: int,
 ) -> Readings:
+    registered = rule.registered
     owner = owners(first + n, users=registered.users, seed=context.seed)[first:]
     codes = unpack(book[owner], bits=registered.bits).repeat(context.opened.manifest.repeats, axis=1)
     made = marked_images(context.subject, codes, seed=context.seed, first=first)
     shown = through_files(made, attack_of(SUITE, attack), seed=context.seed, first=first)
-    decided = sufficient(registered, alpha=settings.alpha)
+
+    def decided(answer: Answer) -> Bool[np.ndarray, " some"]:
+        return rule.suffices(answer, np.arange(len(answer.stage)))
+
     return readings.read(context, Method(settings.method), shown, label=attack, decided=decided, first=first)

@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from latentfp.data.files import write_image
+from latentfp.deployment.attribute import Finding, Request, attribute_files, prepare
 from latentfp.deployment.calibration import null_of
 from latentfp.deployment.deployment import load_generator
-from latentfp.deployment.inquiry import Request, inquire
-from latentfp.deployment.investigate import Finding
 from latentfp.studies.context import identity, open_context
 from latentfp.studies.experiment import Experiment, Numbers
 from latentfp.studies.negatives import draw
@@ -36,7 +35,7 @@ class Cell(NamedTuple):
 class Membership(NamedTuple):
     """What is found."""
 
-    own_images: int
+    reference_images: int
     kinds: dict[str, Numbers]
 
 
@@ -59,15 +58,16 @@ def measure(experiment: Experiment, settings: Settings) -> Membership | None:
         paths = [folder / f"{i}.png" for i in range(cell.images)]
         for path, image in zip(paths, draw(cell.kind, context, cell.images, seed=context.seed), strict=True):
             write_image(path, image)
-        found = list(inquire(context.opened, loaded, paths, Request(seed=context.seed)))
+        prepared = prepare(context.opened, loaded, Request(seed=context.seed))
+        found = list(attribute_files(prepared, paths))
         return summary(found, settings.limits)
 
     cells = [Cell(*cell) for cell in settings.images.items()]
-    belongs = {**identity(context), "own_images": len(null.misfits), "limits": list(settings.limits)}
+    belongs = {**identity(context), "reference_images": len(null.residuals), "limits": list(settings.limits)}
     numbers = experiment.measured(cells, attributed, belongs=belongs)
     if numbers is None:
         return None
-    return Membership(len(null.misfits), dict(zip(settings.images, numbers, strict=True)))
+    return Membership(len(null.residuals), dict(zip(settings.images, numbers, strict=True)))
 
 
 def summary(findings: Sequence[Finding], limits: Sequence[float]) -> Numbers:

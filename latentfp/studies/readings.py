@@ -1,6 +1,6 @@
 """What a method reads of images at every stage, kept in parts, so that a killed study goes on.
 
-The default method judges an image after each stage that it climbs, so a study of verdicts needs the readings
+The default method judges an image after each stage that it runs, so a study of verdicts needs the readings
 of all of them, not of the last alone.
 """
 
@@ -15,31 +15,29 @@ from jaxtyping import Bool, Float, Int, Int8, UInt8
 
 from latentfp.attribution.estimate import Answer
 from latentfp.attribution.evidence import soften
-from latentfp.attribution.ladder import Decided
 from latentfp.choices import Method
-from latentfp.deployment.methods import Budget, stages
 from latentfp.pixels import to_float
 from latentfp.runtime import files
-from latentfp.studies.context import Context, answers
+from latentfp.studies.context import Context, answers, cascade_of
 from latentfp.studies.experiment import Experiment, Numbers
 
 PART = 100  # images between two writings
 
 
 class Readings(NamedTuple):
-    """Of `n` images at `s` stages; where an image did not climb so far, soft bits of 0, and NaN.
+    """Of `n` images at `s` stages; where an image did not get so far, soft bits of 0, and NaN.
 
     `contents`: mean square of the content, in its own standard deviations.
     """
 
     soft: Int8[np.ndarray, "n s k"]
-    misfits: Float[np.ndarray, "n s"]
+    residuals: Float[np.ndarray, "n s"]
     contents: Float[np.ndarray, "n s"]
 
     @property
     def last(self) -> Int[np.ndarray, " n"]:
         """The last stage of every image."""
-        return np.maximum(0, (~np.isnan(self.misfits)).sum(axis=1) - 1)
+        return np.maximum(0, (~np.isnan(self.residuals)).sum(axis=1) - 1)
 
     @property
     def final(self) -> Int8[np.ndarray, "n k"]:
@@ -47,8 +45,8 @@ class Readings(NamedTuple):
         return self.soft[np.arange(len(self.soft)), self.last]
 
 
-def unclimbed(n: int, bits: int) -> Readings:
-    """Of `n` images at one stage that none of them has climbed to."""
+def not_run(n: int, bits: int) -> Readings:
+    """Of `n` images at one stage that none of them has reached."""
     unknown = np.full((n, 1), np.nan, np.float32)
     return Readings(np.zeros((n, 1, bits), np.int8), unknown, unknown.copy())
 
@@ -59,36 +57,26 @@ def read(
     images: UInt8[np.ndarray, "n h w 3"],
     *,
     label: str,
-    decided: Decided,
+    decided: Callable[[Answer], Bool[np.ndarray, " some"]],
     first: int = 0,
 ) -> Readings:
     """The readings of images number `first`, `first` + 1, … `decided`: which answers of auto suffice."""
-    budget, repeats, n = Budget(), context.opened.manifest.repeats, len(images)
-    climbed: list[Readings] = []
-    rows = np.arange(n)
+    repeats, n = context.opened.manifest.repeats, len(images)
+    by_stage: list[Readings] = []
 
-    def keep(answer: Answer, rows: Int[np.ndarray, " some"]) -> None:
-        soft = soften(np.asarray(answer.estimate.logits), repeats=repeats)
-        content = np.asarray(answer.estimate.content / context.subject.space.content_stds[None])
-        part = unclimbed(n, soft.shape[1])
-        part.soft[rows, 0], part.misfits[rows, 0] = soft, np.asarray(answer.estimate.loss)
+    def keep(answer: Answer, rows: Int[np.ndarray, " some"]) -> Bool[np.ndarray, " some"]:
+        soft = soften(answer.estimate.logits, repeats=repeats)
+        content = answer.estimate.content / np.asarray(context.subject.space.content_stds)
+        part = not_run(n, soft.shape[1])
+        part.soft[rows, 0], part.residuals[rows, 0] = soft, answer.estimate.loss
         part.contents[rows, 0] = np.square(content).mean(axis=1)
-        climbed.append(part)
+        by_stage.append(part)
+        return decided(answer)
 
-    def watch(answer: Answer) -> Bool[np.ndarray, " some"]:
-        nonlocal rows
-        keep(answer, rows)
-        enough = decided(answer)
-        rows = rows[~enough]
-        return enough
-
-    found = answers(context, method, to_float(images), label=label, budget=budget, first=first, decided=watch)
-    if method is not Method.AUTO:
-        keep(found, rows)
-        return climbed[0]
-    above = len(stages(method, context.subject, context.decoder, budget)) - len(climbed)
-    climbed += [unclimbed(n, climbed[0].soft.shape[2])] * above
-    return Readings(*(np.concatenate(arrays, axis=1) for arrays in zip(*climbed, strict=True)))
+    answers(context, method, to_float(images), label=label, first=first, decided=keep)
+    left = cascade_of(context, method).verdicts - len(by_stage)
+    by_stage += [not_run(n, by_stage[0].soft.shape[2])] * left
+    return Readings(*(np.concatenate(arrays, axis=1) for arrays in zip(*by_stage, strict=True)))
 
 
 class Part(NamedTuple):

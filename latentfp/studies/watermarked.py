@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from latentfp import rng
-from latentfp.attribution.ends import Subject
+from latentfp.attribution.descent import Subject
 from latentfp.augment.attacks import Attack
 from latentfp.augment.suites import suite
 from latentfp.data.files import read_image, write_image

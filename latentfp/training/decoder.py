@@ -1,6 +1,6 @@
 """Training of a decoder on examples that the generator makes now (examples.py).
 
-    loss = mean over looks of  BCE(logits, b) + content_weight Σ_i v_i (α̂_i - α_i)² / Σ_i v_i
+    loss = mean over iterations of  BCE(logits, b) + content_weight Σ_i v_i (α̂_i - α_i)² / Σ_i v_i
                                + damage_weight |D̂ - D|² / m
 
 v_i = c_i / (c_i + 0.01) is how visible axis i is, c_i its mean curvature: content that nobody can see is not
@@ -18,7 +18,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from latentfp import rng
-from latentfp.attribution.decoder import Decoder, Reading, blank, looks
+from latentfp.attribution.decoder import Decoder, Reading, blank, iterate
 from latentfp.attribution.whitening import Curvature, Whitened
 from latentfp.runtime.loop import Lazy, Objective
 from latentfp.runtime.metrics import Metrics
@@ -48,7 +48,7 @@ class Learning(NamedTuple):
     steps: int
     weight_decay: float
     average_decay: float
-    looks: int
+    iterations: int
     content_weight: float
     damage_weight: float
 
@@ -76,21 +76,21 @@ class DecoderState(NamedTuple):
 
 
 def loss(task: Task, weights: Params, examples: Examples) -> tuple[Scalar, Metrics]:
-    """The mean loss over looks, and the metrics of the last."""
-    generator, params, count = task.source.generator, task.source.params, task.learning.looks
-    found = looks(task.decoder, weights, generator, params, task.whitened, examples.images, count=count)
-    values = [_loss_of_look(task, reading, examples) for reading, _ in found]
+    """The mean loss over iterations, and the metrics of the last."""
+    generator, params, count = task.source.generator, task.source.params, task.learning.iterations
+    found = iterate(task.decoder, weights, generator, params, task.whitened, examples.images, count=count)
+    values = [_loss_of(task, reading, examples) for reading, _ in found]
     return jnp.mean(jnp.stack(values)), _metrics(task, found[-1][0], examples)
 
 
-def _loss_of_look(task: Task, reading: Reading, examples: Examples) -> Scalar:
+def _loss_of(task: Task, reading: Reading, examples: Examples) -> Scalar:
     share = task.visible / jnp.sum(task.visible)
     content = jnp.mean(jnp.square(reading.content - examples.content) @ share)
-    harm = jnp.mean(jnp.square(reading.damage - examples.damage))
+    distortion = jnp.mean(jnp.square(reading.damage - examples.damage))
     return (
         _cross_entropy(reading, examples)
         + task.learning.content_weight * content
-        + task.learning.damage_weight * harm
+        + task.learning.damage_weight * distortion
     )
 
 

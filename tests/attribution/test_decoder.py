@@ -36,15 +36,15 @@ def small():
     return small_decoder(content=CONTENT, bits=BITS)
 
 
-def looks(subject, small, images, *, count, weights=None):
+def iterations(subject, small, images, *, count, weights=None):
     fixed = (subject.generator, subject.params, subject.whitened, images)
-    return decoding.looks(small.decoder, small.weights if weights is None else weights, *fixed, count=count)
+    return decoding.iterate(small.decoder, small.weights if weights is None else weights, *fixed, count=count)
 
 
 @pytest.fixture(scope="module")
 def found(subject, small, images):
-    """Readings and residuals after each of three looks, compiled."""
-    return jax.jit(lambda: looks(subject, small, images, count=3))()
+    """Readings and residuals after each of three iterations, compiled."""
+    return jax.jit(lambda: iterations(subject, small, images, count=3))()
 
 
 def test_patches_become_channels():
@@ -89,7 +89,7 @@ def test_a_reading_begins_at_the_content_that_an_encoder_reads(small):
     left = np.concatenate([content, np.zeros((N, BITS))], axis=1)
     expected = residuals(subject, images, left).reshape(images.shape)
     np.testing.assert_allclose(images - shown, expected, atol=1e-3)
-    found = decoding.looks(small.decoder, small.weights, *fixed, count=1)
+    found = decoding.iterate(small.decoder, small.weights, *fixed, count=1)
     np.testing.assert_allclose(found[0][1], images - shown, atol=1e-5)
 
 
@@ -132,7 +132,7 @@ def test_noise_and_jpeg_of_a_reading_are_not_rendered(subject, found):
 
 
 def test_read_is_the_last_look_and_its_misfit(subject, small, images, found):
-    reading, misfit = decoding.read(
+    reading, residual = decoding.read(
         small.decoder,
         small.weights,
         subject.generator,
@@ -144,11 +144,11 @@ def test_read_is_the_last_look_and_its_misfit(subject, small, images, found):
     for one, other in zip(reading, found[-1][0], strict=True):
         np.testing.assert_allclose(one, other, **SAME_PROGRAM)
     rms = np.sqrt(np.mean(np.square(np.float64(found[-1][1])), axis=(1, 2, 3)))
-    np.testing.assert_allclose(misfit, rms / ROUNDING, rtol=1e-5)
+    np.testing.assert_allclose(residual, rms / ROUNDING, rtol=1e-5)
 
 
 def test_an_image_is_read_alone(subject, small, images, found):
-    alone = looks(subject, small, images[2:3], count=3)[-1][0]
+    alone = iterations(subject, small, images[2:3], count=3)[-1][0]
     for one, other in zip(alone, found[-1][0], strict=True):
         np.testing.assert_allclose(one[0], other[2], **SAME_PROGRAM)
 
@@ -160,7 +160,7 @@ def test_gradients_do_not_flow_through_earlier_looks(subject, small, images, fou
         return sum(jnp.sum(jnp.sin(part)) for part in reading)
 
     def of_last(weights):
-        return total(looks(subject, small, images, count=3, weights=weights)[-1][0])
+        return total(iterations(subject, small, images, count=3, weights=weights)[-1][0])
 
     def of_look(weights):
         return total(decoding.look(small.decoder, weights, images, found[2][1], found[1][0]))

@@ -9,11 +9,11 @@ from linear_subject import draw_thetas, images_at, make_subject
 
 from latentfp import rng
 from latentfp.attribution import encoder
-from latentfp.attribution.ladder import climb
+from latentfp.attribution.cascade import make_cascade, run
+from latentfp.attribution.estimate import numbered
 from latentfp.attribution.observation import ROUNDING
-from latentfp.attribution.rungs import encoder_rung
 from latentfp.attribution.whitening import latents
-from latentfp.choices import Stage
+from latentfp.choices import Method, Stage
 from latentfp.types import Images, Latents, Params
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -58,7 +58,7 @@ def test_an_exact_encoder_reads_code_and_content(subject):
     np.testing.assert_array_equal(np.sign(found.logits), theta[:, -BITS:])
     rounding = ROUNDING / 0.5 / np.linalg.norm(subject.whitened.rows, axis=1)  # 0.5: the generator's gain
     assert (np.abs(found.thetas - theta) < 5 * rounding).all()
-    assert (np.asarray(found.misfits) < 1.3).all()
+    assert (np.asarray(found.residuals) < 1.3).all()
     np.testing.assert_allclose(calibration.slope, 1, atol=0.01)
     np.testing.assert_allclose(calibration.centre, 0, atol=0.01)
 
@@ -86,14 +86,14 @@ def test_the_bits_of_a_noisy_encoder_mean_what_they_say(noisy):
     assert abs(right[decided].mean() - stated[decided].mean()) < 0.01
 
 
-def test_the_rung_answers_in_the_latents_units(subject):
+def test_the_stage_answers_in_the_latents_units(subject):
     theta = draw_thetas(3)
-    rung = encoder_rung(subject, key=rng.root(1))
+    cascade = make_cascade(subject, None, Method.ENCODER, key=rng.root(1))
     images = images_at(subject, theta)
-    found = climb([rung], images, np.arange(3), decided=lambda a: np.ones(len(a.stage), bool), progress=int)
+    found = run(cascade, images, numbered(0, 3))
     np.testing.assert_array_equal(found.stage, Stage.ENCODER)
     np.testing.assert_array_equal(found.passes, 1)
-    np.testing.assert_array_equal(found.looks, 1)
+    np.testing.assert_array_equal(found.iterations, 1)
     content = theta[:, :-BITS] * np.asarray(subject.space.content_stds)
     np.testing.assert_allclose(found.estimate.content, content, atol=0.05)
 
@@ -101,8 +101,8 @@ def test_the_rung_answers_in_the_latents_units(subject):
 def test_images_of_nothing_have_a_status(subject):
     images = images_at(subject, draw_thetas(2))
     images[1, 0, 0, 0] = np.nan
-    rung = encoder_rung(subject, key=rng.root(1))
-    found = climb([rung], images, np.arange(2), decided=lambda a: np.ones(len(a.stage), bool), progress=int)
+    cascade = make_cascade(subject, None, Method.ENCODER, key=rng.root(1))
+    found = run(cascade, images, numbered(0, 2))
     assert found.estimate.status.tolist() == [0, 1]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from latentfp.attribution.evidence import LIMIT, STEP, chance, log_likelihoods, shortfall, soften
+from latentfp.attribution.evidence import LIMIT, STEP, chance, log_likelihoods, miss_p_value, soften
 
 
 def every_code(k):
@@ -35,7 +35,7 @@ def test_shortfalls_are_those_of_all_codes(soft, scores):
     codes = every_code(8)
     weights = expit(STEP * codes[:, None] * soft[None].astype(int)).prod(axis=2)
     low = codes @ soft.T.astype(int) <= scores
-    np.testing.assert_allclose(shortfall(soft, scores), (weights * low).sum(axis=0), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(miss_p_value(soft, scores), (weights * low).sum(axis=0), rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("wrong", [0, 5, 32, 64])
@@ -74,7 +74,7 @@ def test_repeated_bits_add_up():
 
 @pytest.mark.parametrize("likeness", [0.0, 0.9])
 def test_random_codes_reach_a_score_as_often_as_it_says(likeness):
-    """For any image: here bits that are biased and hang together, as those of foreign images may."""
+    """For any image: here bits that are biased and depend on each other, as those of photographs may."""
     rng = np.random.default_rng(4)
     image = np.where(rng.random((1, 64)) < likeness, rng.normal(size=(2000, 1)), rng.normal(size=(2000, 64)))
     soft = soften(3 * image + 1)

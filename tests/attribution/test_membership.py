@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from latentfp.attribution.estimate import Estimate, Status, answer
-from latentfp.attribution.membership import Null, explained, misfits
+from latentfp.attribution.membership import Null, explained, residuals
 from latentfp.attribution.observation import ROUNDING
 from latentfp.attribution.refine import SOLVED
 from latentfp.augment import damage
@@ -25,7 +25,7 @@ def found(losses, harm=Damage(), stage=Stage.MULTISTART, status=Status.OK):  # n
         status=jnp.full(n, int(status)),
         levels=jnp.zeros((n, 4)),
     )
-    return answer(estimate, stage, passes=0, damage=jnp.tile(damage.coordinates(harm), (n, 1)))
+    return answer(estimate, stage, passes=0, distortion=np.tile(damage.coordinates(harm), (n, 1)))
 
 
 def test_the_p_value_is_the_rank_from_above():
@@ -58,13 +58,13 @@ def test_explained_images_are_tested_at_any_descent():
 
 
 def test_noise_is_expected_where_it_was_inferred():
-    """A misfit of rounding alone is measured in rounding, one of noise in noise."""
+    """A residual of rounding alone is measured in rounding, one of noise in noise."""
     noise = 0.1
     scale = (1 + (noise / ROUNDING) ** 2) ** 0.5
-    np.testing.assert_allclose(misfits(found([3 * scale], Damage(noise=noise))), 3, rtol=1e-3)
-    np.testing.assert_allclose(misfits(found([3.0])), 3)
+    np.testing.assert_allclose(residuals(found([3 * scale], Damage(noise=noise))), 3, rtol=1e-3)
+    np.testing.assert_allclose(residuals(found([3.0])), 3)
 
 
 def test_damaged_images_know_their_noise_already():
-    np.testing.assert_allclose(misfits(found([3.0], Damage(noise=0.1, blur=1.0))), 3)
-    np.testing.assert_allclose(misfits(found([3.0], Damage(noise=0.1, quality=50.0))), 3)
+    np.testing.assert_allclose(residuals(found([3.0], Damage(noise=0.1, blur=1.0))), 3)
+    np.testing.assert_allclose(residuals(found([3.0], Damage(noise=0.1, quality=50.0))), 3)

@@ -8,7 +8,7 @@ import pytest
 from linear_search import BITS, BRIEF, DIM, LONG, SIGMA, assert_same, energy, images_of
 
 from latentfp.attribution import reference
-from latentfp.attribution.estimate import Status
+from latentfp.attribution.estimate import Status, numbered
 from latentfp.attribution.objective import Point, Problem
 from latentfp.attribution.reference import STYLEGAN2, Settings, draw_starts, hypercube, result
 from latentfp.choices import Coding
@@ -41,7 +41,7 @@ def test_each_kind_of_generator_has_the_published_settings():
 @pytest.mark.parametrize(("start_shift", "low", "high"), [(1.0, -1, 1), (0.0, 0, 2)])
 def test_starts_are_spread_over_the_published_range(key, space, start_shift, low, high):
     settings = STYLEGAN2._replace(start_shift=start_shift)
-    starts = draw_starts(key, jnp.arange(3), space, settings)
+    starts = draw_starts(key, jnp.asarray(numbered(0, 3)), space, settings)
     assert starts.shape == (3, 20, DIM - BITS)
     in_stds = np.sort(np.asarray(starts / space.content_stds[None, None]), axis=1)
     expected = low + (high - low) * (np.arange(20) + 0.5) / 20
@@ -49,8 +49,8 @@ def test_starts_are_spread_over_the_published_range(key, space, start_shift, low
 
 
 def test_the_starts_of_an_image_follow_from_its_index(key, space):
-    starts = draw_starts(key, jnp.arange(5), space, BRIEF)
-    np.testing.assert_array_equal(draw_starts(key, jnp.array([3]), space, BRIEF)[0], starts[3])
+    starts = draw_starts(key, jnp.asarray(numbered(0, 5)), space, BRIEF)
+    np.testing.assert_array_equal(draw_starts(key, jnp.asarray(numbered(3, 1)), space, BRIEF)[0], starts[3])
     assert (starts[3] != starts[4]).any()
 
 
@@ -137,3 +137,35 @@ def test_one_bad_image_harms_no_other(search, images, found):
     assert spoilt.estimate.status.tolist() == [0, 0, Status.NONFINITE, 0, 0, 0]
     good = np.array([0, 1, 3, 4, 5])
     assert_same(spoilt.losses[good], found.losses[good])
+
+
+@pytest.mark.parametrize(
+    ("images", "starts", "pairs", "multiple", "expected"),
+    [
+        (100, 20, 45, 1, (2, 20)),  # whole images
+        (1, 20, 1000, 1, (1, 20)),  # no more than there are
+        (5, 20, 8, 1, (1, 7)),  # three parts of 7, 7 and 6
+        (5, 20, 1, 1, (1, 1)),
+        (5, 4, 1000, 8, (8, 4)),  # filled up for eight devices
+        (100, 4, 100, 8, (24, 4)),
+        (100, 4, 1, 8, (8, 1)),  # one image a device, even where that is beyond the budget
+    ],
+)
+def test_chunk_shape(images, starts, pairs, multiple, expected):
+    assert reference.chunk_shape(images, starts, pairs=pairs, multiple=multiple) == expected
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (2, 3), (5, 4), (8, 8)])
+def test_chunks_are_put_together_in_order(rows, columns):
+    targets, starts = jnp.arange(5.0), jnp.arange(20.0).reshape(5, 4)
+    seen = []
+
+    def function(some, some_starts, pairs):
+        seen.append((some.shape, some_starts.shape, pairs))
+        return {"sum": some[:, None] + some_starts, "start": some_starts[..., None]}
+
+    out = reference.map_chunks(function, targets, starts, rows=rows, columns=columns)
+    np.testing.assert_array_equal(out["sum"], np.arange(5.0)[:, None] + starts)
+    np.testing.assert_array_equal(out["start"][..., 0], starts)
+    assert {shapes[:2] for shapes in seen} == {((rows,), (rows, columns))}
+    assert sum(pairs for *_, pairs in seen) == 20

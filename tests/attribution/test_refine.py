@@ -58,20 +58,20 @@ def test_one_whole_step_is_the_posterior_mean(subject, images, start, curvature)
     walk = Walk(subject, images, theta, WHOLE, curvature=curvature)
     first, last = walk.states[0], walk.go(1)
     for i in range(5):
-        expected, _ = posterior(subject, images[i : i + 1], float(first.misfit[i]))
+        expected, _ = posterior(subject, images[i : i + 1], float(first.residual[i]))
         np.testing.assert_allclose(last.point[i], expected[0], atol=NEAR)
 
 
 def test_an_exact_curvature_needs_one_conjugate_gradient(subject, images):
     walk = Walk(subject, images, np.zeros((5, D)), WHOLE._replace(inner=1))
     first, last = walk.states[0], walk.go(1)
-    expected, _ = posterior(subject, images[:1], float(first.misfit[0]))
+    expected, _ = posterior(subject, images[:1], float(first.residual[0]))
     np.testing.assert_allclose(last.point[0], expected[0], atol=NEAR)
 
 
 def test_misfit_is_the_rms_residual_in_units_of_rounding(subject, images):
     theta = draw_thetas(5, seed=6)
-    found = Walk(subject, images, theta, WHOLE).states[0].misfit
+    found = Walk(subject, images, theta, WHOLE).states[0].residual
     expected = np.sqrt(np.mean(residuals(subject, images, theta) ** 2, axis=1)) / ROUNDING
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
@@ -91,7 +91,7 @@ def test_the_prior_pulls_more_where_less_is_seen(subject, images):
 def test_the_scale_falls_geometrically_to_its_last(subject, images):
     settings = Settings(steps=5, inner=2, first_scale=3.0, last_scale=0.7)
     walk = Walk(subject, images, np.zeros((5, D)), settings)
-    first = np.asarray(walk.states[0].misfit, np.float64) * 3
+    first = np.asarray(walk.states[0].residual, np.float64) * 3
     walk.go(4)
     for i, state in enumerate(walk.states):
         np.testing.assert_allclose(state.scale, first * (0.7 / first) ** (i / 4), rtol=1e-5)
@@ -111,7 +111,7 @@ class TestDone:
         start[1, -1] *= -1
         walk = Walk(subject, images, start, self.SETTINGS)
         state = walk.go(1)
-        assert (np.asarray(state.misfit) < SOLVED).all()
+        assert (np.asarray(state.residual) < SOLVED).all()
         np.testing.assert_array_equal(state.done, [True, False])
         state = walk.go(2)
         np.testing.assert_array_equal(state.done, [True, True])
@@ -122,9 +122,9 @@ class TestDone:
     def test_still_where_nothing_explains_the_image(self, subject):
         images = np.random.default_rng(3).uniform(-0.5, 0.5, (2, 8, 8, 3)).astype(np.float32)
         state = Walk(subject, images, np.zeros((2, D)), self.SETTINGS).go(6)
-        assert (np.asarray(state.misfit) > 10 * SOLVED).all()
+        assert (np.asarray(state.residual) > 10 * SOLVED).all()
         assert np.asarray(state.done).all()
-        # One step to the posterior mean, and two that change nothing: the scale is the misfit from the start.
+        # One step to the posterior mean, and two that change nothing: the scale is the first residual.
         assert (np.asarray(state.steps) <= 4).all()
 
     def test_out_of_steps(self, subject):
@@ -141,7 +141,7 @@ def test_an_image_of_nan_is_done_at_once_and_harms_no_other(subject, images):
     expected, walk = Walk(subject, images, theta, settings).go(3), Walk(subject, spoilt, theta, settings)
     np.testing.assert_array_equal(walk.states[0].done, np.arange(5) == 2)
     found = walk.go(3)
-    assert np.isnan(found.misfit[2])
+    assert np.isnan(found.residual[2])
     assert found.steps[2] == 0
     np.testing.assert_array_equal(found.point[2], 0)
     others = np.array([0, 1, 3, 4])
@@ -162,7 +162,7 @@ def test_steps_never_raise_the_objective(subject):
     walk.go(8)
     refused, taken = 0, 0
     for old, new in pairwise(walk.states):
-        weight = 1 / np.maximum(old.scale, old.misfit).astype(np.float64) ** 2
+        weight = 1 / np.maximum(old.scale, old.residual).astype(np.float64) ** 2
         before, after = (
             weight * np.sum(np.square(np.float64(walk.see(state.point) - walk.problem.targets)), axis=1)
             + np.sum(np.square(np.float64(state.point)), axis=1)

@@ -52,7 +52,7 @@ def test_the_p_value_of_two_users_is_that_of_the_bits_that_they_share():
     (ranked,) = suspects(weights(2 * codes[:2].mean(axis=0)[None] - 1.0), pack(codes))
     expected = -np.expm1(100 * np.log1p(-(0.5**30)))
     np.testing.assert_allclose([ranked[0].p_value, ranked[1].p_value], expected, rtol=1e-9)
-    (paid,) = suspects(weights(2 * codes[:2].mean(axis=0)[None] - 1.0), pack(codes), surplus=3.0)
+    (paid,) = suspects(weights(2 * codes[:2].mean(axis=0)[None] - 1.0), pack(codes), bonferroni=3.0)
     np.testing.assert_allclose(paid[0].p_value / ranked[0].p_value, 3, rtol=1e-6)
 
 

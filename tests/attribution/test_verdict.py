@@ -79,20 +79,22 @@ def test_sure_bits_that_are_no_users_clear_everyone(book):
     (verdict,) = judge(estimate_of([flip(book[5], 14)]), among(book))
     assert (verdict.kind, verdict.user, verdict.ranked[0].matched_bits) == (Kind.NONE, None, BITS - 14)
     assert verdict.p_value > ALPHA
-    assert verdict.shortfall < 1e-3
+    assert verdict.miss_p_value < 1e-3
 
 
 def test_unsure_bits_neither_accuse_nor_clear(book):
     """Ratios of 1: a quarter of the bits may well be wrong."""
     (verdict,) = judge(estimate_of([flip(book[5], 17)], logit=1.0), among(book))
     assert (verdict.kind, verdict.user) == (Kind.INCONCLUSIVE, None)
-    assert 0.1 < verdict.shortfall < 1
-    (foreign,) = judge(estimate_of([flip(book[5], 17)], logit=1.0), among(book), foreign=np.array([True]))
-    assert foreign.kind is Kind.NONE
+    assert 0.1 < verdict.miss_p_value < 1
+    (out_of_distribution,) = judge(
+        estimate_of([flip(book[5], 17)], logit=1.0), among(book), out_of_distribution=np.array([True])
+    )
+    assert out_of_distribution.kind is Kind.NONE
 
 
 def test_an_image_that_seems_foreign_may_be_a_users_all_the_same(book):
-    (verdict,) = judge(estimate_of([book[5]]), among(book), foreign=np.array([True]))
+    (verdict,) = judge(estimate_of([book[5]]), among(book), out_of_distribution=np.array([True]))
     assert verdict.user == 5
 
 
@@ -133,7 +135,8 @@ def test_false_accusations_are_as_rare_as_promised(book, logit):
 
 def test_chances_are_raised_by_what_codes_are_uneven(book):
     (plain,), (raised,) = (
-        judge(estimate_of([flip(book[5], 9)]), among(book, surplus=surplus)) for surplus in (1.0, 10.0)
+        judge(estimate_of([flip(book[5], 9)]), among(book, bonferroni=bonferroni))
+        for bonferroni in (1.0, 10.0)
     )
     np.testing.assert_allclose(raised.p_value, 10 * plain.p_value, rtol=1e-6)
 

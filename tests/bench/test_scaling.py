@@ -18,7 +18,7 @@ from configs import decoder_stylegan2_avatars
 def get_config():
     config = decoder_stylegan2_avatars.get_config()
     config.objective.network.update({"channels": 4, "squeeze": 4, "width": 16, "blocks": 1})
-    config.objective.learning.looks = 1
+    config.objective.learning.iterations = 1
     return config
 """
 

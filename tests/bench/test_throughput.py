@@ -18,7 +18,7 @@ from latentfp.bench.costs import Cost
 from latentfp.bench.peak import Loads, Peak, Seconds
 from latentfp.bench.stages import AlgebraicCode, Program, Sizes, Stage
 from latentfp.bench.training_steps import objective_of, programs
-from latentfp.deployment import decoders
+from latentfp.deployment import decoder_training
 from latentfp.generators import pretrained
 from latentfp.report.benches import write_throughput
 from latentfp.runtime import loop, machine, mesh
@@ -230,7 +230,7 @@ LEARNING = Learning(
     steps=4,
     weight_decay=0.0,
     average_decay=0.9,
-    looks=1,
+    iterations=1,
     content_weight=0.3,
     damage_weight=0.1,
 )
@@ -246,7 +246,7 @@ class TestTrainings:
     """Objectives of a context by name; nothing is compiled."""
 
     def test_the_decoders(self, deployment):
-        objective = objective_of(open_context(deployment, seed=0), decoders.objective, DECODER)
+        objective = objective_of(open_context(deployment, seed=0), decoder_training.objective, DECODER)
         state = jax.eval_shape(objective.init, rng.root(0))
         assert state.weights["move"]["bias"].shape == (48 + 9,), "content, bits and damages"
         assert objective.lazy == ()

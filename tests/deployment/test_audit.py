@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 
 from latentfp.choices import Status
-from latentfp.deployment import logbook, secret
+from latentfp.deployment import secret
 from latentfp.deployment.audit import unkeyed
 from latentfp.deployment.deployment import create, open_deployment, open_registry
 from latentfp.deployment.manifest import TamperedDeployment
@@ -182,13 +182,13 @@ def test_reading_users_needs_no_secret(tmp_path, settings, monkeypatch):
 
 def test_what_cannot_be_logged_is_said(folder, capsys):
     opened = open_deployment(folder)
-    logbook.note(opened.registry, "generate", {"name": "bob"})
+    opened.registry.note("generate", {"name": "bob"})
     assert capsys.readouterr().err == ""
     opened.registry.path.chmod(0o400)
     if os.geteuid() == 0:
         os.seteuid(65534)  # root may write everywhere
     try:
-        logbook.note(opened.registry, "generate", {"name": "bob"})
+        opened.registry.note("generate", {"name": "bob"})
     finally:
         if os.getuid() == 0:
             os.seteuid(0)

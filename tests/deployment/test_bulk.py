@@ -12,11 +12,11 @@ from pyarrow import parquet
 
 from latentfp import cli
 from latentfp.data.listing import Listing
-from latentfp.deployment import logbook
+from latentfp.deployment.attribute import Request, attribute
 from latentfp.deployment.bulk import COLUMNS, bulk
 from latentfp.deployment.copies import generate_files
 from latentfp.deployment.deployment import open_deployment
-from latentfp.deployment.inquiry import Request, attribute
+from latentfp.deployment.registry import Registry
 from latentfp.runtime.processes import Share
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -57,7 +57,7 @@ def test_a_part_is_logged_before_it_is_there(made, tmp_path, monkeypatch):
     def note(_, action, subject):
         logged.append((action, subject["part"], (tmp_path / f"part-{subject['part']:06d}.parquet").exists()))
 
-    monkeypatch.setattr(logbook, "note", note)
+    monkeypatch.setattr(Registry, "note", note)
     run(made, tmp_path, Share(0, 3))
     assert logged == [("attribute", 0, False), ("attribute", 3, False)]
     assert [path.name for path in sorted(tmp_path.glob("*.parquet"))] == [

@@ -34,7 +34,7 @@ def edit(folder, **changed):
 def test_what_is_saved_is_loaded(opened, folder):
     loaded, made = decoders.load(folder, opened), small_decoder(content=16, bits=32)
     assert loaded.decoder == made.decoder
-    assert (loaded.looks, len(loaded.sha256)) == (2, 64)
+    assert (loaded.iterations, len(loaded.sha256)) == (2, 64)
     assert jax.tree.structure(loaded.weights) == jax.tree.structure(made.weights)
     for found, expected in zip(jax.tree.leaves(loaded.weights), jax.tree.leaves(made.weights), strict=True):
         assert found.dtype == np.float32
@@ -43,10 +43,10 @@ def test_what_is_saved_is_loaded(opened, folder):
 
 def test_saving_replaces_what_is_there(opened, folder):
     first = decoders.load(folder, opened).sha256
-    write_decoder(folder, opened, looks=5, seed=1)
+    write_decoder(folder, opened, iterations=5, seed=1)
     again = decoders.load(folder, opened)
     assert again.sha256 != first
-    assert again.looks == 5
+    assert again.iterations == 5
     assert sorted(path.name for path in folder.iterdir()) == [decoders.DESCRIPTION, decoders.WEIGHTS]
 
 
@@ -117,10 +117,10 @@ def test_no_description_is_one_line(opened, folder, text):
     [
         {"format": 2},
         {"format": None},
-        {"looks": 0},
-        {"looks": 65},
-        {"looks": "many"},
-        {"looks": None},
+        {"iterations": 0},
+        {"iterations": 65},
+        {"iterations": "many"},
+        {"iterations": None},
         {"network": None},
         {"network": []},
         {"network": {**NETWORK._asdict(), "depth": 3}},
@@ -130,7 +130,7 @@ def test_no_description_is_one_line(opened, folder, text):
         {"network": {**NETWORK._asdict(), "squeeze": "wide"}},
         {"network": {**NETWORK._asdict(), "width": 8.5}},
         {"network": {**NETWORK._asdict(), "width": "8"}},
-        {"looks": 2.0},
+        {"iterations": 2.0},
         {"belongs": None},
         {"belongs": []},
         {"weights": 7},
@@ -176,10 +176,10 @@ class TestAdopt:
 
     def test_another_takes_its_place(self, fresh, tmp_path):
         decoders.adopt(fresh, write_decoder(tmp_path / "first", fresh))
-        second = decoders.adopt(fresh, write_decoder(tmp_path / "second", fresh, looks=4, seed=1))
+        second = decoders.adopt(fresh, write_decoder(tmp_path / "second", fresh, iterations=4, seed=1))
         found = decoders.find(fresh)
         assert found is not None
-        assert (found.sha256, found.looks) == (second.sha256, 4)
+        assert (found.sha256, found.iterations) == (second.sha256, 4)
         assert sorted(path.name for path in fresh.path.iterdir() if path.is_dir()) == [decoders.FOLDER]
 
     def test_what_is_refused_changes_nothing(self, fresh, tmp_path):

@@ -304,4 +304,4 @@ def test_the_embedded_generator_comes_with_its_decoder(tmp_path):
     )
     found = decoders.find(made)
     assert found is not None
-    assert (found.decoder.content, found.decoder.bits, found.looks) == (448, 64, 3)
+    assert (found.decoder.content, found.decoder.bits, found.iterations) == (448, 64, 3)

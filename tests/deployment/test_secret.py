@@ -154,7 +154,7 @@ def test_a_decoder_of_other_axes_is_refused(fitted, generator, tmp_path, monkeyp
     with pytest.raises(ValueError, match=r"was trained for another deployment: .*rotation"):
         decoders.load(write_decoder(tmp_path / "decoder", plain), fitted)
     own = write_decoder(tmp_path / "own", fitted)
-    assert decoders.load(own, fitted).looks == 2
+    assert decoders.load(own, fitted).iterations == 2
     with pytest.raises(ValueError, match=r"was trained for another deployment: .*rotation"):
         decoders.load(own, plain)
 

@@ -11,8 +11,8 @@ from latentfp import rng
 from latentfp.choices import CopyFormat, Method
 from latentfp.data.files import write_image
 from latentfp.deployment import copies, fitting
+from latentfp.deployment.attribute import Request, attribute
 from latentfp.deployment.deployment import load_generator, open_deployment
-from latentfp.deployment.inquiry import Request, attribute
 from latentfp.fingerprint.embed import embed
 from latentfp.generators.stylegan2.model import fresh_noise
 from latentfp.pixels import to_pixels

@@ -11,9 +11,9 @@ from latentfp import cli
 from latentfp.choices import Method
 from latentfp.data.files import file_hash, write_image
 from latentfp.deployment import signature
+from latentfp.deployment.attribute import Request, attribute
 from latentfp.deployment.case import make_case
 from latentfp.deployment.deployment import open_deployment, open_registry
-from latentfp.deployment.inquiry import Request, attribute
 from latentfp.report.case import check_case, record_of
 
 

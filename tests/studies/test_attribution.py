@@ -83,7 +83,7 @@ def test_the_table_shows_the_numbers(measured, tmp_path):
     text = write_attribution(tmp_path, result).read_text(encoding="utf-8")
     (auto,) = (row for row in result["methods"] if row["method"] == "auto")
     (line,) = (line for line in text.splitlines() if line.startswith("| **auto**") and "×" in line)
-    assert f"| {auto['passes']:.4g} | {auto['looks']:.3g} | {auto['seconds_per_image']:.3g} |" in line
+    assert f"| {auto['passes']:.4g} | {auto['iterations']:.3g} | {auto['seconds_per_image']:.3g} |" in line
     assert "Auto ended at refine for 100.0% of the images." in text
     assert "On the 2 images of the search" in text
 

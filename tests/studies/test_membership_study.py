@@ -10,7 +10,7 @@ from latentfp.deployment.calibration import calibrate
 from latentfp.studies import membership
 
 
-def test_noise_is_told_from_own_images(tmp_path):
+def test_noise_is_told_from_reference_images(tmp_path):
     folder = write_deployment(tmp_path, size=16)
     plan = {
         "deployment": str(folder),
@@ -23,7 +23,7 @@ def test_noise_is_told_from_own_images(tmp_path):
     calibrate(folder, images=24, seed=1)
     result = small_study.run(membership, settings, tmp_path / "study", seed=2)
     assert json.loads((tmp_path / "study/tiny.json").read_text()) == result
-    assert result["own_images"] == 24
+    assert result["reference_images"] == 24
     own, noise = result["kinds"]["unmarked"], result["kinds"]["noise"]
     assert (own["files"], own["tested"], own["at_most"]["1"]) == (3, 3, 3)
     assert own["at_most"]["0.05"] == 0

@@ -33,8 +33,8 @@ def test_images_climb_until_an_answer_suffices(context, images):
     assert asked == [4, 2, 1, 1]
     assert found.last.tolist() == [1, 0, 3, 0]
     assert found.soft.shape == (4, 4, 32)
-    assert np.isnan(found.misfits).sum(axis=1).tolist() == [2, 3, 0, 3]
-    assert not found.soft[np.isnan(found.misfits)].any()
+    assert np.isnan(found.residuals).sum(axis=1).tolist() == [2, 3, 0, 3]
+    assert not found.soft[np.isnan(found.residuals)].any()
     np.testing.assert_array_equal(found.final, found.soft[np.arange(4), [1, 0, 3, 0]])
     alone = read(context, Method.ENCODER, images, label="test", decided=decided)
     np.testing.assert_array_equal(alone.soft[:, 0], found.soft[:, 0])

@@ -44,7 +44,7 @@ def tiny(deployment):
     )
     fields = config.to_dict()
     fields["objective"]["shares"]["ramp"] = 1
-    fields["objective"]["learning"] |= {"looks": 2, "warmup": 0, "rate": 0.02, "weight_decay": 0.0}
+    fields["objective"]["learning"] |= {"iterations": 2, "warmup": 0, "rate": 0.02, "weight_decay": 0.0}
     return fields
 
 
@@ -75,7 +75,7 @@ def test_the_export_is_a_decoder_of_the_deployment(whole, deployment):
     folder, state = whole
     opened = open_deployment(deployment)
     loaded = decoders.load(folder / "export", opened)
-    assert loaded.looks == 2
+    assert loaded.iterations == 2
     assert (loaded.decoder.content, loaded.decoder.bits, loaded.decoder.width) == (16, 32, NETWORK.width)
     pairs = zip(jax.tree.leaves(loaded.weights), jax.tree.leaves(state.average), strict=True)
     for found, average in pairs:

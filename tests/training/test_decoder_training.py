@@ -13,7 +13,7 @@ from scipy.stats import binomtest
 from small_decoder import NETWORK
 from tolerances import SAME_PROGRAM
 
-from latentfp.attribution.decoder import looks
+from latentfp.attribution.decoder import iterations
 from latentfp.attribution.whitening import render
 from latentfp.augment import damage
 from latentfp.choices import Coding
@@ -32,7 +32,7 @@ LEARNING = Learning(
     steps=1000,
     weight_decay=0.0,
     average_decay=0.9,
-    looks=2,
+    iterations=2,
     content_weight=0.3,
     damage_weight=0.1,
 )
@@ -186,7 +186,7 @@ def test_visible_content_counts(subject, source):
 
 
 def test_loss_and_metrics_are_those_of_the_formula(subject, source, key):
-    """In float64, from the readings of both looks and examples of which two are clean."""
+    """In float64, from the readings of both iterations and examples of which two are clean."""
     made, task = make_task(subject, source)
     state = made.init(key)
     examples = draw(source, key, shares=CLEAN, numbers=range(6))
@@ -194,7 +194,7 @@ def test_loss_and_metrics_are_those_of_the_formula(subject, source, key):
     harm[2:, 4] = 0.5
     examples = examples._replace(damage=jnp.asarray(harm))
     fixed = (source.generator, source.params, subject.whitened)
-    found = jax.jit(lambda x: looks(task.decoder, state.weights, *fixed, x, count=2))(examples.images)
+    found = jax.jit(lambda x: iterations(task.decoder, state.weights, *fixed, x, count=2))(examples.images)
     share = np.asarray(task.visible, np.float64) / np.sum(np.asarray(task.visible, np.float64))
     code, truth = np.float64(examples.code), np.float64(examples.content)
     losses, entropy, content, error = [], 0.0, np.zeros(6), np.zeros(6)

@@ -1,4 +1,4 @@
-"""Which stages a method runs, with and without decoder and encoder; the stages: tests/attribution."""
+"""Which stages a method runs, with and without decoder and encoder; the stages: test_cascade.py."""
 
 import numpy as np
 import pytest
@@ -7,13 +7,12 @@ from small_decoder import small_decoder
 
 from latentfp import rng
 from latentfp.attribution import reference
+from latentfp.attribution.cascade import Budget, make_cascade, run
+from latentfp.attribution.estimate import numbered
 from latentfp.attribution.refine import Settings
 from latentfp.attribution.whitening import whiten
 from latentfp.augment import damage
 from latentfp.choices import Coding, Method, Stage
-from latentfp.deployment import methods
-from latentfp.deployment.methods import Budget, make_estimator
-from latentfp.generators.pretrained import Pretrained
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 N, D, BITS = 3, 24, 8
@@ -51,18 +50,16 @@ def without_axes(subject):
     return subject._replace(space=space, whitened=whiten(space, sigma=2.0, coding=Coding.ANTIPODAL))
 
 
-def never(found):
+def never(found, _):
     return np.zeros(len(found.stage), bool)
 
 
-def climbed(subject, decoder, method, images, *, until=Stage.MULTISTART, first=0, decided=never, **options):
-    """The answer, after checking that progress is as much as was promised."""
-    heard = []
-    options |= {"budget": BUDGET._replace(until=until), "decided": decided}
-    estimator = make_estimator(subject, decoder, method, key=rng.root(0), **options)
-    found = estimator.run(images, first, heard.append)
-    assert sum(heard) == estimator.work * len(images)
-    return found, estimator.work
+def answered(subject, decoder, method, images, *, until=Stage.MULTISTART, first=0, decided=never, **options):
+    """The answer, and the stages that may run."""
+    budget = BUDGET._replace(until=until)
+    cascade = make_cascade(subject, decoder, method, key=rng.root(0), budget=budget, **options)
+    assert all(cascade.work(stage) == WORK[stage] for stage in cascade.stages)
+    return run(cascade, images, numbered(first, len(images)), decided=decided), cascade.stages
 
 
 @pytest.mark.parametrize(
@@ -87,10 +84,10 @@ def climbed(subject, decoder, method, images, *, until=Stage.MULTISTART, first=0
 def test_the_stages_of_a_method(subject, decoder, images, method, until, with_decoder, stages):
     """Nothing is decided before the last stage."""
     trained = decoder if with_decoder else None
-    found, work = climbed(subject, trained, Method(method), images, until=Stage[until])
-    assert work == sum(WORK[Stage[name]] for name in stages)
+    found, run_stages = answered(subject, trained, Method(method), images, until=Stage[until])
+    assert list(run_stages) == [Stage[name] for name in stages]
     np.testing.assert_array_equal(found.stage, Stage[stages[-1]])
-    np.testing.assert_array_equal(found.looks, decoder.looks if "DECODER" in stages else 0)
+    np.testing.assert_array_equal(found.iterations, decoder.iterations if "DECODER" in stages else 0)
 
 
 @pytest.mark.parametrize(
@@ -109,60 +106,60 @@ def test_the_stages_where_the_generator_has_an_encoder(
     with_encoder, decoder, images, method, until, with_decoder, stages
 ):
     trained = decoder if with_decoder else None
-    found, work = climbed(with_encoder, trained, Method(method), images, until=Stage[until])
-    assert work == sum(WORK[Stage[name]] for name in stages)
+    found, run_stages = answered(with_encoder, trained, Method(method), images, until=Stage[until])
+    assert list(run_stages) == [Stage[name] for name in stages]
     np.testing.assert_array_equal(found.stage, Stage[stages[-1]])
-    looks = ("ENCODER" in stages) + (decoder.looks + 1) * ("DECODER" in stages)
-    np.testing.assert_array_equal(found.looks, looks)
+    iterations = ("ENCODER" in stages) + (decoder.iterations + 1) * ("DECODER" in stages)
+    np.testing.assert_array_equal(found.iterations, iterations)
 
 
 @pytest.mark.parametrize("method", [Method.AUTO, Method.ENCODER, Method.REFINE])
 def test_where_the_basis_lacks_axes_only_the_encoder_reads(with_encoder, decoder, images, method):
     lacking = without_axes(with_encoder)
-    found, work = climbed(lacking, decoder, method, images)
-    assert work == WORK[Stage.ENCODER]
+    found, run_stages = answered(lacking, decoder, method, images)
+    assert run_stages == (Stage.ENCODER,)
     np.testing.assert_array_equal(found.stage, Stage.ENCODER)
 
 
 @pytest.mark.parametrize("method", [Method.DECODER, Method.MULTISTART, Method.REFERENCE])
 def test_where_the_basis_lacks_axes_other_methods_are_refused(with_encoder, decoder, method):
     with pytest.raises(ValueError, match="the basis holds 18 of 24 axes: only an encoder"):
-        make_estimator(without_axes(with_encoder), decoder, method, key=rng.root(0), budget=BUDGET)
+        make_cascade(without_axes(with_encoder), decoder, method, key=rng.root(0), budget=BUDGET)
 
 
 def test_without_an_encoder_the_method_encoder_is_refused(subject, decoder):
     with pytest.raises(ValueError, match="a linear has no encoder: use another method"):
-        make_estimator(subject, decoder, Method.ENCODER, key=rng.root(0), budget=BUDGET)
+        make_cascade(subject, decoder, Method.ENCODER, key=rng.root(0), budget=BUDGET)
 
 
 def test_without_a_decoder_the_method_decoder_is_refused(subject):
     with pytest.raises(ValueError, match=r"no decoder: train and `latentfp adopt` one, or use multistart"):
-        make_estimator(subject, None, Method.DECODER, key=rng.root(0), budget=BUDGET)
+        make_cascade(subject, None, Method.DECODER, key=rng.root(0), budget=BUDGET)
 
 
 def test_auto_stops_where_it_is_decided_and_other_methods_do_not(subject, decoder, images):
-    def second(found):
+    def second(found, _):
         return np.arange(len(found.stage)) == 1
 
-    found, _ = climbed(subject, decoder, Method.AUTO, images, until=Stage.REFINE, decided=second)
+    found, _ = answered(subject, decoder, Method.AUTO, images, until=Stage.REFINE, decided=second)
     np.testing.assert_array_equal(found.stage, [Stage.REFINE, Stage.DECODER, Stage.REFINE])
-    found, _ = climbed(subject, decoder, Method.REFINE, images, decided=second)
+    found, _ = answered(subject, decoder, Method.REFINE, images, decided=second)
     np.testing.assert_array_equal(found.stage, Stage.REFINE)
 
 
 def test_stages_above_add_to_the_cost(subject, decoder, images):
-    few, _ = climbed(subject, decoder, Method.AUTO, images, until=Stage.REFINE)
-    more, _ = climbed(subject, decoder, Method.AUTO, images, until=Stage.MULTISTART)
+    few, _ = answered(subject, decoder, Method.AUTO, images, until=Stage.REFINE)
+    more, _ = answered(subject, decoder, Method.AUTO, images, until=Stage.MULTISTART)
     assert (np.asarray(more.passes) > np.asarray(few.passes)).all()
     np.testing.assert_array_equal(more.estimate.code, draw_thetas(N)[:, -BITS:] > 0)
 
 
-def test_an_image_has_the_number_of_its_place(subject, images):
+def test_starts_follow_from_ids(subject, images):
     """The starts of the reference search follow from it."""
-    whole, _ = climbed(subject, None, Method.REFERENCE, images, first=5)
-    part, _ = climbed(subject, None, Method.REFERENCE, images[1:], first=6)
-    other, _ = climbed(subject, None, Method.REFERENCE, images[1:], first=7)
-    np.testing.assert_allclose(part.estimate.loss, whole.estimate.loss[1:], rtol=1e-5)
+    whole, _ = answered(subject, None, Method.REFERENCE, images, first=5)
+    part, _ = answered(subject, None, Method.REFERENCE, images[1:], first=6)
+    other, _ = answered(subject, None, Method.REFERENCE, images[1:], first=7)
+    np.testing.assert_array_equal(part.estimate.loss, whole.estimate.loss[1:])
     assert (np.asarray(other.estimate.loss) != np.asarray(part.estimate.loss)).all()
 
 
@@ -170,30 +167,13 @@ def test_known_damage_reaches_the_descents(subject, decoder, images):
     """A damage that leaves no trace in the comparison, so that nothing but its coordinates changes."""
     known = np.asarray(damage.coordinates(damage.Damage(noise=0.01)))
     for method in (Method.REFINE, Method.MULTISTART):
-        found, _ = climbed(subject, decoder, method, images, known=known)
-        np.testing.assert_allclose(found.damage, np.tile(known, (N, 1)), atol=1e-6)
-
-
-def test_the_curvature_of_a_subject_is_computed_once(subject, monkeypatch):
-    calls = []
-
-    def counted(*arguments, **options):
-        calls.append(options)
-        return arguments[2]
-
-    monkeypatch.setattr(methods, "mean_curvature", counted)
-    loaded = Pretrained(subject.generator, subject.params, "linear", "")
-    made = methods.subject_of(loaded, subject.space, sigma=2.0, coding=Coding.ANTIPODAL)
-    assert calls == []  # not before it is asked for
-    assert made.curvature() is made.curvature()
-    assert len(calls) == 1
-    np.testing.assert_array_equal(made.whitened.rows, subject.whitened.rows)
-    assert made.bits == BITS
+        found, _ = answered(subject, decoder, method, images, known=known)
+        np.testing.assert_allclose(found.distortion, np.tile(known, (N, 1)), atol=1e-6)
 
 
 def test_auto_stops_at_confident_bits_unless_it_is_told_when(subject, images):
     """Multistart explains the clean images of a linear generator exactly, and auto asks nobody else."""
-    found, _ = climbed(subject, None, Method.AUTO, images, until=Stage.REFERENCE, decided=None)
+    found, _ = answered(subject, None, Method.AUTO, images, until=Stage.REFERENCE, decided=None)
     sure = np.abs(np.asarray(found.estimate.logits)).min(axis=1) > 10
     assert sure.any()
     np.testing.assert_array_equal(np.asarray(found.stage)[sure], Stage.MULTISTART)

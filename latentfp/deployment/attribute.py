@@ -1,0 +1,382 @@
+"""Attribution with a deployment: from files or images to findings.
+
+`prepare` opens what a request needs, once; `attribute_images` and `attribute_files` then answer as often as
+they are asked; `attribute` does both for files on disk, and enters what it found in the audit log. Images go
+in groups, so that the early ones are answered while the later ones wait.
+
+Everything random about an image follows from the SHA-256 of its file, or, for an image without a file, of its
+pixels. So the same file gets the same finding alone, in any list and in any number of processes: on a CPU
+every field but `seconds` is equal; on an accelerator, where images share a program, floats may differ by
+TOLERANCE of themselves.
+"""
+
+import hashlib
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jax.tree_util import Partial
+from jaxtyping import Float
+
+from latentfp import rng
+from latentfp.attribution import cascade as cascades
+from latentfp.attribution import reference
+from latentfp.attribution.cascade import MULTISCALE, Budget, Cascade, DecisionRule, Judged, as_filed
+from latentfp.attribution.decoder import TrainedDecoder
+from latentfp.attribution.estimate import Answer, Progress, Status, hashed, ignore, select
+from latentfp.attribution.objective import Distance
+from latentfp.attribution.observation import VISIBLE
+from latentfp.attribution.verdict import ALPHA, Registered
+from latentfp.augment import damage
+from latentfp.choices import Method, Stage
+from latentfp.data.files import StrPath, UnreadableImage, file_hash, find_images, read_images
+from latentfp.deployment import decoders
+from latentfp.deployment.calibration import null_of
+from latentfp.deployment.codebook import registered
+from latentfp.deployment.constants import subject_in
+from latentfp.deployment.deployment import Deployment, Opening, load_generator, open_deployment
+from latentfp.fingerprint.codes import pack
+from latentfp.generators.generator import Generator
+from latentfp.generators.pretrained import Pretrained
+from latentfp.pixels import to_float
+from latentfp.runtime.progress import progress
+from latentfp.types import Pixels
+
+GROUP = 128  # images between two answers
+TOLERANCE = 1e-3  # of floats on an accelerator, by an image's company
+
+
+class Request(NamedTuple):
+    """What may be asked of an attribution. `starts` and `steps` replace those of multistart or reference."""
+
+    method: Method = Method.AUTO
+    until: Stage = Stage.MULTISTART
+    starts: int | None = None
+    steps: int | None = None
+    distance: str = "multiscale"
+    vgg: Path | None = None
+    damage: Mapping[str, float] | None = None
+    decoder: Path | None = None
+    alpha: float = ALPHA
+    seed: int = 0
+
+
+class Candidate(NamedTuple):
+    """A user as the author of a file; `log_likelihood`: natural, of the soft bits (verdict.py)."""
+
+    user: str
+    matched_bits: int
+    log_likelihood: float
+
+
+class Finding(NamedTuple):
+    """What is said of one image; `answer` is its estimate alone, None where nothing was estimated.
+
+    `sha256`: of the file, taken before it was read, or of the pixels of an image without a file; None where
+    there is none. `verdict`: "user", "none", "inconclusive" or "unreadable". `matched_bits` and `p_value` are
+    those of the best user, named or not, the first of `ranked`; `miss_p_value`: the chance that the image's
+    own code would reach no more than that user's score. `residual`: what of the image its best explanation
+    leaves, √mean z²; `membership`: the p-value that one of the generator's images leaves so much
+    (membership.py), None where that was not calibrated or the image was named before.
+    `status`: "ok", "nonfinite", or why the file was not read. `stage`: the one that decided. `passes` of the
+    generator and `iterations` of the decoder are what the image cost, `seconds` its share of its group's
+    time. `damage`: the strengths that were inferred and are visible, by the names of augment.damage.Damage.
+    """
+
+    file: str
+    sha256: str | None
+    verdict: str
+    user: str | None
+    matched_bits: int | None
+    bits: int
+    p_value: float | None
+    miss_p_value: float | None
+    residual: float | None
+    membership: float | None
+    status: str
+    stage: str | None
+    passes: int
+    iterations: int
+    seconds: float
+    damage: dict[str, float] | None = None
+    ranked: tuple[Candidate, ...] = ()
+    answer: Answer | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields of `latentfp attribute --json`."""
+        plain = {name: value for name, value in self._asdict().items() if name != "answer"}
+        return {**plain, "ranked": [candidate._asdict() for candidate in self.ranked]}
+
+
+class Prepared(NamedTuple):
+    """A request with all that it takes: images of `image_shape` are answered by `cascade` and `rule`.
+
+    `name_of`: the names of the users in the rows of the registry.
+    """
+
+    cascade: Cascade
+    rule: DecisionRule
+    name_of: Callable[[int], str]
+    image_shape: tuple[int, int, int]
+
+
+class Item(NamedTuple):
+    """An image to be attributed: its name, the SHA-256 it is known by, and its pixels [h w 3], if any."""
+
+    name: str
+    sha256: str | None
+    pixels: Pixels | UnreadableImage
+
+
+def prepare(
+    opened: Deployment,
+    loaded: Pretrained,
+    request: Request = Request(),  # noqa: B008
+    *,
+    user: str | None = None,
+    resized: bool = False,
+) -> Prepared:
+    """What answers a request, among all users or about one `user` alone.
+
+    `resized`: files of another size will be resampled, which the test for membership does not know.
+    ValueError: no users, an unknown one, an `alpha` out of reach, or a method that cannot run here.
+    """
+    among = _registered(opened, user)
+    if among.users == 0:
+        raise ValueError(f"{opened.path} has no users: add one with `latentfp users add`")
+    cascade = cascades.make_cascade(
+        subject_in(opened, loaded),
+        find_decoder(opened, loaded, request),
+        request.method,
+        key=rng.stream(rng.root(request.seed), "attribute"),
+        budget=choose_budget(request, loaded.generator),
+        distance=choose_distance(request.distance, request.vgg),
+        known=known_distortion(request.damage),
+    )
+    # The null is that of images which may run as far as the usual request lets them.
+    usual = request == Request(alpha=request.alpha, seed=request.seed)
+    null = null_of(opened) if usual and not resized else None
+    rule = cascades.decision_rule(cascade, among, alpha=request.alpha, null=null)
+    name_of = opened.registry.name_of if user is None else (lambda _row: user)
+    return Prepared(cascade, rule, name_of, loaded.generator.image_shape)
+
+
+def attribute(
+    folder: Opening,
+    images: Sequence[Path],
+    request: Request = Request(),  # noqa: B008
+    *,
+    resize: bool = False,
+    user: str | None = None,
+) -> Iterator[Finding]:
+    """A finding for every image below `images`, entered in the audit log before it is told.
+
+    Of one `user` alone if given. Progress is shown.
+    """
+    opened = open_deployment(folder)
+    prepared = prepare(opened, load_generator(opened), request, user=user, resized=resize)
+    paths = find_images(images)
+    with progress("attributing", len(paths)) as advance:
+        findings = attribute_files(prepared, paths, resize=resize, progress=advance)
+        while some := list(islice(findings, GROUP)):
+            what = {"images": [[it.sha256, it.verdict, it.user] for it in some]}
+            opened.registry.note("attribute" if user is None else "verify", what)
+            yield from some
+
+
+def attribute_files(
+    prepared: Prepared, paths: Sequence[StrPath], *, resize: bool = False, progress: Progress = ignore
+) -> Iterator[Finding]:
+    """A finding for each of `paths`, in their order.
+
+    Files that are no images of the generator's size are refused, or resampled with `resize`.
+    """
+    size = prepared.image_shape[:2]
+
+    def items() -> Iterator[Item]:
+        for path in paths:
+            sha256 = file_hash(path)
+            (read,) = read_images([path], size=size, resize=resize)
+            yield Item(str(path), sha256, read[1])
+
+    return _findings(prepared, items(), progress)
+
+
+def attribute_images(
+    prepared: Prepared,
+    images: np.ndarray,
+    *,
+    names: Sequence[str] | None = None,
+    hashes: Sequence[str] | None = None,
+    progress: Progress = ignore,
+) -> Iterator[Finding]:
+    """A finding for each of these images, uint8 [n h w 3] of the generator's size, in their order.
+
+    `names` become the findings' `file`, "image 0", "image 1", … if left out; `hashes` (SHA-256, hexadecimal,
+    of their files) say what is random about them, `pixel_hash` if left out. ValueError for another shape.
+    """
+    if images.shape[1:] != prepared.image_shape or images.dtype != np.uint8:
+        height, width, _ = prepared.image_shape
+        raise ValueError(
+            f"got {images.dtype} images of shape {images.shape}, expected uint8 [n, {height}, {width}, 3]"
+        )
+    known = [pixel_hash(image) for image in images] if hashes is None else hashes
+    called = [f"image {i}" for i in range(len(images))] if names is None else names
+    return _findings(prepared, map(Item, called, known, images), progress)
+
+
+def pixel_hash(pixels: Pixels) -> str:
+    """The SHA-256 of an image without a file: of "height width 3", a line's end, and the bytes row by row."""
+    head = " ".join(map(str, pixels.shape)) + "\n"
+    return hashlib.sha256(head.encode() + np.ascontiguousarray(pixels).tobytes()).hexdigest()
+
+
+def _findings(prepared: Prepared, items: Iterable[Item], progress: Progress) -> Iterator[Finding]:
+    rest = iter(items)
+    while group := list(islice(rest, GROUP)):
+        readable = [it for it in group if not isinstance(it.pixels, UnreadableImage)]
+        progress(len(group) - len(readable), "")
+        found = iter(_answered(prepared, readable, progress) if readable else [])
+        for it in group:
+            if isinstance(it.pixels, UnreadableImage):
+                yield _unreadable(it, bits=prepared.rule.registered.bits)
+            else:
+                yield next(found)
+
+
+def _answered(prepared: Prepared, items: Sequence[Item], progress: Progress) -> list[Finding]:
+    pixels = [it.pixels for it in items if not isinstance(it.pixels, UnreadableImage)]
+    known = [it.sha256 or pixel_hash(image) for it, image in zip(items, pixels, strict=True)]
+    ids, images = hashed(known), to_float(np.stack(pixels))
+    _warm(prepared.cascade)
+    began = time.perf_counter()
+    found, said = cascades.attribute(prepared.cascade, prepared.rule, images, ids, progress=progress)
+    seconds = (time.perf_counter() - began) / len(items)
+    return [
+        _finding(prepared, it, select(found, np.array([i])), judged, seconds)
+        for i, (it, judged) in enumerate(zip(items, said, strict=True))
+    ]
+
+
+def _warm(cascade: Cascade) -> None:
+    """Have the deployment's constants before the clock of the first image runs."""
+    if {Stage.REFINE, Stage.MULTISTART} & set(cascade.stages):
+        cascade.subject.curvature()
+    if Stage.ENCODER in cascade.stages:
+        cascade.subject.calibration()
+
+
+def _finding(prepared: Prepared, item: Item, found: Answer, judged: Judged, seconds: float) -> Finding:
+    verdict, name_of = judged.verdict, prepared.name_of
+    return Finding(
+        file=item.name,
+        sha256=item.sha256,
+        verdict=verdict.kind.value,
+        user=None if verdict.user is None else name_of(verdict.user),
+        matched_bits=verdict.ranked[0].matched_bits if verdict.ranked else 0,
+        bits=prepared.rule.registered.bits,
+        p_value=verdict.p_value,
+        miss_p_value=verdict.miss_p_value,
+        residual=float(found.estimate.loss[0]),
+        membership=None if np.isnan(judged.membership) else judged.membership,
+        status=Status(int(found.estimate.status[0])).name.lower(),
+        stage=Stage(int(found.stage[0])).name.lower(),
+        passes=int(found.passes[0]),
+        iterations=int(found.iterations[0]),
+        seconds=seconds,
+        damage=_visible(found.distortion[0]),
+        ranked=tuple(
+            Candidate(name_of(it.user), it.matched_bits, it.log_likelihood) for it in verdict.ranked
+        ),
+        answer=found,
+    )
+
+
+def _unreadable(item: Item, *, bits: int) -> Finding:
+    return Finding(
+        file=item.name,
+        sha256=item.sha256,
+        verdict="unreadable",
+        user=None,
+        matched_bits=None,
+        bits=bits,
+        p_value=None,
+        miss_p_value=None,
+        residual=None,
+        membership=None,
+        status=str(item.pixels),
+        stage=None,
+        passes=0,
+        iterations=0,
+        seconds=0.0,
+    )
+
+
+def _visible(distortion: Float[np.ndarray, " m"]) -> dict[str, float]:
+    """The strengths of a damage, from its distortion parameters, that can be seen."""
+    strengths = damage.from_coordinates(distortion)._asdict()
+    shown = zip(strengths.items(), np.abs(distortion) > VISIBLE, strict=True)
+    return {name: round(float(strength), 3) for (name, strength), seen in shown if seen}
+
+
+def _registered(opened: Deployment, user: str | None) -> Registered:
+    """The users to be searched. ValueError for an unknown one."""
+    registry = opened.registry
+    if user is None:
+        return registered(opened.codebook, registry.packed, users=registry.count())
+    code = pack(registry.user(user).code[None])
+    return registered(opened.codebook, lambda: code, users=1)
+
+
+def choose_distance(name: str, vgg: Path | None) -> Distance:
+    """multiscale, or lpips with the weights in the file `vgg`."""
+    if (name == "lpips") != (vgg is not None):
+        raise ValueError("--distance lpips and --vgg FILE need each other: give both or neither")
+    if vgg is None:
+        return MULTISCALE
+    from latentfp.quality import perceptual
+
+    return Partial(as_filed, Partial(perceptual.lpips, perceptual.load(vgg)))
+
+
+def choose_budget(request: Request, generator: Generator) -> Budget:
+    """The budget of a request, with the paper's search for this generator."""
+    given = {n: v for n, v in (("starts", request.starts), ("steps", request.steps)) if v is not None}
+    if given and request.method not in (Method.MULTISTART, Method.REFERENCE):
+        raise ValueError(f"--{' --'.join(given)}: only --method multistart and reference take them")
+    budget = Budget(until=request.until, search=reference.usual(generator))
+    if request.method is Method.REFERENCE:
+        return budget._replace(search=budget.search._replace(**given))
+    steps = given.pop("steps", budget.multistart.steps)
+    return budget._replace(multistart=budget.multistart._replace(steps=steps), **given)
+
+
+def known_distortion(strengths: Mapping[str, float] | None) -> Float[np.ndarray, " m"] | None:
+    """The distortion parameters of a damage whose strengths have the names of augment.damage.Damage."""
+    if strengths is None:
+        return None
+    unknown = sorted(strengths.keys() - set(damage.Damage._fields))
+    if unknown or not all(np.isfinite(list(strengths.values()))):
+        raise ValueError(
+            f"damage {dict(strengths)}: expected finite strengths of {', '.join(damage.Damage._fields)}"
+        )
+    return np.asarray(damage.coordinates(damage.Damage(**strengths)))
+
+
+def find_decoder(opened: Deployment, loaded: Pretrained, request: Request) -> TrainedDecoder | None:
+    """The decoder that is asked for, else the deployment's; says on stderr if one is missed."""
+    if request.method in (Method.ENCODER, Method.MULTISTART, Method.REFERENCE):
+        return None
+    if request.decoder is not None:
+        return decoders.load(request.decoder, opened, loaded)
+    trained = decoders.find(opened, loaded)
+    if trained is None and loaded.generator.encode is None and request.method is not Method.DECODER:
+        sys.stderr.write(
+            f"note: {opened.path} has no decoder, so every image is searched from several starts, "
+            "which takes a hundred times longer; train one as configs/decoder_stylegan2_avatars.py does\n"
+        )
+    return trained
