@@ -180,7 +180,7 @@ class TestAdopt:
         found = decoders.find(fresh)
         assert found is not None
         assert (found.sha256, found.iterations) == (second.sha256, 4)
-        assert sorted(path.name for path in fresh.path.iterdir() if path.is_dir()) == [decoders.FOLDER]
+        assert sorted(path.name for path in fresh.path.glob("decoder*")) == [decoders.FOLDER]
 
     def test_what_is_refused_changes_nothing(self, fresh, tmp_path):
         first = decoders.adopt(fresh, write_decoder(tmp_path / "first", fresh))
@@ -212,7 +212,7 @@ class TestAdopt:
             (fresh.path / name / "weights.safetensors").write_text("half")
         decoders.adopt(fresh, write_decoder(tmp_path / "first", fresh))
         assert decoders.find(fresh) is not None
-        assert [path.name for path in fresh.path.iterdir() if path.is_dir()] == [decoders.FOLDER]
+        assert [path.name for path in fresh.path.glob("decoder*")] == [decoders.FOLDER]
 
     def test_its_own_decoder_may_be_adopted_again(self, fresh, tmp_path):
         first = decoders.adopt(fresh, write_decoder(tmp_path / "first", fresh))
