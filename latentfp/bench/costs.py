@@ -54,8 +54,8 @@ class Loop(NamedTuple):
     body: ClosedJaxpr
 
 
-class Endless(Exception):
-    """A loop of which nobody knows how often it runs."""
+class UnknownLength(Exception):
+    """A loop whose number of iterations is not known beforehand."""
 
 
 def build(function: Any, *arguments: Any) -> Compiled:
@@ -96,7 +96,7 @@ def _cost(compiled: Any, jaxpr: ClosedJaxpr, devices: int) -> tuple[Cost | None,
         if found and devices > 1:
             return None, []
         return counted(compiled).plus(left_out(jaxpr.jaxpr), 1), [loop.length for loop in found]
-    except Endless:
+    except UnknownLength:
         return None, []
 
 
@@ -107,7 +107,7 @@ def counted(compiled: Any) -> Cost:
 
 
 def left_out(jaxpr: Jaxpr) -> Cost:
-    """What XLA's count lacks: further iterations of loops, and of loops within them. Endless if unknown."""
+    """What XLA's count lacks: further iterations of loops, and of loops within them. UnknownLength."""
     total = Cost(0.0, 0.0)
     for loop in loops(jaxpr):
         body = jax.jit(jaxpr_as_fun(loop.body)).lower(*loop.body.in_avals).compile()
@@ -117,11 +117,11 @@ def left_out(jaxpr: Jaxpr) -> Cost:
 
 
 def loops(jaxpr: Jaxpr) -> list[Loop]:
-    """The outermost loops of a program. Endless if one of them has no fixed number of iterations."""
+    """The outermost loops of a program. UnknownLength if one of them has no fixed number of iterations."""
     found = []
     for equation in jaxpr.eqns:
         if equation.primitive.name == "while":
-            raise Endless
+            raise UnknownLength
         if equation.primitive.name == "scan":
             length, unroll = equation.params["length"], equation.params["unroll"]
             once = length if unroll >= length else unroll + length % unroll

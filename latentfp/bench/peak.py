@@ -60,7 +60,7 @@ def copy_bytes(mib: int) -> float:
     return 2.0 * mib * 2**20
 
 
-def measure(loads: Loads, *, repeats: int, seed: int) -> Seconds:
+def time_loads(loads: Loads, *, repeats: int, seed: int) -> Seconds:
     """Seconds of both, `repeats` times each, on random numbers and without the first call of each."""
     square = jax.random.normal(rng.stream(rng.root(seed), "product"), (loads.side, loads.side))
     long = [jax.random.normal(rng.stream(rng.root(seed), "copy"), (loads.mib * 2**18,))]

@@ -2,7 +2,7 @@
 
 A figure is the best of several calls, since other work on the machine can only slow a call down. The searches
 take turns, so that such work meets all of them alike. Half of the queries are registered codes with wrong
-bits, the others are nobody's.
+bits, the others are random.
 
 Every answer is checked: all distances against those of faiss, and rows and values of some queries against
 plain NumPy over the whole book.
@@ -85,7 +85,7 @@ def run(
     books = [BookSize(n, bits, queries, top, seed) for n in sizes]
     (memory,) = measured([max(books)], _in_another_process, belongs={"measured": "memory"}) or []
     timing = {"measured": "time", "repeats": repeats, "checked": checked}
-    timed = measured(books, lambda size: measure(size, repeats, checked), belongs=timing) or []
+    timed = measured(books, lambda size: time_searches(size, repeats, checked), belongs=timing) or []
     rows = {str(size.n): row for size, row in zip(books, timed, strict=True)}
     result = {
         "size": {"bits": bits, "queries": queries, "top": top, "repeats": repeats, "checked": checked},
@@ -106,13 +106,13 @@ def draw(size: BookSize) -> Drawn:
         some[:] = np.frombuffer(random.bytes(some.size), np.uint8).reshape(some.shape)
     marked = book[random.integers(size.n, size=(size.queries + 1) // 2)]
     wrong = random.random((len(marked), size.bits)) < WRONG
-    nobody = random.random((size.queries - len(marked), size.bits)) < 0.5
-    read = np.concatenate([np.unpackbits(marked, axis=1).astype(bool) ^ wrong, nobody])
+    others = random.random((size.queries - len(marked), size.bits)) < 0.5
+    read = np.concatenate([np.unpackbits(marked, axis=1).astype(bool) ^ wrong, others])
     magnitudes = random.integers(LARGEST + 1, size=read.shape)
     return Drawn(book, pack(read), np.where(read, magnitudes, -magnitudes).astype(np.int8))
 
 
-def measure(size: BookSize, repeats: int, checked: int) -> Numbers:
+def time_searches(size: BookSize, repeats: int, checked: int) -> Numbers:
     """Seconds of every search, and of the first call of ours. RuntimeError for a wrong answer."""
     drawn = draw(size)
     ours: Searches = {
@@ -144,7 +144,7 @@ def _timed(search: Callable[[], Hits]) -> tuple[float, Hits]:
     return time.perf_counter() - began, hits
 
 
-def memory(size: BookSize) -> Numbers:
+def search_memory(size: BookSize) -> Numbers:
     """MiB that a process held with the codes, and the most that it held more in each search."""
     drawn = draw(size)
     codes = peak_memory()
@@ -163,7 +163,7 @@ def memory(size: BookSize) -> Numbers:
 def _in_another_process(size: BookSize) -> Numbers:
     """The peak of a process never falls, so this needs one that has done nothing else."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(memory, size).result()
+        return pool.submit(search_memory, size).result()
 
 
 def _faiss() -> Any:

@@ -142,7 +142,7 @@ def list_decoding(algebraic: AlgebraicCode, *, seed: int) -> dict[str, Callable[
 
 
 def pixels_of(context: Context, n: int) -> Pixels:
-    """Images of the deployment's generator, marked with random codes."""
+    """Images of the deployment's generator, watermarked with random codes."""
     codes = np.random.default_rng(context.seed).integers(2, size=(n, context.subject.bits)).astype(bool)
     return marked_images(context.subject, codes, seed=context.seed)
 

@@ -74,10 +74,10 @@ def run(
         "jax": jax.__version__,
     }
     made = _stages(context, sizes, networks, suites, algebraic, training)
-    rows, measured = {}, [peak.measure(loads, repeats=rounds, seed=seed)]
+    rows, measured = {}, [peak.time_loads(loads, repeats=rounds, seed=seed)]
     for name, make in track(made.items(), "stages", len(made)):
-        rows[name] = measure(make(), rounds)
-        measured.append(peak.measure(loads, repeats=rounds, seed=seed))
+        rows[name] = measure_stage(make(), rounds)
+        measured.append(peak.time_loads(loads, repeats=rounds, seed=seed))
     best = peak.peak_of(loads, *measured)
     result = {
         **around,
@@ -114,7 +114,7 @@ def _stages(
     }
 
 
-def measure(stage: Stage, rounds: int) -> Numbers:
+def measure_stage(stage: Stage, rounds: int) -> Numbers:
     """Speed, cost, compilation and memory of a stage. Costs of a batch are on one device."""
     built = [costs.build(program.function, *program.arguments) for program in stage.programs]
     pairs = list(zip(stage.programs, built, strict=True))

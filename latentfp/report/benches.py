@@ -11,9 +11,9 @@ COUNTED = (
     "additions and elementwise operations, without exponentials and the like and without sorts; and the "
     "bytes that every instruction reads and writes, also where they never leave a cache, so a share of the "
     "copy may exceed 100 %. XLA counts the body of a loop once; here a loop counts as often as it runs, and "
-    "a dash means that nobody knows how often. *Of product* is the share of the matrix product's operations "
-    "a second, *of copy* that of the copy's bytes a second. The search calculates with whole numbers, which "
-    "a product of floating-point numbers does not measure. In training, an update that follows every n-th "
+    "a dash means that this is not known. *Of product* is the share of the matrix product's operations a "
+    "second, *of copy* that of the copy's bytes a second. The search calculates with whole numbers, which a "
+    "product of floating-point numbers does not measure. In training, an update that follows every n-th "
     "step counts as an n-th of a step."
 )
 COMPILED = (

@@ -26,7 +26,7 @@ def test_every_size_is_measured_once(tmp_path, monkeypatch):
     assert result["memory"]["n"] == 5000
     assert result["memory"]["codes_mib"] == 5000 * 8 / 2**20
     assert 0 <= result["memory"]["nearest_beyond_mib"] <= result["memory"]["best_beyond_mib"] < 1024
-    monkeypatch.setattr(search, "measure", None)
+    monkeypatch.setattr(search, "time_searches", None)
     assert search.run(sizes=(100, 5000), **FIELDS, workdir=tmp_path) == result
 
 
@@ -63,7 +63,7 @@ def test_a_wrong_answer_stops_the_study(name, monkeypatch):
 
     monkeypatch.setattr(search, name, wrong)
     with pytest.raises(RuntimeError, match=f"{name} of query 0: found rows"):
-        search.measure(BookSize(3000, 64, 4, 3, 0), 1, 2)
+        search.time_searches(BookSize(3000, 64, 4, 3, 0), 1, 2)
 
 
 def test_distances_that_are_not_those_of_faiss_stop_the_study(monkeypatch):
@@ -74,7 +74,7 @@ def test_distances_that_are_not_those_of_faiss_stop_the_study(monkeypatch):
         lambda asked, book, *, top: Hits(*(x + 1 for x in right(asked, book, top=top))),
     )
     with pytest.raises(RuntimeError, match="distances to 3000 codes differ from those of faiss heap"):
-        search.measure(BookSize(3000, 64, 4, 3, 0), 1, 2)
+        search.time_searches(BookSize(3000, 64, 4, 3, 0), 1, 2)
 
 
 def test_codes_that_are_no_whole_words_are_refused(tmp_path):

@@ -128,7 +128,7 @@ class TestPeak:
         assert found == Peak(1.6e7, 2.0**21, 3.0, 3.0)
 
     def test_the_machine_has_one(self):
-        seconds = peak.measure(Loads(64, 1), repeats=3, seed=0)
+        seconds = peak.time_loads(Loads(64, 1), repeats=3, seed=0)
         assert [len(times) for times in seconds] == [3, 3]
         assert min(peak.peak_of(Loads(64, 1), seconds)[:2]) > 0
 
@@ -140,7 +140,7 @@ class TestPeak:
             return [1.0] * repeats
 
         monkeypatch.setattr(peak, "call_seconds", watch)
-        peak.measure(Loads(64, 1), repeats=5, seed=0)
+        peak.time_loads(Loads(64, 1), repeats=5, seed=0)
         assert len(places[1]) == 1
 
 
@@ -176,7 +176,7 @@ class TestStages:
         """One product for a batch, and two more with what the call before returned."""
         moving = Program("b", jax.jit(jnp.matmul, donate_argnums=0), (square(), square()), 2.0, lambda x: x)
         stage = Stage(8, [Program("a", jax.jit(jnp.matmul), (square(), square())), moving])
-        row = throughput.measure(stage, rounds=2)
+        row = throughput.measure_stage(stage, rounds=2)
         assert row["flops"] == 3 * PRODUCT
         assert row["per_second"] == 8 / row["seconds"] > 0
         assert [part["flops"] for part in row["programs"]] == [PRODUCT, PRODUCT]
@@ -198,7 +198,7 @@ class TestStages:
     def test_a_whole_call_is_timed_instead(self):
         called = []
         stage = Stage(1, [Program("a", times_itself(2), (square(),))], whole=lambda: called.append(1))
-        assert throughput.measure(stage._replace(whole_numbers=True), rounds=1)["whole_numbers"]
+        assert throughput.measure_stage(stage._replace(whole_numbers=True), rounds=1)["whole_numbers"]
         assert called
 
     def test_the_step_of_a_training_is_the_loops(self, tmp_path):
