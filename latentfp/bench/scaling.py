@@ -102,7 +102,11 @@ def train(config: str, deployment: str, workdir: Path, processes: int, load: Loa
     rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     warm = [row["images_per_second"] for row in rows[1:]]
     metrics = {name: value for name, value in rows[-1].items() if name not in TIMED}
-    return {"per_second": len(warm) / sum(1 / rate for rate in warm), "seconds": seconds, "metrics": metrics}
+    return {
+        "per_second": len(warm) / sum(1 / rate for rate in warm),
+        "command_seconds": seconds,
+        "metrics": metrics,
+    }
 
 
 def attribute(deployment: str, images: Path, out: Path, processes: int, load: Load) -> Numbers:
@@ -112,7 +116,7 @@ def attribute(deployment: str, images: Path, out: Path, processes: int, load: Lo
     shutil.rmtree(out, ignore_errors=True)  # of an interrupted measurement
     seconds = local(processes, command)
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(out.glob("part-*.parquet"))))
-    return {"per_second": load.files / seconds, "seconds": seconds, "sha256": digest.hexdigest()}
+    return {"per_second": load.files / seconds, "command_seconds": seconds, "sha256": digest.hexdigest()}
 
 
 def local(processes: int, command: Sequence[str]) -> float:

@@ -39,7 +39,7 @@ def test_the_whole_bench(run):
     assert trained["processes"] == attributed["processes"] == 2
     assert trained["per_second"] > 0
     assert 0 <= trained["metrics"]["bits"] <= 1
-    assert attributed["per_second"] == pytest.approx(6 / attributed["seconds"])
+    assert attributed["per_second"] == pytest.approx(6 / attributed["command_seconds"])
     assert run() == found, "nothing is measured again"
 
 
@@ -70,7 +70,7 @@ def test_a_command_that_fails_says_why():
 
 
 def row(processes, speed, **more):
-    return {"processes": processes, "per_second": speed, "seconds": 600 / speed, **more}
+    return {"processes": processes, "per_second": speed, "command_seconds": 600 / speed, **more}
 
 
 def test_the_page_tells_efficiency_and_differences(tmp_path):

@@ -12,7 +12,7 @@ RESULT = {
     "sizes": {
         "10000": {
             "first_call_seconds": {"nearest": 0.5, "best": 0.75},
-            "seconds": {"nearest": 0.00125, "best": 0.0025, "faiss heap": 0.01, "faiss counting": 0.005},
+            "best_seconds": {"nearest": 0.00125, "best": 0.0025, "faiss heap": 0.01, "faiss counting": 0.005},
             "faiss / nearest": 4.0,
             "faiss / best": 2.0,
         }
