@@ -58,3 +58,26 @@ def test_an_error_inside_comes_out():
 
     with pytest.raises(OSError, match="disk"):
         list(progress.track(failing(), "reading"))
+
+
+@pytest.mark.usefixtures("clock")
+def test_no_time_left_is_promised_of_steps_that_are_not_alike(capsys):
+    with progress.progress("cells", 4, even=False) as advance:
+        advance(1)
+        advance(1)
+    assert capsys.readouterr().err == "cells: 2 of 4\n"
+
+
+def test_a_bar_within_another_stands_below_it_and_goes(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "100")
+    with progress.progress("cells", 2, even=False) as advance:
+        for _ in range(2):
+            assert list(progress.track(range(3), "images")) == [0, 1, 2]
+            advance(1)
+        assert len(progress._bars) == 1
+        assert [task.description for task in progress._bars[0].tasks] == ["cells"]
+    assert progress._bars == []
+    err = capsys.readouterr().err
+    assert "cells" in err
+    assert "2/2" in err
