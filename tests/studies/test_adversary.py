@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import small_study
 
+from latentfp.attribution.cascade import DecisionRule
 from latentfp.attribution.estimate import Estimate, answer
 from latentfp.attribution.ranking import among
 from latentfp.choices import Stage
@@ -76,7 +77,8 @@ def test_owners_victims_and_others_are_told_apart():
     read = book[[0, 1, 2 + 4, 500]]  # two owners, a victim, and somebody else
     read[0, :8] ^= True
     read[1, :9] ^= True
-    found = adversary._said(read_as(read), among(book), book, settings)
+    rule = DecisionRule(among(book), settings.alpha)
+    found = adversary._said(read_as(read), rule, book, settings)
     assert (found["own"]["named"], found["other"]["named"], found["others_named"]) == (1, 1, 1)
     assert found["own"]["bits"] == (read == book[:4]).mean()
     assert found["other"]["bits"] == (read == book[4:8]).mean()
