@@ -55,7 +55,7 @@ class CopyFormat(enum.StrEnum):
 
 
 class Method(enum.StrEnum):
-    """How codes are estimated: by a cascade of stages, or by one of them; deployment/methods.py."""
+    """How codes are estimated: by a cascade of stages, or by one of them; attribution/cascade.py."""
 
     AUTO = "auto"
     ENCODER = "encoder"

@@ -190,7 +190,7 @@ def calibrate(
 ) -> None:
     """Measure how well the deployment's own images are explained, so that foreign ones can be told.
 
-    `attribute` then says of files that climb to the last stage how likely one of the generator's is to fit as
+    `attribute` then says of files that run to the last stage how likely one of the generator's is to fit as
     badly, and calls those below 0.001 none. Once for every decoder; half a second an image on 2 CPU cores.
 
     Example: latentfp calibrate --deployment deployment

@@ -1,7 +1,7 @@
 """False accusations, measured: negatives of every kind against deployments with other secrets.
 
 An image is read once; its soft bits are then judged by `deployments` registries of N users, each with codes
-of its own, after every stage that is climbed. A promise holds if, of n images that nobody made, not more than
+of its own, after every stage that is run. A promise holds if, of n images that nobody made, not more than
 n alpha are attributed, up to what chance allows. Over secrets it holds by construction
 (attribution/evidence.py); for one secret it is what is measured here, because readings of like images hang
 together:

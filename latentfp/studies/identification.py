@@ -2,7 +2,7 @@
 
 Registered are `users` fair random codes. File i is made with the code of a user drawn from all of them,
 saved, attacked and saved again; the method judges it as `latentfp attribute` does, after every stage that it
-climbs.
+runs.
 """
 
 from collections.abc import Mapping, Sequence
