@@ -1,7 +1,7 @@
 """A public generator that nobody here made, behind latentfp's interface: faces of 64 x 64 pixels by a DCGAN.
 
     pip install --no-deps gan-face-generate==1.1.1        (MIT, Chien Liu; only its weights.tar is read)
-    latentfp fit --generator docs.examples.dcgan:make --bits 32 --shift 68 --sigma 1.4 --out faces
+    latentfp fit --generator docs.examples.dcgan:make --bits 32 --shift 68 --sigma 2.8 --out faces
 
 docs/extend.md tells the whole way.
 """
@@ -46,7 +46,7 @@ def turn(kernel):
 
 def make():
     """The generator and its parameters. Its latent is z along the axes of `turn`, times what they show."""
-    weights = read_tensors(files("gan_face_generate") / "weights.tar")["netG_state_dict"]
+    weights = read_tensors(str(files("gan_face_generate") / "weights.tar"))["netG_state_dict"]
     params, stats = {}, {}
     for i in range(len(WIDTHS)):
         params[f"conv{i}"] = {"kernel": weights[f"main.{3 * i}.weight"].transpose(2, 3, 1, 0)}

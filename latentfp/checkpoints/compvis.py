@@ -14,7 +14,7 @@ from latentfp.checkpoints.adopt import Imported, NameTable, Rule, adopt, ignored
 from latentfp.checkpoints.configurations import check, number, numbers, part, positive
 from latentfp.checkpoints.torch_files import flatten
 from latentfp.generators.latent_diffusion import model
-from latentfp.generators.latent_diffusion.schedule import linear
+from latentfp.generators.latent_diffusion.diffusion import linear
 from latentfp.types import Params
 
 Settings = Mapping[str, Any]

@@ -39,6 +39,7 @@ MAX_BYTES = 2**30  # of a file: MAX_PIXELS with 16 bits a channel and alpha, and
 JPEG_QUALITY = 95
 DECODING = threading.Lock()  # Pillow warns of bad files; warning filters belong to the whole process
 
+LOG = logging.getLogger(__name__)
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # its errors are told by ours
 
 StrPath = str | os.PathLike[str]
@@ -96,9 +97,9 @@ def file_hash(path: StrPath) -> str | None:
 def find_images(paths: Iterable[StrPath]) -> list[Path]:
     """`paths` with every folder replaced by the image files below it, sorted.
 
-    Below a folder, those files count whose first bytes, or whose suffix, are an image's. What is passed over,
-    such as hidden files and links to folders, is counted in one line of the log. A folder that has no images,
-    or cannot be listed, stays in the list, so that the reader names it.
+    Below a folder, those files count whose first bytes, or whose suffix, are an image's. Hidden files are
+    left alone; others, and links to folders, are passed over and counted in one line of the log. A folder
+    that has no images, or cannot be listed, stays in the list, so that the reader names it.
     """
     found = []
     for path in map(Path, paths):
@@ -136,7 +137,6 @@ def _images_below(folder: Path) -> list[Path]:
     found: list[Path] = []
     passed: Counter[str] = Counter()
     for root, folders, names in os.walk(folder, onerror=lambda error: found.append(Path(error.filename))):
-        passed["hidden"] += sum(name.startswith(".") for name in [*folders, *names])
         folders[:] = [name for name in folders if not name.startswith(".")]
         passed["linked"] += sum(os.path.islink(os.path.join(root, name)) for name in folders)
         for path in (Path(root, name) for name in names if not name.startswith(".")):
@@ -146,7 +146,7 @@ def _images_below(folder: Path) -> list[Path]:
                 passed[path.suffix.lower() or "without suffix"] += 1
     if passed.total():
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(passed.items()) if count)
-        logging.warning("%s: passed over %d that are no image files (%s)", folder, passed.total(), kinds)
+        LOG.warning("%s: passed over %d that are no image files (%s)", folder, passed.total(), kinds)
     return sorted(found)
 
 

@@ -80,11 +80,14 @@ def test_a_camera_image_is_turned_upright(photos, tmp_path):
 def test_files_left_out_are_named_and_counted(photos, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         stored(photos, tmp_path)
-    [passed, report] = [record.getMessage() for record in caplog.records if record.name == "root"]
+    passed, report = (
+        next(record.getMessage() for record in caplog.records if record.name == name)
+        for name in ("latentfp.data.files", "root")
+    )
     assert report.startswith("2 of 6 files are left out")
     assert "e broken.jpg" in report
     assert "f small.png: 16 x 4 pixels, too small for 8 x 8" in report
-    assert passed.endswith("passed over 2 that are no image files (1 .txt, 1 hidden)")
+    assert passed.endswith("passed over 1 that are no image files (1 .txt)")
 
 
 def test_a_changed_folder_is_another_data_set(photos, tmp_path):

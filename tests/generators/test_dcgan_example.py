@@ -44,7 +44,7 @@ def transposed(x, kernel, stride, padding):
 
 def test_it_is_the_published_network(loaded):
     """In float64 by the definition of each layer, from the weights as they lie in the file."""
-    weights = read_tensors(files("gan_face_generate") / "weights.tar")["netG_state_dict"]
+    weights = read_tensors(str(files("gan_face_generate") / "weights.tar"))["netG_state_dict"]
     weights = {name: np.asarray(value, np.float64) for name, value in weights.items()}
     z = np.random.default_rng(3).normal(size=100)
     x = z[:, None, None]
@@ -91,7 +91,7 @@ def test_it_is_fitted_marked_and_attributed_from_files(tmp_path, monkeypatch, ca
         return out.out
 
     faces, images = ["--deployment", str(tmp_path / "faces")], tmp_path / "images"
-    place = ["--bits", "32", "--shift", "68", "--sigma", "1.4", "--samples", "1000"]
+    place = ["--bits", "32", "--shift", "68", "--sigma", "2.8", "--samples", "1000"]
     latentfp("fit", "--generator", ENTRY, *place, "--out", str(tmp_path / "faces"))
     latentfp("users", "add", *faces, "alice", "bob", "carol")
     own = ["--generator", ENTRY]

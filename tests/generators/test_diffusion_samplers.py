@@ -11,8 +11,16 @@ from stylegan2_oracle import wide
 from tolerances import Tolerance
 
 from latentfp import rng
-from latentfp.generators.latent_diffusion.samplers import Step, ddim, ddim_step
-from latentfp.generators.latent_diffusion.schedule import Visits, cosine, leading, linear, spaced
+from latentfp.generators.latent_diffusion.diffusion import (
+    Step,
+    Visits,
+    cosine,
+    ddim,
+    ddim_step,
+    leading,
+    linear,
+    spaced,
+)
 
 TEN = np.linspace(0.95, 0.05, 10).astype(np.float32)
 # ā and its roots in float32. 1 - ā' / ā errs by 2⁻²³, which is of a β of 0.02, the smallest here, 6e-6; the

@@ -20,9 +20,8 @@ from latentfp.checkpoints.torch_files import flatten, read_tensors
 from latentfp.generators.generator import Generator
 from latentfp.generators.latent_diffusion import first_stage as stages
 from latentfp.generators.latent_diffusion import model
+from latentfp.generators.latent_diffusion.diffusion import Step, ddim, ddim_step, leading, linear, spaced
 from latentfp.generators.latent_diffusion.first_stage import FirstStage
-from latentfp.generators.latent_diffusion.samplers import Step, ddim, ddim_step
-from latentfp.generators.latent_diffusion.schedule import leading, linear, spaced
 from latentfp.generators.latent_diffusion.unet import sinusoids
 
 pytestmark = [pytest.mark.golden, pytest.mark.slow]

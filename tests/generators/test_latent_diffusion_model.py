@@ -10,7 +10,7 @@ import pytest
 from stylegan2_oracle import wide
 
 from latentfp import rng
-from latentfp.generators.latent_diffusion import model, schedule
+from latentfp.generators.latent_diffusion import diffusion, model
 
 STAGE = {"channels": (4, 4), "blocks": 1, "latent": 3, "groups": 2}
 DENOISER = {"channels": (4,), "blocks": 1, "attention": (0,), "head": 2, "groups": 2}
@@ -52,7 +52,7 @@ def test_what_it_is():
 
 def test_a_sample_is_ddim_from_noise(w):
     """All of it in NumPy, with the noise of the streams; 3 steps of 1000 are at 667, 334 and 1."""
-    key, bars = jax.random.key(5), wide(schedule.linear())
+    key, bars = jax.random.key(5), wide(diffusion.linear())
     z = wide(jax.random.normal(rng.stream(key, "noise"), (ROWS, 4, 4, 3)))
     for number, (now, after) in enumerate([(667, 334), (334, 1), (1, 0)]):
         a, b = bars[now], bars[after]
@@ -128,8 +128,8 @@ def test_a_size_that_the_levels_do_not_divide_is_refused(size, factor):
 
 
 def test_schedules_go_by_name():
-    np.testing.assert_array_equal(model.signal_of("linear"), schedule.linear())
-    np.testing.assert_array_equal(model.signal_of("cosine"), schedule.cosine())
+    np.testing.assert_array_equal(model.signal_of("linear"), diffusion.linear())
+    np.testing.assert_array_equal(model.signal_of("cosine"), diffusion.cosine())
     with pytest.raises(ValueError, match=r"schedule 'square' is not one of \('linear', 'cosine'\)"):
         model.make(**{**FIELDS, "schedule": "square"})
 
@@ -145,5 +145,5 @@ def test_the_schedule_and_its_steps_are_used(monkeypatch, key):
     monkeypatch.setattr(model, "denoise", lambda _unet, _params, z, _times: jnp.zeros_like(z))
     made = model.make(**{**FIELDS, "schedule": "cosine", "steps": 1, "eta": 0.0})
     noise = model.flatten(jax.random.normal(rng.stream(key, "noise"), (ROWS, 4, 4, 3)))
-    table = wide(schedule.cosine())
+    table = wide(diffusion.cosine())
     near(made.sample(PARAMS, key, ROWS), math.sqrt(table[0] / table[1]) * noise, 1e-6)

@@ -13,7 +13,7 @@ from tolerances import Tolerance
 
 from latentfp import rng
 from latentfp.generators import pretrained
-from latentfp.generators.latent_diffusion import model, schedule
+from latentfp.generators.latent_diffusion import diffusion, model
 from latentfp.training import diffusion as training
 from latentfp.training.flips import flipped
 
@@ -42,7 +42,7 @@ def make_task(codes=0, signal=None):
         generator=model.make(**parts, scale=SCALE),
         first_stage=quiet(oracle.fan_scaled(nets.first_stage, IMAGES, seed=1)),
         scale=SCALE,
-        signal=jnp.asarray(schedule.linear() if signal is None else signal),
+        signal=jnp.asarray(diffusion.linear() if signal is None else signal),
         learning=training.Learning(**LEARNING),
         optimizer=optax.sgd(RATE),
     )
@@ -79,7 +79,7 @@ def drawn(key, times):
 def loss(weights, z, key):
     """Of every image."""
     times, noise = drawn(key, 1000)
-    bars = wide(schedule.linear())[times][:, None, None, None]
+    bars = wide(diffusion.linear())[times][:, None, None, None]
     told = oracle.unet(weights, np.sqrt(bars) * wide(z) + np.sqrt(1 - bars) * noise, times, DENOISER)
     return np.mean((told - noise) ** 2, axis=(1, 2, 3))
 
@@ -112,7 +112,7 @@ def test_a_denoiser_that_says_zero_loses_the_noise(monkeypatch, key):
     np.testing.assert_allclose(each, np.mean(noise**2, axis=(1, 2, 3)), rtol=1e-6)
     np.testing.assert_allclose(mean, np.mean(noise**2), rtol=1e-6)
     np.testing.assert_array_equal(spy.times[0], times)
-    bars = wide(schedule.linear())[times][:, None, None, None]
+    bars = wide(diffusion.linear())[times][:, None, None, None]
     np.testing.assert_allclose(spy.z[0], np.sqrt(bars) * wide(Z) + np.sqrt(1 - bars) * noise, **ROUNDING)
 
 
@@ -130,7 +130,7 @@ def test_each_image_has_its_eighth_of_the_times(monkeypatch, key):
 
 
 def test_few_times_are_seen_equally_often(monkeypatch, key):
-    spy, task = Spy(monkeypatch), make_task(signal=schedule.linear(times=4))
+    spy, task = Spy(monkeypatch), make_task(signal=diffusion.linear(times=4))
     training.loss({}, task, Z, key)
     np.testing.assert_array_equal(spy.times[0], [0, 0, 1, 1, 2, 2, 3, 3])
 

@@ -18,10 +18,9 @@ from jaxtyping import Array, Float
 
 from latentfp import rng
 from latentfp.generators.generator import Generator, PaperSearch, cached_by_fields
-from latentfp.generators.latent_diffusion import first_stage, schedule
+from latentfp.generators.latent_diffusion import diffusion, first_stage
+from latentfp.generators.latent_diffusion.diffusion import Table, Visits, ddim, last_share
 from latentfp.generators.latent_diffusion.first_stage import FirstStage, LatentMaps
-from latentfp.generators.latent_diffusion.samplers import ddim
-from latentfp.generators.latent_diffusion.schedule import Table, Visits, last_share
 from latentfp.generators.latent_diffusion.unet import UNet
 from latentfp.types import Images, Key, Latents, Params
 
@@ -78,7 +77,7 @@ def signal_of(name: str, betas: Sequence[float] = (0.0015, 0.0195)) -> Table:
     if name not in SCHEDULES:
         raise ValueError(f"schedule {name!r} is not one of {SCHEDULES}")
     start, end = betas
-    return schedule.linear(start, end) if name == "linear" else schedule.cosine()
+    return diffusion.linear(start, end) if name == "linear" else diffusion.cosine()
 
 
 def flatten(z: LatentMaps) -> Latents:
@@ -167,7 +166,7 @@ def make(
 
 def _visits(signal: Table, spacing: str, steps: int, first: int, last: float | None) -> Visits:
     if spacing == "latent_diffusion":
-        return schedule.spaced(signal, steps, first=first)
+        return diffusion.spaced(signal, steps, first=first)
     if spacing == "diffusers":
-        return schedule.leading(signal, steps, first=first, last=float(signal[0]) if last is None else last)
+        return diffusion.leading(signal, steps, first=first, last=float(signal[0]) if last is None else last)
     raise ValueError(f"spacing {spacing!r} is not latent_diffusion or diffusers")

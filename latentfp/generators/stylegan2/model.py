@@ -3,6 +3,8 @@
 Parameters: {"mapping", "synthesis": network weights, "noise": tuple of maps [h, w], "w_average": [d]}.
 """
 
+import math
+from collections.abc import Mapping as Map
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -10,10 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
+from jaxtyping import Float
 
 from latentfp import rng
 from latentfp.generators.generator import Generator, cached_by_fields
-from latentfp.generators.stylegan2.fold import fold
 from latentfp.generators.stylegan2.layers import apply
 from latentfp.generators.stylegan2.mapping import Mapping, broadcast, sample
 from latentfp.generators.stylegan2.synthesis import (
@@ -93,6 +95,28 @@ def fresh_noise(key: Key, size: int, n: int) -> tuple[NoiseMap, ...]:
     return tuple(
         jax.random.normal(rng.stream(key, "noise", i), (n, side, side)) for i, side in enumerate(sides)
     )
+
+
+def fold(synthesis: Params, axes: Float[np.ndarray, "k d"], offset: Float[np.ndarray, " d"]) -> Params:
+    """The weights of a synthesis network that first takes away `axes` and adds `offset`.
+
+    Where latents turn into styles, the map is built into the affine layer: with axes V and offset o,
+
+        style = K ᵀ(w - VᵀV w + o) + c  =  ((I - VᵀV) K)ᵀ w + (c + Kᵀ o)
+
+    so it makes of every w what it would of the mapped one, and is an ordinary network.
+    """
+    return {name: _folded(name, part, axes, offset) for name, part in synthesis.items()}
+
+
+def _folded(name: str, part: Any, axes: np.ndarray, offset: np.ndarray) -> Any:
+    if name == "affine":
+        kernel, bias = (np.asarray(part[leaf], np.float64) for leaf in ("kernel", "bias"))
+        moved = bias + offset @ kernel / math.sqrt(len(kernel))  # the equalised learning rate
+        return {"kernel": np.float32(kernel - axes.T @ (axes @ kernel)), "bias": np.float32(moved)}
+    if isinstance(part, Map):
+        return {inner: _folded(inner, value, axes, offset) for inner, value in part.items()}
+    return part
 
 
 @cached_by_fields
