@@ -23,6 +23,7 @@ TREES = {file.relative_to(ROOT): ast.parse(file.read_text()) for file in PACKAGE
 ROOMS = [
     "cli",
     "main",
+    "api",
     "build",
     "report",
     "bench",
@@ -39,7 +40,6 @@ ROOMS = [
     "runtime",
     "pixels",
     "rng",
-    "choices",
     "types",
     "choices",
     "__init__",

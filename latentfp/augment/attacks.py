@@ -39,7 +39,13 @@ FACTORS = {
 
 
 class Attack(NamedTuple):
-    """`apply(key, pixels)` gives the attacked pixels, of the same shape: the same ones for the same key."""
+    """`apply(key, pixels)` gives the attacked pixels, of the same shape: the same ones for the same key.
+
+    >>> import numpy as np
+    >>> darker = lf.Attack("darker", lambda key, pixels: pixels // 2)
+    >>> int(darker.apply(None, np.full((8, 8, 3), 200, np.uint8)).max())
+    100
+    """
 
     name: str
     apply: Apply

@@ -47,7 +47,12 @@ Size = tuple[int, int]
 
 
 class UnreadableImage(ValueError):
-    """A file that cannot be read as an image; its message is one line: file, reason, what to do."""
+    """A file that cannot be read as an image; its message is one line: file, reason, what to do.
+
+    >>> lf.read_image("nowhere.png", size=None)
+    Traceback (most recent call last):
+    latentfp.data.files.UnreadableImage: nowhere.png: no such file; check the path
+    """
 
     def __init__(self, path: StrPath, reason: str, fix: str):
         name, reason = os.fspath(path), " ".join(reason.split())
@@ -61,11 +66,37 @@ def read_image(path: StrPath, *, size: Size | None, resize: bool = False) -> Pix
     `size` (height, width) is what is expected, None for any. An image of another size is refused, or with
     `resize` resampled to it by Pillow's Lanczos filter (antialiased, on sRGB values; the aspect ratio is not
     kept). UnreadableImage for whatever cannot be read so.
+
+    >>> import numpy as np
+    >>> lf.write_image("grey.png", np.full((8, 8, 3), 128, np.uint8))
+    >>> lf.read_image("grey.png", size=(8, 8)).shape
+    (8, 8, 3)
     """
     if size is not None and min(size) < 1:
         raise ValueError(f"size {size} is empty, expected a height and a width of at least 1 pixel")
     with _open(path) as file:
         image = _decode(path, file)
+    return _sized(image, path, size=size, resize=resize)
+
+
+def pixels_of(image: Any, name: str, *, size: Size | None, resize: bool = False) -> Pixels:
+    """The upright sRGB pixels [h, w, 3] of a PIL image, or of a uint8 array [h, w, 3], called `name`.
+
+    As `read_image` otherwise. ValueError for anything else.
+    """
+    if isinstance(image, Image.Image):
+        profile = image.info.get("icc_profile")
+        return _sized(
+            to_srgb(image, profile=profile, orientation=_orientation(image)), name, size=size, resize=resize
+        )
+    array = np.asarray(image)
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+        found = f"{array.dtype} {list(array.shape)}"
+        raise ValueError(f"{name} is {found}, expected a uint8 array [h, w, 3], a PIL image or a file")
+    return _sized(Image.fromarray(array), name, size=size, resize=resize)
+
+
+def _sized(image: Image.Image, path: StrPath, *, size: Size | None, resize: bool) -> Pixels:
     if size is None or image.size == (size[1], size[0]):
         return np.array(image)
     if not resize:
@@ -112,6 +143,9 @@ def write_image(path: StrPath, pixels: Pixels, *, quality: int | None = None) ->
 
     `quality` is 1 … 100; None is lossless for PNG (which takes no other) and WebP, 95 for JPEG. An existing
     file is replaced. ValueError for another suffix or quality, OSError where the folder cannot be written.
+
+    >>> import numpy as np
+    >>> lf.write_image("black.jpg", np.zeros((8, 8, 3), np.uint8), quality=90)
     """
     target = Path(path)
     options = _encoding(target.suffix.lower(), quality)

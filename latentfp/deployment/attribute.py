@@ -1,8 +1,8 @@
 """Attribution with a deployment: from files or images to findings.
 
-`prepare` opens what a request needs, once; `attribute_images` and `attribute_files` then answer as often as
-they are asked; `attribute` does both for files on disk, and enters what it found in the audit log. Images go
-in groups, so that the early ones are answered while the later ones wait.
+`prepare` opens what a request needs, once; `attribute_all` then answers as often as it is asked; `attribute`
+does both, and enters what it found in the audit log. Images go in groups, so that the early ones are answered
+while the later ones wait.
 
 Everything random about an image follows from the SHA-256 of its file, or, for an image without a file, of its
 pixels. So the same file gets the same finding alone, in any list and in any number of processes: on a CPU
@@ -11,6 +11,7 @@ TOLERANCE of themselves.
 """
 
 import hashlib
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,7 +34,7 @@ from latentfp.attribution.observation import VISIBLE
 from latentfp.attribution.verdict import ALPHA, Registered
 from latentfp.augment import damage
 from latentfp.choices import Method, Stage
-from latentfp.data.files import StrPath, UnreadableImage, file_hash, find_images, read_images
+from latentfp.data.files import Size, UnreadableImage, file_hash, find_images, pixels_of, read_images
 from latentfp.deployment import decoders
 from latentfp.deployment.calibration import null_of
 from latentfp.deployment.codebook import registered
@@ -85,6 +86,13 @@ class Finding(NamedTuple):
     `status`: "ok", "nonfinite", or why the file was not read. `stage`: the one that decided. `passes` of the
     generator and `iterations` of the decoder are what the image cost, `seconds` its share of its group's
     time. `damage`: the strengths that were inferred and are visible, by the names of augment.damage.Damage.
+
+    >>> dep = lf.open("deployment")
+    >>> (finding,) = dep.attribute(dep.generate("bob"), alpha=1e-2)
+    >>> finding.verdict, finding.user, finding.matched_bits, finding.bits
+    ('user', 'bob', 16, 16)
+    >>> sorted(finding.to_json())[:3]
+    ['bits', 'damage', 'file']
     """
 
     file: str
@@ -167,66 +175,63 @@ def prepare(
 
 def attribute(
     folder: Opening,
-    images: Sequence[Path],
+    images: Any,
     request: Request = Request(),  # noqa: B008
     *,
     resize: bool = False,
     user: str | None = None,
 ) -> Iterator[Finding]:
-    """A finding for every image below `images`, entered in the audit log before it is told.
+    """A finding for every one of `images` (see `listed`), entered in the audit log before it is reported.
 
     Of one `user` alone if given. Progress is shown.
     """
     opened = open_deployment(folder)
     prepared = prepare(opened, load_generator(opened), request, user=user, resized=resize)
-    paths = find_images(images)
-    with progress("attributing", len(paths)) as advance:
-        findings = attribute_files(prepared, paths, resize=resize, progress=advance)
+    sources = listed(images)
+    with progress("attributing", len(sources)) as advance:
+        findings = attribute_all(prepared, sources, resize=resize, progress=advance)
         while some := list(islice(findings, GROUP)):
             what = {"images": [[it.sha256, it.verdict, it.user] for it in some]}
             opened.registry.note("attribute" if user is None else "verify", what)
             yield from some
 
 
-def attribute_files(
-    prepared: Prepared, paths: Sequence[StrPath], *, resize: bool = False, progress: Progress = ignore
-) -> Iterator[Finding]:
-    """A finding for each of `paths`, in their order.
+def listed(images: Any) -> list[Any]:
+    """Files, folders of files, PIL images and arrays [h w 3] or [n h w 3], one or several, as a flat list."""
+    if isinstance(images, str | os.PathLike):
+        return find_images([images])
+    if isinstance(images, np.ndarray):
+        return list(images) if images.ndim == 4 else [images]
+    if isinstance(images, Iterable):
+        return [source for some in images for source in listed(some)]
+    return [images]
 
-    Files that are no images of the generator's size are refused, or resampled with `resize`.
+
+def attribute_all(
+    prepared: Prepared, sources: Sequence[Any], *, resize: bool = False, progress: Progress = ignore
+) -> Iterator[Finding]:
+    """A finding for each of `sources`: files, PIL images or uint8 arrays [h w 3], in their order.
+
+    What is not of the generator's size is refused, or resampled with `resize`. An image without a file is
+    called "image 0", "image 1", … by its place. ValueError for an array that is no image.
     """
     size = prepared.image_shape[:2]
-
-    def items() -> Iterator[Item]:
-        for path in paths:
-            sha256 = file_hash(path)
-            (read,) = read_images([path], size=size, resize=resize)
-            yield Item(str(path), sha256, read[1])
-
-    return _findings(prepared, items(), progress)
+    return _findings(
+        prepared, (_item(i, it, size=size, resize=resize) for i, it in enumerate(sources)), progress
+    )
 
 
-def attribute_images(
-    prepared: Prepared,
-    images: np.ndarray,
-    *,
-    names: Sequence[str] | None = None,
-    hashes: Sequence[str] | None = None,
-    progress: Progress = ignore,
-) -> Iterator[Finding]:
-    """A finding for each of these images, uint8 [n h w 3] of the generator's size, in their order.
-
-    `names` become the findings' `file`, "image 0", "image 1", … if left out; `hashes` (SHA-256, hexadecimal,
-    of their files) say what is random about them, `pixel_hash` if left out. ValueError for another shape.
-    """
-    if images.shape[1:] != prepared.image_shape or images.dtype != np.uint8:
-        height, width, _ = prepared.image_shape
-        raise ValueError(
-            f"got {images.dtype} images of shape {images.shape}, expected uint8 [n, {height}, {width}, 3]"
-        )
-    known = [pixel_hash(image) for image in images] if hashes is None else hashes
-    called = [f"image {i}" for i in range(len(images))] if names is None else names
-    return _findings(prepared, map(Item, called, known, images), progress)
+def _item(place: int, source: Any, *, size: Size, resize: bool) -> Item:
+    if isinstance(source, str | os.PathLike):
+        sha256 = file_hash(source)
+        ((path, pixels),) = read_images([source], size=size, resize=resize)
+        return Item(str(path), sha256, pixels)
+    name = f"image {place}"
+    try:
+        pixels = pixels_of(source, name, size=size, resize=resize)
+    except UnreadableImage as error:
+        return Item(name, None, error)
+    return Item(name, pixel_hash(pixels), pixels)
 
 
 def pixel_hash(pixels: Pixels) -> str:

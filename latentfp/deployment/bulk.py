@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from latentfp.data.files import file_hash
 from latentfp.data.listing import Listing
-from latentfp.deployment.attribute import Finding, Request, attribute_files, prepare
+from latentfp.deployment.attribute import Finding, Request, attribute_all, prepare
 from latentfp.deployment.case import deployment_facts, request_facts
 from latentfp.deployment.deployment import Deployment, Opening, load_generator, open_deployment
 from latentfp.runtime.files import claim as claim_file
@@ -63,7 +63,7 @@ def bulk(
     for number in track(missing, f"parts of process {share.index}"):
         with replacing(_path(out, number)) as fresh:
             some = files[number * part : (number + 1) * part]
-            write(fresh, attribute_files(prepared, some, resize=resize))
+            write(fresh, attribute_all(prepared, some, resize=resize))
             found = {"part": number, "sha256": file_hash(fresh)}
             opened.registry.note("attribute", found)
     return Done(len(missing), parts, sum(_path(out, number).exists() for number in range(parts)))

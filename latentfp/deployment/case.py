@@ -24,7 +24,7 @@ from latentfp.attribution.decoder import Reading, rendered
 from latentfp.choices import Method
 from latentfp.data.files import file_hash
 from latentfp.deployment import decoders
-from latentfp.deployment.attribute import Finding, Request, attribute_files, prepare
+from latentfp.deployment.attribute import Finding, Request, attribute_all, prepare
 from latentfp.deployment.codebook import SEARCHED
 from latentfp.deployment.constants import subject_in
 from latentfp.deployment.deployment import MANIFEST, Deployment, Opening, load_generator, open_deployment
@@ -143,7 +143,7 @@ def _sensitivity(
     rows = []
     for varied in _variations(opened, loaded, request):
         prepared = prepare(opened, loaded, varied, resized=resize)
-        found = attribute_files(prepared, paths, resize=resize)
+        found = attribute_all(prepared, paths, resize=resize)
         rows.append([_brief(varied.method, varied.seed, it) for it in found])
     return rows
 

@@ -46,7 +46,16 @@ SHA256, HEX = re.compile("[0-9a-f]{64}"), re.compile("[0-9a-f]{1,64}")
 
 
 class TamperedDeployment(ValueError):
-    """A part of a deployment is not as it was written; its message is one line: file, fault, what to do."""
+    """A part of a deployment is not as it was written; its message is one line: file, fault, what to do.
+
+    >>> from pathlib import Path
+    >>> _ = Path("deployment/basis.safetensors").write_bytes(b"another")
+    >>> try:
+    ...     lf.open("deployment")
+    ... except lf.TamperedDeployment as error:
+    ...     print(error)
+    deployment/basis.safetensors: found SHA-256 ..., expected ...; restore it from a copy or fit ...
+    """
 
     def __init__(self, part: Path, fault: str):
         super().__init__(f"{part}: {' '.join(fault.split())}; restore it from a copy or fit a new deployment")

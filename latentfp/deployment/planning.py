@@ -41,7 +41,14 @@ class CodePlan(NamedTuple):
 
 
 def plan(users: int, *, bits: int, alpha: float, power: float = 0.999) -> CodePlan:
-    """The code of this length. ValueError, with the reason, where there is none."""
+    """The code of this length for so many users. ValueError, with the reason, where there is none.
+
+    `alpha`: largest rate of accusing anybody falsely, an image; `power`: share of marked images to be named.
+
+    >>> found = lf.plan(1_000_000, bits=64, alpha=1e-6)
+    >>> found.kind.value, found.forgiven
+    ('bch', 4)
+    """
     _check_request(users, (bits,), alpha=alpha, power=power)
     wrong = np.arange(bits + 1)
     allowed = np.flatnonzero(family_wise(STAGES * bdtr(wrong.astype(float), bits, 0.5), users=users) <= alpha)

@@ -24,7 +24,14 @@ STEP, LARGEST = 0.02, 3.0  # LARGEST: of the mean pixel, which an untrained netw
 
 
 def check(generator: Generator, params: Params) -> None:
-    """ValueError that names everything in which this generator with its parameters breaks its promises."""
+    """ValueError that names everything in which this generator with its parameters breaks its promises.
+
+    >>> generator, params = lf.linear_generator()
+    >>> lf.check_generator(generator, params)
+    >>> lf.check_generator(generator._replace(image_shape=(8, 9, 3)), params)
+    Traceback (most recent call last):
+    ValueError: linear: synthesize gives float32 (3, 8, 8, 3), expected float32 (3, 8, 9, 3)
+    """
     faults = _size_faults(generator)
     if not faults:
         latents, faults = _sampled(generator, params)

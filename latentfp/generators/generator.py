@@ -43,6 +43,16 @@ class Generator(NamedTuple):
         diffused back, where the prior is a diffusion (`share` is static).
     channels: into how many equal parts the latent falls, as for a latent map flattened channel first.
     search: how the reference search is usually set for it.
+
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> def sample(params, key, n):
+    ...     return jax.random.normal(key, (n, 12))
+    >>> def synthesize(params, w):
+    ...     return jnp.tanh(w @ params["matrix"]).reshape(-1, 4, 4, 3)
+    >>> generator = lf.Generator("mine", 12, (4, 4, 3), sample, synthesize)
+    >>> params = {"matrix": jnp.eye(12, 48)}
+    >>> lf.check_generator(generator, params)
     """
 
     name: str

@@ -154,6 +154,10 @@ def load(source: Source, *, identity: str | None = None) -> Pretrained:
 
     `identity`: the one that it must have. What a file says is opened by `load_stored`: this imports a module.
     ValueError: unknown, damaged, another one, or weights or functions that do not fit.
+
+    >>> loaded = lf.load_generator("avatars")
+    >>> loaded.generator.latent_dim, loaded.generator.image_shape
+    (512, (32, 32, 3))
     """
     loaded = source if isinstance(source, Pretrained) else _opened(source, identity)
     if identity is not None and loaded.identity != identity:

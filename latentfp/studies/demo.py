@@ -21,7 +21,7 @@ from latentfp.data import avatars
 from latentfp.data.avatars import shrink
 from latentfp.data.files import read_image, write_image
 from latentfp.deployment import fitting
-from latentfp.deployment.attribute import Finding, Request, attribute_files, prepare
+from latentfp.deployment.attribute import Finding, Request, attribute_all, prepare
 from latentfp.deployment.copies import issue
 from latentfp.deployment.deployment import Deployment, load_generator
 from latentfp.deployment.registry import User
@@ -155,4 +155,4 @@ def attribute(
     paths = [out / sample.file for sample in samples]
     prepared = prepare(deployment, loaded, Request(seed=seed))
     with progress("attributing", len(paths)) as advance:
-        return list(attribute_files(prepared, paths, progress=advance))
+        return list(attribute_all(prepared, paths, progress=advance))

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from latentfp.data.files import write_image
-from latentfp.deployment.attribute import Finding, Request, attribute_files, prepare
+from latentfp.deployment.attribute import Finding, Request, attribute_all, prepare
 from latentfp.deployment.calibration import null_of
 from latentfp.deployment.deployment import load_generator
 from latentfp.studies.context import identity, open_context
@@ -59,7 +59,7 @@ def measure(experiment: Experiment, settings: Settings) -> Membership | None:
         for path, image in zip(paths, draw(cell.kind, context, cell.images, seed=context.seed), strict=True):
             write_image(path, image)
         prepared = prepare(context.opened, loaded, Request(seed=context.seed))
-        found = list(attribute_files(prepared, paths))
+        found = list(attribute_all(prepared, paths))
         return summary(found, settings.limits)
 
     cells = [Cell(*cell) for cell in settings.images.items()]

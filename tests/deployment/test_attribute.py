@@ -6,6 +6,7 @@ from itertools import chain
 
 import jax.numpy as jnp
 import numpy as np
+import PIL.Image
 import pytest
 from linear_space import write_deployment
 from small_decoder import write_decoder
@@ -21,17 +22,17 @@ from latentfp.attribution.refine import SOLVED
 from latentfp.augment import damage
 from latentfp.augment.damage import Damage
 from latentfp.choices import Method, Stage
-from latentfp.data.files import file_hash, read_image, write_image
+from latentfp.data.files import read_image, write_image
 from latentfp.deployment import attribute as attribution
 from latentfp.deployment import decoders
 from latentfp.deployment.attribute import (
     Request,
     attribute,
-    attribute_files,
-    attribute_images,
+    attribute_all,
     choose_budget,
     find_decoder,
     known_distortion,
+    listed,
     pixel_hash,
     prepare,
 )
@@ -279,16 +280,16 @@ def prepared(opened):
 
 @pytest.mark.usefixtures("exact")
 def test_every_file_is_answered_in_order(prepared, evidence):
-    found = list(attribute_files(prepared, [e[0] for e in evidence]))
+    found = list(attribute_all(prepared, [e[0] for e in evidence]))
     assert [(f.file, f.verdict, f.user) for f in found] == [(str(p), v, u) for p, v, u in evidence]
 
 
 def test_groups_change_nothing(exact, prepared, evidence, monkeypatch):
     paths = [e[0] for e in evidence]
-    whole = list(attribute_files(prepared, paths))
+    whole = list(attribute_all(prepared, paths))
     assert len(exact.asked) == 1
     monkeypatch.setattr(attribution, "GROUP", 2)
-    parts = list(attribute_files(prepared, paths))
+    parts = list(attribute_all(prepared, paths))
     assert len(exact.asked) == 1 + 3  # the third group holds nothing that can be read
     assert list(chain(*exact.asked[1:])) == exact.asked[0]
     for one, other in zip(whole, parts, strict=True):
@@ -296,7 +297,7 @@ def test_groups_change_nothing(exact, prepared, evidence, monkeypatch):
 
 
 def test_an_image_is_known_by_its_files_hash(exact, prepared, evidence):
-    (found,) = attribute_files(prepared, [evidence[0][0]])
+    (found,) = attribute_all(prepared, [evidence[0][0]])
     assert found.sha256 == hashlib.sha256(evidence[0][0].read_bytes()).hexdigest()
     assert exact.asked == [[[int(found.sha256[:8], 16) >> 1, int(found.sha256[8:16], 16) >> 1]]]
 
@@ -304,18 +305,33 @@ def test_an_image_is_known_by_its_files_hash(exact, prepared, evidence):
 @pytest.mark.usefixtures("exact")
 def test_images_without_files_are_known_by_their_pixels(prepared, evidence):
     pixels = np.stack([read_image(evidence[i][0], size=(8, 8)) for i in (0, 2)])
-    found = list(attribute_images(prepared, pixels))
+    found = list(attribute_all(prepared, listed(pixels)))
     assert [(f.file, f.user) for f in found] == [("image 0", "bob"), ("image 1", "alice")]
     expected = hashlib.sha256(b"8 8 3\n" + pixels[0].tobytes()).hexdigest()
     assert found[0].sha256 == pixel_hash(pixels[0]) == expected
-    hashes = [file_hash(evidence[i][0]) for i in (0, 2)]
-    named = list(attribute_images(prepared, pixels, names=["a", "b"], hashes=hashes))
-    files = attribute_files(prepared, [evidence[i][0] for i in (0, 2)])
-    for one, other, name in zip(named, files, "ab", strict=True):
-        assert without_time(one) == without_time(other)._replace(file=name)
-    for wrong in (np.zeros((1, 9, 8, 3), np.uint8), np.zeros((1, 8, 8, 3), np.float32)):
-        with pytest.raises(ValueError, match=r"expected uint8 \[n, 8, 8, 3\]"):
-            list(attribute_images(prepared, wrong))
+    with pytest.raises(ValueError, match=r"image 0 is float32 \[8, 8, 3\], expected a uint8 array"):
+        list(attribute_all(prepared, [pixels[0].astype(np.float32)]))
+
+
+@pytest.mark.usefixtures("exact")
+def test_images_of_every_form_are_answered_alike(prepared, evidence):
+    path = evidence[0][0]
+    pixels = read_image(path, size=(8, 8))
+    forms = listed([path, str(path), pixels, PIL.Image.fromarray(pixels), np.stack([pixels, pixels])])
+    assert len(forms) == 6
+    found = list(attribute_all(prepared, forms))
+    assert {(f.verdict, f.user, f.p_value) for f in found} == {("user", "bob", found[0].p_value)}
+    assert [f.file for f in found[2:]] == ["image 2", "image 3", "image 4", "image 5"]
+
+
+@pytest.mark.usefixtures("exact")
+def test_an_image_of_another_size_is_refused_or_resampled(prepared):
+    large = np.zeros((9, 8, 3), np.uint8)
+    (refused,) = attribute_all(prepared, [large])
+    assert (refused.verdict, refused.sha256) == ("unreadable", None)
+    assert refused.status == "image 0: 8 x 9 pixels, expected 8 x 8 (width x height); ask for resizing"
+    (resampled,) = attribute_all(prepared, [large], resize=True)
+    assert resampled.verdict != "unreadable"
 
 
 @pytest.mark.parametrize(
@@ -341,14 +357,14 @@ def test_images_out_of_distribution_are_nobodys(prepared, evidence, monkeypatch,
 
     monkeypatch.setattr(cascades, "run", vague)
     judging = prepared._replace(rule=prepared.rule._replace(null=null))
-    (found,) = attribute_files(judging, [evidence[3][0]])
+    (found,) = attribute_all(judging, [evidence[3][0]])
     assert found.verdict == verdict
     assert found.membership == (None if membership is None else pytest.approx(membership))
 
 
 @pytest.mark.usefixtures("exact")
 def test_a_finding_is_json(opened, prepared, evidence):
-    found = list(attribute_files(prepared, [e[0] for e in evidence]))
+    found = list(attribute_all(prepared, [e[0] for e in evidence]))
     rows = [json.loads(json.dumps(f.to_json(), allow_nan=False)) for f in found]
     assert all(list(row) == FIELDS for row in rows)
     by_name = {row["file"].split("/")[-1]: row for row in rows}
@@ -371,19 +387,19 @@ def test_a_finding_is_json(opened, prepared, evidence):
 
 @pytest.mark.usefixtures("exact")
 def test_damage_is_named_where_it_can_be_seen(prepared, evidence):
-    (found,) = attribute_files(prepared, [evidence[0][0]])
+    (found,) = attribute_all(prepared, [evidence[0][0]])
     assert found.damage == {"quality": 50.0}  # a blur of a tenth of a pixel changes nothing
 
 
 def test_an_estimate_that_failed_names_nobody(exact, prepared, evidence):
     exact.status = Status.NONFINITE
-    (found,) = attribute_files(prepared, [evidence[0][0]])
+    (found,) = attribute_all(prepared, [evidence[0][0]])
     assert (found.verdict, found.user, found.status) == ("inconclusive", None, "nonfinite")
 
 
 @pytest.mark.usefixtures("exact")
 def test_files_of_another_size_are_resampled_on_request(prepared, evidence):
-    (found,) = attribute_files(prepared, [evidence[5][0]], resize=True)
+    (found,) = attribute_all(prepared, [evidence[5][0]], resize=True)
     assert found.verdict == "none"
 
 
@@ -392,7 +408,7 @@ def test_repeated_bits_are_counted_once(opened, evidence):
     """The 32 bits of a code are 16 in a registry that says that each comes twice."""
     twice = opened._replace(codebook=opened.codebook._replace(repeats=2))
     prepared = prepare(twice, load_generator(opened), Request(method=Method.REFINE, alpha=0.01))
-    found = list(attribute_files(prepared, [e[0] for e in evidence[:2]]))
+    found = list(attribute_all(prepared, [e[0] for e in evidence[:2]]))
     assert [finding.bits for finding in found] == [16, 16]
     assert found[0].p_value is not None
     assert found[0].p_value >= 2.0**-16
@@ -400,7 +416,7 @@ def test_repeated_bits_are_counted_once(opened, evidence):
 
 def test_unreadable_files_alone_need_no_estimate(exact, prepared, evidence):
     heard = []
-    (found,) = attribute_files(prepared, [evidence[1][0]], progress=lambda n, _: heard.append(n))
+    (found,) = attribute_all(prepared, [evidence[1][0]], progress=lambda n, _: heard.append(n))
     assert found.verdict == "unreadable"
     assert (exact.asked, sum(heard)) == ([], 1)
 
@@ -410,7 +426,7 @@ def test_one_user_alone_is_searched_without_the_others(opened, evidence):
     loaded = load_generator(opened)
     for user, verdicts in (("bob", ["user", "none"]), ("alice", ["none", "user"])):
         prepared = prepare(opened, loaded, Request(method=Method.REFINE), user=user)
-        found = list(attribute_files(prepared, [evidence[0][0], evidence[2][0]]))
+        found = list(attribute_all(prepared, [evidence[0][0], evidence[2][0]]))
         assert [it.verdict for it in found] == verdicts
         assert {it.user for it in found} == {user, None}
     with pytest.raises(ValueError, match="carol"):
@@ -449,7 +465,7 @@ class TestCompany:
         return {path: self.findings(opened, [path])[0] for path in paths}
 
     def findings(self, opened, paths):
-        return list(attribute_files(prepare(opened, load_generator(opened), Request()), paths))
+        return list(attribute_all(prepare(opened, load_generator(opened), Request()), paths))
 
     def assert_same(self, found, expected):
         assert without_time(found) == without_time(expected)
