@@ -80,11 +80,6 @@ def _optimised(request: pytest.FixtureRequest) -> Iterator[None]:
     jax.clear_caches()
 
 
-@pytest.fixture(scope="module")
-def quick_compile() -> None:
-    """What all files do by now."""
-
-
 @pytest.fixture
 def key():
     return jax.random.key(20230727)

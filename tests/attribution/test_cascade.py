@@ -19,7 +19,6 @@ from latentfp.attribution.refine import SOLVED, Settings, passes
 from latentfp.augment import damage
 from latentfp.choices import Method, Stage
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
 N, ITERATIONS = 5, 3
 SETTINGS = Settings(steps=6, inner=2)
 SHORT = reference.STYLEGAN2._replace(starts=2, steps=60, decay=0.05)

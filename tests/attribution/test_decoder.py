@@ -17,7 +17,6 @@ from latentfp.attribution.decoder import Decoder, Reading, blank, gathered
 from latentfp.attribution.observation import ROUNDING
 from latentfp.augment import damage
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
 N, CONTENT = 4, D - BITS
 
 

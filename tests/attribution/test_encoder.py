@@ -16,7 +16,6 @@ from latentfp.attribution.whitening import latents
 from latentfp.choices import Method, Stage
 from latentfp.types import Images, Latents, Params
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
 SLOPE, CENTRE, NOISE = 0.7, 0.4, 0.5
 
 

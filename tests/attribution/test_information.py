@@ -13,7 +13,6 @@ from latentfp.attribution.observation import UNDAMAGED
 from latentfp.attribution.refine import Model
 from latentfp.augment import damage
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
 D, BITS, N = 24, 8, 3
 SCALES = np.array([1.0, 7.0, 60.0], np.float32)
 # float32: squares of 192 numbers, 1e-6, times the condition of the precision, below 500 at scale 1

@@ -14,7 +14,6 @@ from latentfp.attribution.whitening import whiten
 from latentfp.augment import damage
 from latentfp.choices import Coding, Method, Stage
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
 N, D, BITS = 3, 24, 8
 QUICK = Settings(steps=5, inner=2)
 BUDGET = Budget(

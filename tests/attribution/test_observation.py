@@ -17,7 +17,6 @@ from latentfp.augment.codecs import coefficient_errors, coefficients, libjpeg
 from latentfp.augment.damage import Damage
 from latentfp.pixels import to_float, to_pixels
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
 PIXELS = 16 * 16 * 3
 N = 3  # images of each damage
 SETTINGS = Settings(steps=10, inner=6)

@@ -14,7 +14,6 @@ from latentfp.attribution.observation import ROUNDING, UNDAMAGED
 from latentfp.attribution.refine import SOLVED, Model, Settings, conjugate_gradients
 from latentfp.augment import damage
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
 D, BITS = 24, 8
 # One undamped step of as many conjugate gradients as there are dimensions is exact for a linear generator.
 WHOLE = Settings(steps=1, inner=D, first_scale=1.0, damping=0.0)

@@ -19,7 +19,6 @@ from latentfp.deployment.deployment import open_deployment
 from latentfp.deployment.registry import Registry
 from latentfp.runtime.processes import Share
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
 ROOT = Path(__file__).parents[2]
 PART, REQUEST = 4, Request()
 

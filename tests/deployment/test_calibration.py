@@ -31,7 +31,6 @@ from latentfp.deployment.manifest import TamperedDeployment
 from latentfp.fingerprint.basis import coordinates
 from latentfp.pixels import to_float
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
 IMAGES = 24
 
 

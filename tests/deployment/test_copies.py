@@ -24,8 +24,6 @@ from latentfp.fingerprint.pipeline import apply, copy_for, load, rotated
 from latentfp.generators import pretrained
 from latentfp.types import by_path
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 STRENGTH = 0.8
 
 

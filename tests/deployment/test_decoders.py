@@ -11,8 +11,6 @@ from small_decoder import NETWORK, small_decoder, write_decoder
 from latentfp.deployment import decoders
 from latentfp.deployment.deployment import open_deployment
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory):

@@ -16,7 +16,6 @@ from latentfp.deployment import decoders, fitting, secret
 from latentfp.deployment.deployment import open_deployment
 from latentfp.fingerprint.basis import split
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
 FIT = {"sigma": 1.0, "shift": 4, "bits": 16, "samples": 1000}
 
 

@@ -13,8 +13,6 @@ from latentfp.deployment.copies import generate_files
 from latentfp.deployment.deployment import open_deployment
 from latentfp.deployment.trace import trace
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 
 @pytest.fixture(scope="module")
 def leaked(tmp_path_factory):
