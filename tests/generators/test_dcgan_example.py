@@ -103,5 +103,5 @@ def test_it_is_fitted_marked_and_attributed_from_files(tmp_path, monkeypatch, ca
     monkeypatch.setattr(sys, "argv", ["latentfp", "attribute", *faces, str(images)])
     with pytest.raises(SystemExit) as end:
         cli.run()
-    assert end.value.code == 1
+    assert end.value.code == 2
     assert "--generator" in capsys.readouterr().err  # what a manifest names is never imported
