@@ -19,6 +19,7 @@ from latentfp.attribution import blocks, decoder, reference, refine, search
 from latentfp.attribution.cascade import MULTISCALE, Budget
 from latentfp.attribution.decoder import TrainedDecoder
 from latentfp.attribution.descent import Subject
+from latentfp.attribution.estimate import numbered
 from latentfp.attribution.objective import Problem
 from latentfp.attribution.observation import UNDAMAGED
 from latentfp.attribution.refine import Model
@@ -239,7 +240,8 @@ def reference_search(context: Context, images: Images) -> Stage:
     """All updates of the paper's search, of all starts of an image."""
     subject, settings = context.subject, reference.usual(context.subject.generator)
     problem = Problem(subject.params, subject.space, MULTISCALE, subject.sigma, 0.0, settings.penalty)
-    starts = reference.draw_starts(_key(context, "starts"), jnp.arange(len(images)), subject.space, settings)
+    ids = jnp.asarray(numbered(0, len(images)))
+    starts = reference.draw_starts(_key(context, "starts"), ids, subject.space, settings)
     step = jax.jit(partial(reference.step, subject.generator.synthesize))
     given = (problem, settings, images, 0, reference.init(starts, subject.bits))
     return Stage(len(images), [Program("update", step, given, settings.steps)])
