@@ -59,18 +59,12 @@ def test_it_is_the_published_network(loaded):
             scale = norm["weight"] / np.sqrt(norm["running_var"] + 1e-5)
             x = (x - norm["running_mean"][:, None, None]) * scale[:, None, None] + norm["bias"][:, None, None]
             x = np.maximum(x, 0)
-    # the axes are rounded to four digits: z is asked for by their inverse
-    axes = np.asarray(loaded.params["axes"], np.float64)
-    w = np.linalg.solve(axes, z) * loaded.params["shown"]
-    image = jax.jit(loaded.generator.synthesize)(loaded.params, jnp.asarray(w[None], jnp.float32))[0]
+    image = jax.jit(loaded.generator.synthesize)(loaded.params, jnp.asarray(z[None], jnp.float32))[0]
     np.testing.assert_allclose(image, np.tanh(x).transpose(1, 2, 0), rtol=0, atol=ROUNDING)
 
 
-def test_its_axes_are_orthonormal_and_the_same_on_every_machine(loaded):
-    axes = np.asarray(loaded.params["axes"], np.float64)
-    np.testing.assert_allclose(axes.T @ axes, np.eye(100), atol=2e-3)  # of a hundred numbers rounded to 1e-4
-    assert (np.diff(loaded.params["shown"]) <= 0).all()
-    assert loaded.identity == "15c452e41f3c3e30b2ad6a1283192c52663465b8406933f3f8e6e4e73b529bd5"
+def test_its_identity_is_the_same_on_every_machine(loaded):
+    assert loaded.identity == "ae37a55bcc81070f530a7c0654974b22d944b5be8a93b33b41ff4df7c62e9c98"
 
 
 @pytest.mark.slow
@@ -91,7 +85,7 @@ def test_it_is_fitted_marked_and_attributed_from_files(tmp_path, monkeypatch, ca
         return out.out
 
     faces, images = ["--deployment", str(tmp_path / "faces")], tmp_path / "images"
-    place = ["--bits", "32", "--shift", "68", "--sigma", "2.8", "--samples", "1000"]
+    place = ["--bits", "32", "--shift", "0", "--sigma", "2"]
     latentfp("fit", "--generator", ENTRY, *place, "--out", str(tmp_path / "faces"))
     latentfp("users", "add", *faces, "alice", "bob", "carol")
     own = ["--generator", ENTRY]
