@@ -14,7 +14,7 @@ from tolerances import SAME_PROGRAM
 
 from configs import decoder_stylegan2_avatars
 from latentfp import build
-from latentfp.deployment import decoders, methods
+from latentfp.deployment import constants, decoders
 from latentfp.deployment.deployment import open_deployment
 from latentfp.runtime import mesh
 from latentfp.training import decoder as training
@@ -53,7 +53,7 @@ def train(workdir, deployment, devices):
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "clu", None)  # numbers to plain files
         patch.setattr(training, "adam", lambda learning: optax.sgd(learning.rate))
-        patch.setattr(methods, "PROBES", 64)
+        patch.setattr(constants, "PROBES", 64)
         patch.setattr(mesh, "data_mesh", partial(mesh.data_mesh, devices))
         return build.prepare(tiny(deployment), workdir=workdir)()
 
@@ -121,7 +121,7 @@ def test_fields_that_do_not_fit_are_refused(deployment, tmp_path, section, field
 
 
 def test_a_batch_that_devices_cannot_share_is_refused(deployment, tmp_path, monkeypatch):
-    monkeypatch.setattr(methods, "PROBES", 16)
+    monkeypatch.setattr(constants, "PROBES", 16)
     config = tiny(deployment)
     config["train"]["batch"] = 12
     with pytest.raises(ValueError, match="12 rows cannot be split over 8 devices"):

@@ -13,7 +13,7 @@ from scipy.stats import binomtest
 from small_decoder import NETWORK
 from tolerances import SAME_PROGRAM
 
-from latentfp.attribution.decoder import iterations
+from latentfp.attribution.decoder import iterate
 from latentfp.attribution.whitening import render
 from latentfp.augment import damage
 from latentfp.choices import Coding
@@ -194,7 +194,7 @@ def test_loss_and_metrics_are_those_of_the_formula(subject, source, key):
     harm[2:, 4] = 0.5
     examples = examples._replace(damage=jnp.asarray(harm))
     fixed = (source.generator, source.params, subject.whitened)
-    found = jax.jit(lambda x: iterations(task.decoder, state.weights, *fixed, x, count=2))(examples.images)
+    found = jax.jit(lambda x: iterate(task.decoder, state.weights, *fixed, x, count=2))(examples.images)
     share = np.asarray(task.visible, np.float64) / np.sum(np.asarray(task.visible, np.float64))
     code, truth = np.float64(examples.code), np.float64(examples.content)
     losses, entropy, content, error = [], 0.0, np.zeros(6), np.zeros(6)
