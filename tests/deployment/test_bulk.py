@@ -118,6 +118,7 @@ def test_every_part_is_in_the_audit_log(made, tmp_path):
     assert [entry.action for entry in entries] == ["attribute", "attribute"]
 
 
+@pytest.mark.slow
 def test_a_killed_process_loses_nothing(made, tmp_path):
     """A real process that is killed by SIGKILL in the middle; two others finish its job."""
 
