@@ -18,10 +18,13 @@ ENTRY = "docs.examples.dcgan:make"
 # Sums of up to 8192 terms of order one in float32, in five layers, before a tanh.
 ROUNDING = 1e-4
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("gan_face_generate") is None,
-    reason="gan-face-generate is not installed: pip install --no-deps -r requirements-no-deps.txt",
-)
+pytestmark = [
+    pytest.mark.optimised,
+    pytest.mark.skipif(
+        importlib.util.find_spec("gan_face_generate") is None,
+        reason="gan-face-generate is not installed: pip install --no-deps -r requirements-no-deps.txt",
+    ),
+]
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +77,11 @@ def test_it_keeps_the_contract(loaded):
 
 @pytest.mark.slow
 def test_it_is_fitted_marked_and_attributed_from_files(tmp_path, monkeypatch, capsys):
-    """The commands of docs/extend.md."""
+    """The commands of docs/extend.md.
+
+    Codes differ from deployment to deployment, and about one file in 25 is missed (docs/extend.md): more than
+    two of four once in four thousand runs. Nobody else is named.
+    """
 
     def latentfp(*arguments):
         monkeypatch.setattr(sys, "argv", ["latentfp", *arguments])
@@ -89,11 +96,12 @@ def test_it_is_fitted_marked_and_attributed_from_files(tmp_path, monkeypatch, ca
     latentfp("fit", "--generator", ENTRY, *place, "--out", str(tmp_path / "faces"))
     latentfp("users", "add", *faces, "alice", "bob", "carol")
     own = ["--generator", ENTRY]
-    latentfp("generate", *faces, *own, "--user", "alice", "--count", "1", "--seed", "5", "--out", str(images))
-    [line] = latentfp("attribute", *faces, *own, "--json", str(images)).splitlines()
-    finding = json.loads(line)
-    assert (finding["verdict"], finding["user"]) == ("user", "alice")
-    assert finding["matched_bits"] >= 30
+    latentfp("generate", *faces, *own, "--user", "alice", "--count", "4", "--seed", "5", "--out", str(images))
+    lines = latentfp("attribute", *faces, *own, "--json", str(images)).splitlines()
+    named = [it for it in map(json.loads, lines) if it["verdict"] == "user"]
+    assert len(lines) == 4
+    assert len(named) >= 2
+    assert all(it["user"] == "alice" and it["matched_bits"] >= 30 for it in named)
     monkeypatch.setattr(sys, "argv", ["latentfp", "attribute", *faces, str(images)])
     with pytest.raises(SystemExit) as end:
         cli.run()
