@@ -1,4 +1,4 @@
-from fractions import Fraction
+from decimal import Decimal, localcontext
 from math import comb
 
 import jax.numpy as jnp
@@ -14,9 +14,10 @@ BITS, SURE = 64, 5.0
 
 
 def exact_p_value(matched, bits, users):
-    """1 - (1 - P[Bin(bits, 1/2) >= matched])^users in whole numbers."""
-    one = Fraction(sum(comb(bits, m) for m in range(matched, bits + 1)), 2**bits)
-    return float(1 - (1 - one) ** users)
+    """1 - (1 - P[Bin(bits, 1/2) >= matched])^users in 60 digits."""
+    with localcontext(prec=60):
+        one = Decimal(sum(comb(bits, m) for m in range(matched, bits + 1))) / 2**bits
+        return float(1 - (1 - one) ** users)
 
 
 def estimate_of(codes, status=None, *, logit=SURE):
