@@ -94,7 +94,8 @@ def prepare(config: Fields, *, workdir: Path) -> Callable[[], object]:
     if not callable(run):
         raise ValueError(f"config.run is {run!r}: expected a function such as latentfp.build.train")
     sections = {name: value for name, value in config.items() if name != "run"}
-    return fields.call(run, sections, section="config", config=config, workdir=workdir)
+    ready: Callable[[], object] = fields.call(run, sections, section="config", config=config, workdir=workdir)
+    return ready
 
 
 def train(

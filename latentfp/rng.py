@@ -8,6 +8,7 @@ resuming needs only the step, and the number of devices cannot change the number
 import zlib
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from latentfp.types import Count, Key
@@ -17,7 +18,7 @@ def root(seed: int) -> Key:
     """The root key of a run with this seed of 64 bits. ValueError for any other."""
     if not 0 <= seed < 2**64:
         raise ValueError(f"got seed {seed}, expected 0 … 2^64 - 1")
-    words = np.array([seed >> 32, seed & 0xFFFFFFFF], np.uint32)
+    words = jnp.asarray(np.array([seed >> 32, seed & 0xFFFFFFFF], np.uint32))
     return jax.random.wrap_key_data(words, impl="threefry2x32")
 
 

@@ -7,6 +7,7 @@ docs/extend.md tells the whole way.
 """
 
 from importlib.resources import files
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -49,6 +50,6 @@ def make():
         latent_dim=LATENT,
         image_shape=(64, 64, 3),
         sample=lambda _, key, n: jax.random.normal(key, (n, LATENT)),
-        synthesize=DCGAN().apply,
+        synthesize=cast(Any, DCGAN().apply),
     )
     return generator, variables

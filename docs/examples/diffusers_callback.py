@@ -74,7 +74,7 @@ def name(
     found = read_many(space, latents, sigma=sigma, coding=CODING) > 0
     signs, users = np.where(found, 1, -1).astype(np.int8), among(codes)  # all bits count the same
     ranked = users.rank(signs)
-    chances = p_values(signs, ranked, users)
+    chances = p_values(signs, ranked.scores[:, 0], users)
     return [int(user) if p <= alpha else None for user, p in zip(ranked.users[:, 0], chances, strict=True)]
 
 

@@ -315,8 +315,9 @@ def _encoder(
     subject = cascade.subject
     given = subject.generator, subject.params, subject.whitened, subject.calibration()
     found: encoding.Encoded = _in_batches(partial(encoding.read, *given), images, progress)
-    content = found.thetas[:, : -subject.bits]
-    return _reading(cascade, Stage.ENCODER, content, found.logits, found.residuals, passes=1, iterations=1)
+    thetas, logits, residuals = map(np.asarray, (found.thetas, found.logits, found.residuals))
+    content = thetas[:, : -subject.bits]
+    return _reading(cascade, Stage.ENCODER, content, logits, residuals, passes=1, iterations=1)
 
 
 def _decoder(

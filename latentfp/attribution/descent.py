@@ -36,7 +36,8 @@ from latentfp.types import Params
 ImageRows = Float[np.ndarray, "n h w 3"]
 Distortions = Float[np.ndarray, "n m"]
 Thetas = Float[np.ndarray, "n d"]
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 PLACES = 64  # images that an accelerator takes together
 RANK = 64  # of the local information
@@ -141,12 +142,12 @@ def _fit(
 ) -> FitResult:
     begun = Start(*(part[rows] for part in start))
     found = descend(observation, subject, model, settings, begun, progress)
-    d = begun.thetas.shape[1]
+    d, point = begun.thetas.shape[1], np.asarray(found.point)
     moved = np.array(begun.distortions)
-    moved[:, : observation.free] += found.point[:, d:] * np.asarray(SPREAD[: observation.free], np.float32)
+    moved[:, : observation.free] += point[:, d:] * np.asarray(SPREAD[: observation.free], np.float32)
     logits, cost = _soft_bits(observation, subject, model, begun, found)
-    passes = refine.passes(found.steps, settings) + cost
-    return FitResult(found.point[:, :d], found.residual, logits, moved, passes)
+    passes = refine.passes(np.asarray(found.steps), settings) + cost
+    return FitResult(point[:, :d], np.asarray(found.residual), logits, moved, passes)
 
 
 def descend(

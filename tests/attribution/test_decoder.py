@@ -92,20 +92,22 @@ def test_a_reading_begins_at_the_content_that_an_encoder_reads(small):
     np.testing.assert_allclose(found[0][1], images - shown, atol=1e-5)
 
 
-def test_a_look_adds_to_the_reading(small, images, found):
+def test_an_iteration_adds_to_the_reading(small, images, found):
     first, residual = found[0]
-    moves = decoding.look(
+    moves = decoding.iteration(
         small.decoder, small.weights, images, residual, blank(N, content=CONTENT, bits=BITS)
     )
     for one, other in zip(first, moves, strict=True):
         np.testing.assert_allclose(one, other, **SAME_PROGRAM)
     # With weights whose last layer says nothing, nothing is added.
     silent = {**small.weights, "move": jax.tree.map(jnp.zeros_like, small.weights["move"])}
-    for one, other in zip(decoding.look(small.decoder, silent, images, residual, first), first, strict=True):
+    for one, other in zip(
+        decoding.iteration(small.decoder, silent, images, residual, first), first, strict=True
+    ):
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_later_look_sees_what_the_reading_leaves_over(subject, images, found):
+def test_a_later_iteration_sees_what_the_reading_leaves_over(subject, images, found):
     for (reading, _), (_, residual) in pairwise(found):
         harms = reading.damage
         seen = decoding.rendered(subject.generator, subject.params, subject.whitened, reading)
@@ -152,8 +154,8 @@ def test_an_image_is_read_alone(subject, small, images, found):
         np.testing.assert_allclose(one[0], other[2], **SAME_PROGRAM)
 
 
-def test_gradients_do_not_flow_through_earlier_looks(subject, small, images, found):
-    """The gradient of the last reading is that of one look at a residual and a reading that are given."""
+def test_gradients_do_not_flow_through_earlier_iterations(subject, small, images, found):
+    """The gradient of the last reading is that of one iteration on a residual and a reading that are given."""
 
     def total(reading):
         return sum(jnp.sum(jnp.sin(part)) for part in reading)
@@ -161,11 +163,11 @@ def test_gradients_do_not_flow_through_earlier_looks(subject, small, images, fou
     def of_last(weights):
         return total(iterations(subject, small, images, count=3, weights=weights)[-1][0])
 
-    def of_look(weights):
-        return total(decoding.look(small.decoder, weights, images, found[2][1], found[1][0]))
+    def of_one(weights):
+        return total(decoding.iteration(small.decoder, weights, images, found[2][1], found[1][0]))
 
-    last, look = jax.jit(jax.grad(of_last))(small.weights), jax.jit(jax.grad(of_look))(small.weights)
-    for one, other in zip(jax.tree.leaves(last), jax.tree.leaves(look), strict=True):
+    last, one_more = jax.jit(jax.grad(of_last))(small.weights), jax.jit(jax.grad(of_one))(small.weights)
+    for one, other in zip(jax.tree.leaves(last), jax.tree.leaves(one_more), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)  # sums of 16² cells in another order
 
 

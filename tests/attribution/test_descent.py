@@ -235,7 +235,11 @@ def test_an_answer_is_the_end_of_a_descent(large):
     found = fitted(large, previous)
     stds = np.asarray(large.space.content_stds)[None]
     expected = thetas(
-        Reading(previous.estimate.content / stds, previous.estimate.logits, previous.distortion)
+        Reading(
+            *map(
+                jnp.asarray, (previous.estimate.content / stds, previous.estimate.logits, previous.distortion)
+            )
+        )
     )
     np.testing.assert_allclose(found.theta, expected, rtol=1e-6)
     back = answered(large, Stage.REFINE, found)

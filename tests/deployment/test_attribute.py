@@ -253,7 +253,9 @@ class Exact:
 
     def run(self, _, images, ids, *, decided, progress):
         self.asked.append(ids.tolist())
-        w = self.loaded.generator.encode(self.loaded.params, jnp.asarray(images))
+        encode = self.loaded.generator.encode
+        assert encode is not None
+        w = encode(self.loaded.params, jnp.asarray(images))
         marks = np.asarray((w - self.space.mean[None]) @ self.space.code_axes.T)
         n = len(images)
         contents = np.zeros((n, self.space.content_stds.shape[0]), np.float32)
@@ -298,8 +300,9 @@ def test_groups_change_nothing(exact, prepared, evidence, monkeypatch):
 
 def test_an_image_is_known_by_its_files_hash(exact, prepared, evidence):
     (found,) = attribute_all(prepared, [evidence[0][0]])
-    assert found.sha256 == hashlib.sha256(evidence[0][0].read_bytes()).hexdigest()
-    assert exact.asked == [[[int(found.sha256[:8], 16) >> 1, int(found.sha256[8:16], 16) >> 1]]]
+    expected = hashlib.sha256(evidence[0][0].read_bytes()).hexdigest()
+    assert found.sha256 == expected
+    assert exact.asked == [[[int(expected[:8], 16) >> 1, int(expected[8:16], 16) >> 1]]]
 
 
 @pytest.mark.usefixtures("exact")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from linear_space import write_deployment
 
-from latentfp.attribution.verdict import Ranked, p_values
+from latentfp.attribution.verdict import p_values
 from latentfp.choices import Coding
 from latentfp.deployment import codebook
 from latentfp.deployment.codebook import Codebook, CodeFacts, CodeKind, assign, registered
@@ -119,10 +119,12 @@ class TestRegistered:
     def test_balanced_codes_raise_chances(self):
         balanced = drawn(None)._replace(balanced=True)
         codes = draw_codes(0, 3, bits=64)
-        assert registered(drawn(None), lambda: pack(codes), users=3).surplus == 1
+        assert registered(drawn(None), lambda: pack(codes), users=3).bonferroni == 1
         # 64 choose 32 of 2^64
-        assert registered(balanced, lambda: pack(codes), users=3).surplus == pytest.approx(10.0657, rel=1e-4)
-        assert registered(algebraic()._replace(balanced=True), lambda: pack(codes), users=3).surplus == 1
+        assert registered(balanced, lambda: pack(codes), users=3).bonferroni == pytest.approx(
+            10.0657, rel=1e-4
+        )
+        assert registered(algebraic()._replace(balanced=True), lambda: pack(codes), users=3).bonferroni == 1
 
     @pytest.mark.parametrize("kind", ["sure", "any"])
     def test_p_values_of_balanced_codes_hold(self, kind):
@@ -135,10 +137,7 @@ class TestRegistered:
             reached = np.where(every, soft, -soft.astype(int)).sum(axis=1)
             scores = np.unique(reached)
             among = registered(book, lambda: pack(every[:1]), users=1)
-            ranked = Ranked(
-                np.zeros((len(scores), 1), int), scores[:, None], every[: len(scores), None], scores
-            )
-            p = p_values(np.repeat(soft[None], len(scores), axis=0), ranked, among)
+            p = p_values(np.repeat(soft[None], len(scores), axis=0), scores, among)
             as_often = (reached[None] >= scores[:, None]).mean(axis=1)
             assert (as_often <= p * (1 + 1e-9)).all()
             assert p.min() < 0.2  # and says something

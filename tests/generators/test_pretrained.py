@@ -12,6 +12,7 @@ from safetensors.numpy import load_file, save_file
 from latentfp.generators import linear, pretrained
 from latentfp.generators.pretrained import DESCRIPTION, KINDS, WEIGHTS
 from latentfp.generators.stylegan2 import model
+from latentfp.runtime.files import file_hash
 
 STAGE = {"channels": [4, 4], "blocks": 1, "latent": 2, "groups": 2}
 FIELDS = {
@@ -166,7 +167,7 @@ def replace_weights(folder, content):
         (folder / WEIGHTS).write_bytes(content)
     else:
         save_file(content, folder / WEIGHTS)
-    describe(folder, sha256=pretrained._sha256(folder / WEIGHTS))
+    describe(folder, sha256=file_hash(folder / WEIGHTS))
 
 
 def test_all_that_does_not_fit_is_reported_together(folder):

@@ -167,7 +167,8 @@ def folder(tmp_path_factory):
 
 
 def objective(folder):
-    return training.objective(first_stage=str(folder), denoiser=DENOISER, learning=LEARNING, **SAMPLING)
+    learning = training.Learning(**LEARNING)
+    return training.objective(first_stage=str(folder), denoiser=DENOISER, learning=learning, **SAMPLING)
 
 
 @pytest.fixture(scope="module")

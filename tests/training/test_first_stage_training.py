@@ -28,7 +28,9 @@ LEARNING = {
 
 
 def make(codes=0):
-    return training.objective(size=SIZE, network={**NETWORK, "codes": codes}, critic=(8,), learning=LEARNING)
+    return training.objective(
+        size=SIZE, network={**NETWORK, "codes": codes}, critic=(8,), learning=training.Learning(**LEARNING)
+    )
 
 
 def pictures():
@@ -120,6 +122,8 @@ def test_the_rate_rises_in_a_line_and_falls_as_a_cosine(monkeypatch):
 
 @pytest.mark.parametrize("network", [{"groups": 3}, {"channels": (8, 6)}])
 def test_groups_that_do_not_divide_are_refused_at_the_start(network):
-    made = training.objective(size=SIZE, network={**NETWORK, **network}, critic=(8,), learning=LEARNING)
+    made = training.objective(
+        size=SIZE, network={**NETWORK, **network}, critic=(8,), learning=training.Learning(**LEARNING)
+    )
     with pytest.raises(ValueError, match="channels cannot be split into"):
         jax.eval_shape(made.init, jax.random.key(0))
