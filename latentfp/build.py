@@ -13,7 +13,7 @@ from functools import partial
 from itertools import repeat
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Int
@@ -94,8 +94,8 @@ def prepare(config: Fields, *, workdir: Path) -> Callable[[], object]:
     if not callable(run):
         raise ValueError(f"config.run is {run!r}: expected a function such as latentfp.build.train")
     sections = {name: value for name, value in config.items() if name != "run"}
-    ready: Callable[[], object] = fields.call(run, sections, section="config", config=config, workdir=workdir)
-    return ready
+    given = {"config": config, "workdir": workdir}
+    return cast(Callable[[], object], fields.call(run, sections, section="config", **given))
 
 
 def train(
