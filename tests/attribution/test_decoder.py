@@ -155,7 +155,7 @@ def test_an_image_is_read_alone(subject, small, images, found):
 
 
 def test_gradients_do_not_flow_through_earlier_iterations(subject, small, images, found):
-    """The gradient of the last reading is that of one iteration on a residual and a reading that are given."""
+    """The gradient of the last reading is that of one iteration on a given residual and reading."""
 
     def total(reading):
         return sum(jnp.sum(jnp.sin(part)) for part in reading)
