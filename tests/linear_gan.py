@@ -29,6 +29,10 @@ class LinearMapping(nn.Module):
     latent_dim: int = DIM
     classes: int = 0
 
+    @property
+    def inputs(self):
+        return self.latent_dim
+
     @nn.compact
     def __call__(self, z):
         return z @ self.param("matrix", nn.initializers.normal(1.0), (DIM, DIM))

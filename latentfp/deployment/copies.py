@@ -14,7 +14,6 @@ they are decoded (fingerprint/pipeline.py). Its axes are rotated at random, so t
 apart.
 """
 
-import os
 import secrets
 import tempfile
 from functools import partial
@@ -46,7 +45,6 @@ from latentfp.types import Key, Latent, Latents, Params, Pixels
 
 BATCH, PIXELS = 32, 2**19  # images at once, and the most pixels of all of them if they are more than one
 GROUP = 256  # images between two writings
-LONGEST = 255  # bytes of a file's name
 ROUNDING = 0.05  # of 255 levels, in the mean: what machines that make the same image differ by
 
 
@@ -168,14 +166,12 @@ def generate_files(
 
     Files that an earlier call made of the same user, seed and deployment stay, and the others are added: so a
     call that was interrupted goes on. The first and the last of them are compared with what they should be.
-    ValueError for an unknown or revoked user, a name that is too long for a file, and where others are there.
+    ValueError for an unknown or revoked user, and where other images are there.
     """
     opened = open_deployment(deployment)
     who, key = _drawer(opened, user, count=count, seed=seed)
     begin = f"{who.name}-{seed}"
     paths = [out / f"{begin}-{number:04d}.{suffix}" for number in range(count)]
-    if len(os.fsencode(paths[-1].name)) > LONGEST:
-        raise ValueError(f"{paths[-1].name} is longer than the {LONGEST} bytes of a file's name")
     there = [path.exists() for path in paths]
     loaded = load_generator(opened)
     draw = partial(_marked, opened, loaded, who, key)

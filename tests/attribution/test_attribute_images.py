@@ -9,6 +9,7 @@ import pytest
 from linear_search import BRIEF, DIM, SIGMA, assert_same, energy
 
 from latentfp import rng
+from latentfp.attribution.estimate import numbered
 from latentfp.attribution.reference import attribute_images
 from latentfp.choices import Coding
 from latentfp.generators import linear
@@ -29,7 +30,7 @@ def test_a_memory_budget_chunks_too(search, images, found):
 
 
 def test_later_images_of_a_run_can_be_searched_apart(search, images, found):
-    assert_same(search(images[4:], numbers=np.array([4, 5])).losses, found.losses[4:])
+    assert_same(search(images[4:], ids=numbered(4, 2)).losses, found.losses[4:])
 
 
 def test_files_and_device_arrays_are_searched_alike(search, images, found):

@@ -1,13 +1,13 @@
 """Scaling: real processes attribute the same parts; the page says what the numbers say."""
 
 import sys
-from types import SimpleNamespace
 
 import pytest
 
 from latentfp.bench import scaling
 from latentfp.bench.scaling import Load
 from latentfp.data.files import find_images
+from latentfp.deployment.registry import Registry
 from latentfp.report.benches import write_scaling
 from latentfp.studies.context import open_context
 
@@ -57,7 +57,7 @@ def test_two_processes_write_the_parts_of_one(deployment, tmp_path):
 
 
 def test_a_deployment_without_users_is_refused_at_once(deployment, tmp_path, monkeypatch):
-    monkeypatch.setattr(scaling, "searched", lambda _: (SimpleNamespace(users=0), str))
+    monkeypatch.setattr(Registry, "count", lambda _: 0)
     with pytest.raises(ValueError, match="has no users"):
         scaling.run(
             deployment=str(deployment), training="none.py", load=Load(**LOAD), seed=1, workdir=tmp_path
