@@ -56,6 +56,7 @@ def test_the_p_value_of_two_users_is_that_of_the_bits_that_they_share():
     np.testing.assert_allclose(paid[0].p_value / ranked[0].p_value, 3, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_innocents_are_accused_no_more_often_than_promised():
     """2000 registries of 40 innocents, against levels that are as uneven as they like."""
     random, trials = np.random.default_rng(1), 2000

@@ -31,7 +31,8 @@ def test_it_stays_in_the_ball_and_moves_the_features_more_than_noise_does(key):
     assert gain(moved) > 5 * gain(image + noise)
 
 
-@pytest.mark.parametrize("levels", [2, pytest.param(8, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("levels", [2, 8])
 def test_the_attacks_of_waves_stay_within_their_levels(levels, key):
     apply = {attack.name: attack.apply for attack in suite("waves")}[f"adversarial {levels}"]
     pixels = np.random.default_rng(0).integers(40, 200, (32, 32, 3), dtype=np.uint8)

@@ -22,7 +22,7 @@ def face(model):
     """An image of the generator's own."""
     generator, params = model.generator, model.params
     w = jax.jit(generator.sample, static_argnums=2)(params, rng.root(3), 1)
-    return w[0], np.asarray(to_pixels(generator.synthesize(params, w)[0]))
+    return w[0], np.asarray(to_pixels(jax.jit(generator.synthesize)(params, w)[0]))
 
 
 def distance(a, b):
@@ -31,8 +31,8 @@ def distance(a, b):
 
 def test_autoencoding_is_decoding_what_was_encoded(model, face, key):
     _, pixels = face
-    w = model.generator.encode(model.params, jnp.asarray(to_float(pixels))[None])
-    expected = to_pixels(np.asarray(model.generator.synthesize(model.params, w)[0]))
+    w = jax.jit(model.generator.encode)(model.params, jnp.asarray(to_float(pixels))[None])
+    expected = to_pixels(np.asarray(jax.jit(model.generator.synthesize)(model.params, w)[0]))
     np.testing.assert_allclose(embedded(autoencoded)(key, pixels).astype(int), expected, atol=1)
 
 
@@ -47,7 +47,7 @@ def test_more_noise_takes_an_image_further(face, key):
 def test_the_latent_keeps_as_much_as_its_noise_says(model, key):
     """A latent noised to 0.3 of the times and diffused back is nearer to itself than to another."""
     generator, params = model.generator, model.params
-    w = generator.sample(params, rng.root(4), 6)
+    w = jax.jit(generator.sample, static_argnums=2)(params, rng.root(4), 6)
     back = generator.regenerate(params, key, w, 0.3)
     apart = np.linalg.norm(np.asarray(back)[:, None] - np.asarray(w)[None], axis=-1)
     assert (apart.argmin(axis=1) == np.arange(6)).all()

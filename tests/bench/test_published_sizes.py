@@ -13,6 +13,7 @@ from latentfp.checkpoints import formats
 from latentfp.generators.latent_diffusion import model
 
 
+@pytest.mark.slow
 def test_every_command_is_measured(tmp_path):
     fit = ("--sigma", "1", "--shift", "4", "--bits", "8", "--samples", "1000")
     found = published_sizes.run(
@@ -26,6 +27,7 @@ def test_every_command_is_measured(tmp_path):
     assert len(list((tmp_path / "images").glob("*.png"))) == 1
 
 
+@pytest.mark.slow
 def test_a_written_pipeline_is_the_one_that_was_asked_for(tmp_path):
     path = published_sizes.write_latent_diffusion(tmp_path, FIELDS, 3)
     found, _ = formats.read(path, formats.recognise(path))

@@ -236,11 +236,11 @@ def expected(deployment):
     """Latents of the prior, and the images of alice's code in them."""
     opened = open_deployment(deployment)
     loaded = load_generator(opened)
-    w = loaded.generator.sample(loaded.params, rng.root(7), 5)
+    w = jax.jit(loaded.generator.sample, static_argnums=2)(loaded.params, rng.root(7), 5)
     code, coding = copies.active(opened, "alice").code, opened.manifest.coding
     marked = jax.vmap(lambda one: embed(opened.space, one, code, sigma=SIGMA, coding=coding))(w)
     assert np.abs(marked - w).max() > 0.1
-    return w, loaded.generator.synthesize(loaded.params, marked)
+    return w, jax.jit(loaded.generator.synthesize)(loaded.params, marked)
 
 
 def test_a_copy_is_the_map_that_embeds(deployment, expected):

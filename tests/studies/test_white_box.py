@@ -31,6 +31,7 @@ def measured(plain, tmp_path_factory):
     return found
 
 
+@pytest.mark.slow
 def test_the_span_of_the_axes_is_the_null_space(measured):
     assert measured["re-estimation"]["largest_angle_of_the_span_degrees"] < 0.1
 
