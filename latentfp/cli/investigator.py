@@ -60,7 +60,7 @@ def attribute(
     """Name the user whose copy made each image, or none; inconclusive where too little of a code is left.
 
     p_value: the chance that any of N random codes agrees with the image's soft bits as well as the best one,
-    1 - (1 - P)^N, where auto counts P once for every stage. Exit code: 0 when every file was read, 1 when
+    1 - (1 - P)^N, where auto counts P once for every stage. Exits with 0 when every file was read, 1 when
     some was not, 2 for wrong usage.
 
     Damage: degrees (counter-clockwise), scale, down, right (of the window, in sides), blur (pixels),
@@ -137,7 +137,7 @@ def trace(
     """Accuse all users who made these files together, by averaging their images or copies.
 
     The more files of one origin, the more is known of what the colluders' codes have in common; with 64 bits
-    two are traced, rarely three. Exit code: 0 when somebody is accused, 1 when nobody is.
+    two are traced, rarely three. Exits with 0 when somebody is accused, 1 when nobody is.
 
     Example: latentfp trace --deployment deployment leaked/*.png
     """
