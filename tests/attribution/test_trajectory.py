@@ -12,7 +12,7 @@ from latentfp.checkpoints.torch_files import read_tensors
 from latentfp.fingerprint.basis import Basis, split
 from latentfp.generators.stylegan2 import model
 
-pytestmark = pytest.mark.golden
+pytestmark = [pytest.mark.golden, pytest.mark.optimised]  # twenty steps of Adam follow the rounding
 BITS = 16
 
 
