@@ -18,6 +18,9 @@ from latentfp.runtime.checkpoint import open_checkpoints
 
 TESTS = Path(mean_image.__file__).parent
 
+# Runs are compared bit for bit with those of processes of their own, which optimise what they compile.
+pytestmark = pytest.mark.optimised
+
 
 @pytest.fixture(autouse=True)
 def without_clu(monkeypatch):
