@@ -14,7 +14,7 @@ Inception FID: its numbers compare only with each other, at one image size.
 
 from collections.abc import Callable
 from functools import cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from latentfp.pixels import to_float
+from latentfp.quality.pixels import halved
 from latentfp.runtime.batches import batches
 from latentfp.runtime.progress import track
 from latentfp.types import Image, Images, Params
@@ -29,6 +30,7 @@ from latentfp.types import Image, Images, Params
 SEED = 2020
 CHANNELS = (32, 64)
 Function = Callable[[Params, Image], Float[Array, " f"]]
+Kernel = Float[np.ndarray, "kh kw i o"] | Float[Array, "kh kw i o"]
 
 
 class Embedding(NamedTuple):
@@ -54,10 +56,9 @@ def random_features(image: Image) -> Float[Array, " f"]:
     The second stage does not see the last row or column of an odd number.
     """
     fine, coarse = _weights()
-    edges = _convolved(fine, image)
-    h, w, c = edges.shape
-    halved = edges[: h // 2 * 2, : w // 2 * 2].reshape(h // 2, 2, w // 2, 2, c).mean((1, 3))
-    return jnp.concatenate([edges.mean((0, 1)), _convolved(coarse, halved).mean((0, 1))])
+    edges = jax.nn.relu(convolved(fine, image))
+    shapes = jax.nn.relu(convolved(coarse, halved(edges)))
+    return jnp.concatenate([edges.mean((0, 1)), shapes.mean((0, 1))])
 
 
 RANDOM = Embedding(lambda _params, image: random_features(image), {}, batch=100)
@@ -68,12 +69,13 @@ def _embed(function: Function, params: Params, images: Images) -> Float[Array, "
     return jax.vmap(function, in_axes=(None, 0))(params, images)
 
 
-def _convolved(kernel: Float[np.ndarray, "3 3 i o"], x: Float[Array, "h w i"]) -> Float[Array, "h w o"]:
-    dimensions = ("NHWC", "HWIO", "NHWC")
-    y = jax.lax.conv_general_dilated(
-        x[None], jnp.asarray(kernel), (1, 1), "SAME", dimension_numbers=dimensions
-    )
-    return jax.nn.relu(y[0])
+def convolved(
+    kernel: Kernel, x: Float[Array, "h w i"], stride: int = 1, padding: str = "SAME", **options: Any
+) -> Float[Array, "y x o"]:
+    """A convolution, of the precision that JAX is set to unless `options` say otherwise."""
+    dimensions, strides = ("NHWC", "HWIO", "NHWC"), (stride, stride)
+    given = (x[None], jnp.asarray(kernel), strides, padding)
+    return jax.lax.conv_general_dilated(*given, dimension_numbers=dimensions, **options)[0]
 
 
 @cache

@@ -25,7 +25,7 @@ pools.
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -35,6 +35,7 @@ from jaxtyping import Array, Float
 
 from latentfp.checkpoints.adopt import NameTable, Rule, adopt
 from latentfp.checkpoints.torch_files import flatten, read_tensors
+from latentfp.quality.features import convolved
 from latentfp.types import Image, Params
 
 SIDE = 299
@@ -105,88 +106,19 @@ def convolutions(steps: Sequence[Step], channels: int) -> Iterator[tuple[Convolu
         channels = width([step], channels)
 
 
-def _halving(name: str, channels: int) -> Convolution:
-    return Convolution(name, channels, (3, 3), stride=2, padding="VALID")
+HALVING = ((3, 3), 2, "VALID")  # the fields of a convolution after the channels
 
 
-def _block_5(at: str, pooled: int) -> Fork:
-    return Fork(
-        (
-            (Convolution(f"{at}.branch1x1", 64),),
-            (Convolution(f"{at}.branch5x5_1", 48), Convolution(f"{at}.branch5x5_2", 64, (5, 5))),
-            (
-                Convolution(f"{at}.branch3x3dbl_1", 64),
-                Convolution(f"{at}.branch3x3dbl_2", 96, (3, 3)),
-                Convolution(f"{at}.branch3x3dbl_3", 96, (3, 3)),
-            ),
-            (Pool.AVERAGE, Convolution(f"{at}.branch_pool", pooled)),
-        )
-    )
+def _fork(at: str, *branches: Sequence[Step | tuple[Any, ...]]) -> Fork:
+    """A fork of which the names of convolutions, given by the fields of these, follow that of the block."""
 
+    def step(given: Step | tuple[Any, ...]) -> Step:
+        if isinstance(given, Step):
+            return given
+        name, *fields = given
+        return Convolution(f"{at}.{name}", *fields)
 
-def _block_6a(at: str) -> Fork:
-    return Fork(
-        (
-            (_halving(f"{at}.branch3x3", 384),),
-            (
-                Convolution(f"{at}.branch3x3dbl_1", 64),
-                Convolution(f"{at}.branch3x3dbl_2", 96, (3, 3)),
-                _halving(f"{at}.branch3x3dbl_3", 96),
-            ),
-            (Pool.HALVING,),
-        )
-    )
-
-
-def _block_6(at: str, inner: int) -> Fork:
-    return Fork(
-        (
-            (Convolution(f"{at}.branch1x1", 192),),
-            (
-                Convolution(f"{at}.branch7x7_1", inner),
-                Convolution(f"{at}.branch7x7_2", inner, (1, 7)),
-                Convolution(f"{at}.branch7x7_3", 192, (7, 1)),
-            ),
-            (
-                Convolution(f"{at}.branch7x7dbl_1", inner),
-                Convolution(f"{at}.branch7x7dbl_2", inner, (7, 1)),
-                Convolution(f"{at}.branch7x7dbl_3", inner, (1, 7)),
-                Convolution(f"{at}.branch7x7dbl_4", inner, (7, 1)),
-                Convolution(f"{at}.branch7x7dbl_5", 192, (1, 7)),
-            ),
-            (Pool.AVERAGE, Convolution(f"{at}.branch_pool", 192)),
-        )
-    )
-
-
-def _block_7a(at: str) -> Fork:
-    return Fork(
-        (
-            (Convolution(f"{at}.branch3x3_1", 192), _halving(f"{at}.branch3x3_2", 320)),
-            (
-                Convolution(f"{at}.branch7x7x3_1", 192),
-                Convolution(f"{at}.branch7x7x3_2", 192, (1, 7)),
-                Convolution(f"{at}.branch7x7x3_3", 192, (7, 1)),
-                _halving(f"{at}.branch7x7x3_4", 192),
-            ),
-            (Pool.HALVING,),
-        )
-    )
-
-
-def _block_7(at: str, pool: Pool) -> Fork:
-    return Fork(
-        (
-            (Convolution(f"{at}.branch1x1", 320),),
-            (Convolution(f"{at}.branch3x3_1", 384), _cross(f"{at}.branch3x3_2")),
-            (
-                Convolution(f"{at}.branch3x3dbl_1", 448),
-                Convolution(f"{at}.branch3x3dbl_2", 384, (3, 3)),
-                _cross(f"{at}.branch3x3dbl_3"),
-            ),
-            (pool, Convolution(f"{at}.branch_pool", 192)),
-        )
-    )
+    return Fork(tuple(tuple(map(step, branch)) for branch in branches))
 
 
 def _cross(name: str) -> Fork:
@@ -194,9 +126,69 @@ def _cross(name: str) -> Fork:
     return Fork(((Convolution(f"{name}a", 384, (1, 3)),), (Convolution(f"{name}b", 384, (3, 1)),)))
 
 
+def _block_5(at: str, pooled: int) -> Fork:
+    return _fork(
+        at,
+        [("branch1x1", 64)],
+        [("branch5x5_1", 48), ("branch5x5_2", 64, (5, 5))],
+        [("branch3x3dbl_1", 64), ("branch3x3dbl_2", 96, (3, 3)), ("branch3x3dbl_3", 96, (3, 3))],
+        [Pool.AVERAGE, ("branch_pool", pooled)],
+    )
+
+
+def _block_6a(at: str) -> Fork:
+    return _fork(
+        at,
+        [("branch3x3", 384, *HALVING)],
+        [("branch3x3dbl_1", 64), ("branch3x3dbl_2", 96, (3, 3)), ("branch3x3dbl_3", 96, *HALVING)],
+        [Pool.HALVING],
+    )
+
+
+def _block_6(at: str, inner: int) -> Fork:
+    return _fork(
+        at,
+        [("branch1x1", 192)],
+        [("branch7x7_1", inner), ("branch7x7_2", inner, (1, 7)), ("branch7x7_3", 192, (7, 1))],
+        [
+            ("branch7x7dbl_1", inner),
+            ("branch7x7dbl_2", inner, (7, 1)),
+            ("branch7x7dbl_3", inner, (1, 7)),
+            ("branch7x7dbl_4", inner, (7, 1)),
+            ("branch7x7dbl_5", 192, (1, 7)),
+        ],
+        [Pool.AVERAGE, ("branch_pool", 192)],
+    )
+
+
+def _block_7a(at: str) -> Fork:
+    return _fork(
+        at,
+        [("branch3x3_1", 192), ("branch3x3_2", 320, *HALVING)],
+        [
+            ("branch7x7x3_1", 192),
+            ("branch7x7x3_2", 192, (1, 7)),
+            ("branch7x7x3_3", 192, (7, 1)),
+            ("branch7x7x3_4", 192, *HALVING),
+        ],
+        [Pool.HALVING],
+    )
+
+
+def _block_7(at: str, pool: Pool) -> Fork:
+    double = [("branch3x3dbl_1", 448), ("branch3x3dbl_2", 384, (3, 3)), _cross(f"{at}.branch3x3dbl_3")]
+    return _fork(
+        at,
+        [("branch1x1", 320)],
+        [("branch3x3_1", 384), _cross(f"{at}.branch3x3_2")],
+        double,
+        [pool, ("branch_pool", 192)],
+    )
+
+
 # From 299×299×3: 147×147×64 and 71×71×192 before the two pools, 35×35 in blocks 5, 17×17 in 6, 8×8×2048 last.
 NETWORK: tuple[Step, ...] = (
-    _halving("Conv2d_1a_3x3", 32),
+    Convolution("Conv2d_1a_3x3", 32, *HALVING),
     Convolution("Conv2d_2a_3x3", 32, (3, 3), padding="VALID"),
     Convolution("Conv2d_2b_3x3", 64, (3, 3)),
     Pool.HALVING,
@@ -234,7 +226,9 @@ def forward(steps: Sequence[Step], params: Params, x: Float[Array, "h w c"]) -> 
     """What leaves a chain of steps. `params`: kernel [h w c o] and bias [o] by the convolution's name."""
     for step in steps:
         if isinstance(step, Convolution):
-            x = _convolved(step, params[step.name], x)
+            layer, exact = params[step.name], {"precision": jax.lax.Precision.HIGHEST}
+            y = convolved(layer["kernel"], x, step.stride, step.padding, **exact)
+            x = jax.nn.relu(y + layer["bias"][None, None])
         elif isinstance(step, Pool):
             x = _pooled(step, x)
         else:
@@ -293,18 +287,6 @@ def _folded(name: str, layer: Params) -> Params:
         "kernel": jnp.asarray(kernel * gain, jnp.float32),
         "bias": jnp.asarray(beta - mean * gain, jnp.float32),
     }
-
-
-def _convolved(step: Convolution, layer: Params, x: Float[Array, "h w c"]) -> Float[Array, "i j o"]:
-    y = jax.lax.conv_general_dilated(
-        x[None],
-        layer["kernel"],
-        (step.stride, step.stride),
-        step.padding,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        precision=jax.lax.Precision.HIGHEST,
-    )[0]
-    return jax.nn.relu(y + layer["bias"][None, None])
 
 
 def _pooled(pool: Pool, x: Float[Array, "h w c"]) -> Float[Array, "i j c"]:

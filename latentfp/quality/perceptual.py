@@ -20,6 +20,8 @@ from jaxtyping import Array, Float
 
 from latentfp.checkpoints.adopt import NameTable, Rule, adopt
 from latentfp.checkpoints.torch_files import read_tensors
+from latentfp.quality.features import convolved
+from latentfp.quality.pixels import halved
 from latentfp.types import Image, Params, Scalar
 
 CONVOLUTIONS = (2, 2, 3, 3, 3)
@@ -51,9 +53,10 @@ def vgg_taps(params: Params, image: Image) -> Taps:
     layers = iter(params["trunk"])
     taps = []
     for count in CONVOLUTIONS:
-        x = _halved(x) if taps else x
+        x = halved(x, over=jnp.max) if taps else x
         for _ in range(count):
-            x = _convolved(next(layers), x)
+            layer = next(layers)
+            x = jax.nn.relu(convolved(layer["kernel"], x) + layer["bias"][None, None])
         taps.append(x)
     return taps
 
@@ -96,19 +99,6 @@ def _layers() -> Iterator[tuple[str, int, int]]:
             yield f"features.{index}", before, channels
             index, before = index + 2, channels
         index += 1
-
-
-def _convolved(layer: Params, x: Float[Array, "h w i"]) -> Float[Array, "h w o"]:
-    y = jax.lax.conv_general_dilated(
-        x[None], layer["kernel"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )[0]
-    return jax.nn.relu(y + layer["bias"][None, None])
-
-
-def _halved(x: Float[Array, "h w c"]) -> Float[Array, "i j c"]:
-    """Maximum over 2×2 places; an odd last row or column is dropped."""
-    h, w, c = x.shape
-    return x[: h // 2 * 2, : w // 2 * 2].reshape(h // 2, 2, w // 2, 2, c).max((1, 3))
 
 
 def _unit(x: Float[Array, "h w c"]) -> Float[Array, "h w c"]:

@@ -13,6 +13,8 @@ fine ones its precision. Images are in [-1, 1] nominally; all four accept values
 differentiable (psnr and its gradient are infinite for equal images).
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -65,14 +67,15 @@ def multiscale(a: Image, b: Image) -> Scalar:
     difference = a - b
     levels = [jnp.mean(jnp.square(difference))]
     while all(side % 2 == 0 and side >= 8 for side in difference.shape[:2]):
-        difference = _halved(difference)
+        difference = halved(difference)
         levels.append(jnp.mean(jnp.square(difference)))
     return jnp.mean(jnp.stack(levels))
 
 
-def _halved(x: Float[Array, "h w 3"]) -> Float[Array, "i j 3"]:
-    h, w, _ = x.shape
-    return x.reshape(h // 2, 2, w // 2, 2, 3).mean((1, 3))
+def halved(x: Float[Array, "h w c"], over: Callable[..., Array] = jnp.mean) -> Float[Array, "i j c"]:
+    """The mean, or another function, over 2×2 places; an odd last row or column is dropped."""
+    h, w, c = x.shape
+    return over(x[: h // 2 * 2, : w // 2 * 2].reshape(h // 2, 2, w // 2, 2, c), axis=(1, 3))
 
 
 def _window_matrix(n: int) -> Float[np.ndarray, "i n"]:
