@@ -30,7 +30,6 @@ from latentfp.attribution.objective import (
     Point,
     Problem,
     Synthesize,
-    bytes_per_start,
     objective,
 )
 from latentfp.choices import Coding
@@ -203,8 +202,7 @@ def attribute_images(
     distance: Distance,
     settings: Settings = STYLEGAN2,
     ids: ImageIds | None = None,
-    memory: int = 2**30,
-    pairs_per_chunk: int | None = None,
+    pairs_per_chunk: int = 32,
     place: Callable[[Any], Any] = jax.device_put,
     multiple: int = 1,
     progress: Callable[[int], object] | None = None,
@@ -213,15 +211,14 @@ def attribute_images(
 
     * The starts of an image follow from `key` and its id alone; ids count from 0 if not given.
     * Weights of `distance` are bound by `jax.tree_util.Partial`, as arguments of the compiled program.
-    * A chunk holds `pairs_per_chunk` pairs of an image and a start, by default as many as fit `memory` bytes.
+    * A chunk holds `pairs_per_chunk` pairs of an image and a start.
     * `place` puts the arrays [rows …] of a chunk onto devices, after filling up to a `multiple` of rows.
     * `progress` hears of n more updates of pairs, of b · starts · steps in all.
     """
     _check(generator, space, images, settings)
     shared = distance if isinstance(distance, Partial) else Partial(distance)
     problem = Problem(params, space, shared, sigma, coding.offset, settings.penalty)
-    pairs = pairs_per_chunk or max(1, memory // bytes_per_start(generator, problem))
-    rows, columns = chunk_shape(len(images), settings.starts, pairs=pairs, multiple=multiple)
+    rows, columns = chunk_shape(len(images), settings.starts, pairs=pairs_per_chunk, multiple=multiple)
 
     def search(targets: Images, starts: Contents, pairs: int) -> tuple[Point, Losses]:
         targets, state = place(targets), place(init(starts, space.code_axes.shape[0]))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from latentfp import rng
-from latentfp.attribution.objective import Point, Problem, bytes_per_start, objective
+from latentfp.attribution.objective import Point, Problem, objective
 from latentfp.fingerprint.basis import fit_basis, split
 from latentfp.generators import linear
 
@@ -90,18 +90,3 @@ def test_gradients_are_finite_differences(losses, arrays):
                     ends.append(oracle(*moved)[:, start])
                 # A central difference errs by step² and by 1e-16 / step: both far below float32's own 1e-6.
                 np.testing.assert_allclose(slope[:, start, axis], (ends[0] - ends[1]) / (2 * step), atol=2e-6)
-
-
-def test_memory_grows_with_the_generator(space):
-    problem = partial(
-        Problem, space=space, distance=jax.tree_util.Partial(mean_square), sigma=1.0, offset=0.0, penalty=0.1
-    )
-
-    def needed(size):
-        zeros = {"matrix": jnp.zeros((3 * size**2, DIM)), "offset": jnp.zeros(3 * size**2)}
-        return bytes_per_start(linear.make(latent_dim=DIM, size=size), problem(zeros))
-
-    small, large = needed(16), needed(32)
-    # At least the image itself in float32, at most a few copies of it.
-    assert 4 * 3 * 32**2 <= large <= 100 * 3 * 32**2
-    assert 2 < large / small <= 4
