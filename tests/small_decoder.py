@@ -5,10 +5,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from linear_space import write_deployment
 
 from latentfp.attribution.decoder import Decoder, TrainedDecoder, blank
 from latentfp.deployment import decoders
-from latentfp.deployment.deployment import Deployment, load_generator
+from latentfp.deployment.deployment import Deployment, load_generator, open_deployment
 from latentfp.training.decoder import Network
 
 NETWORK = Network(channels=4, squeeze=3, width=8, blocks=1)
@@ -36,3 +37,11 @@ def write_decoder(
     belongs = {**decoders.belonging(deployment), **other}
     decoders.save(folder, made.weights, network=NETWORK._asdict(), iterations=iterations, belongs=belongs)
     return folder
+
+
+def deployment_with_decoder(folder: Path) -> Path:
+    """A deployment of a linear generator: images of 16 × 16, codes of 32 bits, and a decoder."""
+    path = write_deployment(folder, size=16)
+    opened = open_deployment(path)
+    decoders.adopt(opened, write_decoder(folder / "decoder", opened))
+    return path

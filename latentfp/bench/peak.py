@@ -50,16 +50,6 @@ def call_seconds(call: Callable[[], Any], *, repeats: int, calls: int = 1) -> li
     return times
 
 
-def product_flops(side: int) -> float:
-    """Multiplications and additions of a product of two matrices of `side` × `side`."""
-    return 2.0 * side**3
-
-
-def copy_bytes(mib: int) -> float:
-    """Bytes read and written by a copy of `mib` MiB."""
-    return 2.0 * mib * 2**20
-
-
 def time_loads(loads: Loads, *, repeats: int, seed: int) -> Seconds:
     """Seconds of both, `repeats` times each, on random numbers and without the first call of each."""
     square = jax.random.normal(rng.stream(rng.root(seed), "product"), (loads.side, loads.side))
@@ -80,9 +70,10 @@ def peak_of(loads: Loads, *measured: Seconds) -> Peak:
     """The peak of all measurements of these loads."""
     product = [second for seconds in measured for second in seconds.product]
     copy = [second for seconds in measured for second in seconds.copy]
+    multiplied_and_added, read_and_written = 2.0 * loads.side**3, 2.0 * loads.mib * 2**20
     return Peak(
-        product_flops(loads.side) / min(product),
-        copy_bytes(loads.mib) / min(copy),
+        multiplied_and_added / min(product),
+        read_and_written / min(copy),
         spread(product),
         spread(copy),
     )

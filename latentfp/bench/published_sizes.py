@@ -25,21 +25,6 @@ from latentfp.checkpoints.torch_writer import write_tensors
 from latentfp.generators.latent_diffusion import model as latent_diffusion
 from latentfp.generators.stylegan2 import model as stylegan2
 
-DIFFUSERS = {
-    "index": {
-        "vqvae": ["diffusers", "VQModel"],
-        "unet": ["diffusers", "UNet2DModel"],
-        "scheduler": ["diffusers", "DDIMScheduler"],
-    },
-    "scheduler": {
-        "_class_name": "DDIMScheduler",
-        "beta_start": 0.0015,
-        "beta_end": 0.0195,
-        "beta_schedule": "scaled_linear",
-        "clip_sample": False,
-    },
-}
-
 
 def run(
     *, kind: str, fields: Mapping[str, Any], steps: int, fit: Sequence[str], seed: int, workdir: Path
@@ -50,7 +35,9 @@ def run(
     generator, deployment = workdir / "generator", workdir / "deployment"
     rows = {"import": command("import", source, "--out", generator)}
     if steps:
-        _shorten(generator / "generator.json", steps)
+        description = json.loads((generator / "generator.json").read_text())
+        description["fields"]["steps"] = steps
+        (generator / "generator.json").write_text(json.dumps(description, indent=2) + "\n")
     fitting = ["--generator", generator, "--out", deployment, *fit]
     rows["fit"] = command("fit", *fitting)
     rows["users add"] = command("users", "add", "--deployment", deployment, "alice")
@@ -87,56 +74,58 @@ def write_latent_diffusion(folder: Path, fields: Mapping[str, Any], seed: int) -
     """A pipeline of diffusers; the scale of the latents is 1."""
     nets, path = latent_diffusion.networks(**fields), folder / "pipeline"
     params = jax.jit(lambda: latent_diffusion.init(nets, rng.root(seed)))()
-    stage, unet = nets.first_stage, nets.denoiser
     tables = {
-        "vqvae": latent_diffusion_names.diffusers_first_stage(params["first_stage"], stage),
-        "unet": latent_diffusion_names.diffusers_unet(params["denoiser"], unet),
+        ("vqvae", "first_stage"): latent_diffusion_names.diffusers_first_stage,
+        ("unet", "denoiser"): latent_diffusion_names.diffusers_unet,
     }
-    for part, weights in (("vqvae", params["first_stage"]), ("unet", params["denoiser"])):
+    for (part, ours), names in tables.items():
         (path / part).mkdir(parents=True)
-        save_file(restore(weights, tables[part]), path / part / "diffusion_pytorch_model.safetensors")
-    (path / "vqvae" / "config.json").write_text(json.dumps(_stage_settings(fields)))
-    (path / "unet" / "config.json").write_text(json.dumps(_unet_settings(fields)))
+        tensors = restore(params[ours], names(params[ours], getattr(nets, ours)))
+        save_file(tensors, path / part / "diffusion_pytorch_model.safetensors")
     (path / "scheduler").mkdir()
-    (path / "scheduler" / "scheduler_config.json").write_text(json.dumps(DIFFUSERS["scheduler"]))
-    (path / "model_index.json").write_text(json.dumps(DIFFUSERS["index"]))
+    for name, settings in _diffusers_settings(fields).items():
+        (path / name).write_text(json.dumps(settings))
     return path
 
 
-WRITERS = {"stylegan2": write_stylegan2, "latent_diffusion": write_latent_diffusion}
-
-
-def _stage_settings(fields: Mapping[str, Any]) -> dict[str, Any]:
-    stage = fields["first_stage"]
-    return {
-        "_class_name": "VQModel",
-        "block_out_channels": list(stage["channels"]),
-        "layers_per_block": stage["blocks"],
-        "latent_channels": stage["latent"],
-        "num_vq_embeddings": stage["codes"],
-        "scaling_factor": 1.0,
-    }
-
-
-def _unet_settings(fields: Mapping[str, Any]) -> dict[str, Any]:
-    unet, stage = fields["denoiser"], fields["first_stage"]
+def _diffusers_settings(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON files of the pipeline."""
+    stage, unet = fields["first_stage"], fields["denoiser"]
     levels = range(len(unet["channels"]))
     down = ["AttnDownBlock2D" if level in unet["attention"] else "DownBlock2D" for level in levels]
     return {
-        "_class_name": "UNet2DModel",
-        "block_out_channels": list(unet["channels"]),
-        "down_block_types": down,
-        "up_block_types": [kind.replace("Down", "Up") for kind in reversed(down)],
-        "layers_per_block": unet["blocks"],
-        "in_channels": stage["latent"],
-        "out_channels": stage["latent"],
-        "attention_head_dim": unet["head"],
-        "sample_size": fields["size"] // 2 ** (len(stage["channels"]) - 1),
+        "model_index.json": {
+            "vqvae": ["diffusers", "VQModel"],
+            "unet": ["diffusers", "UNet2DModel"],
+            "scheduler": ["diffusers", "DDIMScheduler"],
+        },
+        "scheduler/scheduler_config.json": {
+            "_class_name": "DDIMScheduler",
+            "beta_start": 0.0015,
+            "beta_end": 0.0195,
+            "beta_schedule": "scaled_linear",
+            "clip_sample": False,
+        },
+        "vqvae/config.json": {
+            "_class_name": "VQModel",
+            "block_out_channels": list(stage["channels"]),
+            "layers_per_block": stage["blocks"],
+            "latent_channels": stage["latent"],
+            "num_vq_embeddings": stage["codes"],
+            "scaling_factor": 1.0,
+        },
+        "unet/config.json": {
+            "_class_name": "UNet2DModel",
+            "block_out_channels": list(unet["channels"]),
+            "down_block_types": down,
+            "up_block_types": [kind.replace("Down", "Up") for kind in reversed(down)],
+            "layers_per_block": unet["blocks"],
+            "in_channels": stage["latent"],
+            "out_channels": stage["latent"],
+            "attention_head_dim": unet["head"],
+            "sample_size": fields["size"] // 2 ** (len(stage["channels"]) - 1),
+        },
     }
 
 
-def _shorten(description: Path, steps: int) -> None:
-    """Another number of steps of the sampler in a generator's description."""
-    found = json.loads(description.read_text())
-    found["fields"]["steps"] = steps
-    description.write_text(json.dumps(found, indent=2) + "\n")
+WRITERS = {"stylegan2": write_stylegan2, "latent_diffusion": write_latent_diffusion}

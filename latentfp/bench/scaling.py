@@ -21,9 +21,8 @@ from latentfp.data.files import write_image
 from latentfp.fingerprint.codes import draw_codes
 from latentfp.runtime.machine import hardware
 from latentfp.runtime.provenance import code_version
-from latentfp.studies.context import Context, identity, open_context
+from latentfp.studies.context import Context, identity, marked_images, open_context
 from latentfp.studies.experiment import Experiment, Numbers
-from latentfp.studies.watermarked import marked_images
 
 ROOT = Path(latentfp.__file__).parents[1]
 ON_ONE_CORE = f'exec taskset -c "$((LATENTFP_PROCESS % {os.cpu_count()}))" "$@"'
@@ -43,13 +42,6 @@ class Load(NamedTuple):
     part: int
 
 
-class Cell(NamedTuple):
-    """Training or attribution by so many processes."""
-
-    work: str
-    processes: int
-
-
 def run(*, deployment: str, training: str, load: Load, seed: int, workdir: Path) -> dict[str, Any]:
     """Measure what `workdir` does not hold yet; report/benches.py shows the result.
 
@@ -67,17 +59,18 @@ def run(*, deployment: str, training: str, load: Load, seed: int, workdir: Path)
         "training": lambda n: train(training, folder, home / f"training-{n}", n, load),
         "attribution": lambda n: attribute(folder, images, home / f"parts-{n}", n, load),
     }
-    cells = [Cell(name, n) for name in tasks for n in (0, *load.processes)]  # 0: to fill the cache
+    counts = (0, *load.processes)  # 0: to fill the cache
+    cells = [{"work": name, "processes": n} for name in tasks for n in counts]
     setting = {"users": users, "training": training, **load._replace(processes=())._asdict()}
     measured = Experiment(home, seed=seed).measured(
         cells,
-        lambda cell: tasks[cell.work](cell.processes),
+        lambda cell: tasks[cell["work"]](cell["processes"]),
         belongs={**identity(context), **setting},
     )
     rows: dict[str, list[Numbers]] = {name: [] for name in tasks}
-    for cell, numbers in zip(cells, measured or [], strict=True):
-        if cell.processes:
-            rows[cell.work].append({"processes": cell.processes, **numbers})
+    for cell, numbers in zip(cells, measured, strict=True):
+        if cell["processes"]:
+            rows[cell["work"]].append({"processes": cell["processes"], **numbers})
     result = {
         "deployment": deployment,
         "training_config": training,
@@ -121,15 +114,8 @@ def attribute(deployment: str, images: Path, out: Path, processes: int, load: Lo
 
 def local(processes: int, command: Sequence[str]) -> float:
     """Seconds of a command in so many processes (0: one) of a core each. ValueError where one fails."""
-    begin = [
-        "bash",
-        str(ROOT / "launch" / "local.sh"),
-        str(max(1, processes)),
-        "bash",
-        "-c",
-        ON_ONE_CORE,
-        "-",
-    ]
+    launcher = [str(ROOT / "launch" / "local.sh"), str(max(1, processes))]
+    begin = ["bash", *launcher, "bash", "-c", ON_ONE_CORE, "-"]
     began = time.perf_counter()
     ended = subprocess.run([*begin, *command], cwd=ROOT, capture_output=True, text=True)
     if ended.returncode:

@@ -35,7 +35,6 @@ LARGEST = 24  # magnitude of a soft score
 CHUNK = 2**20  # codes that are drawn, given to faiss and checked at once
 PACKAGES = ("jax", "jaxlib", "numpy", "faiss-cpu")
 
-
 Searches = dict[str, Callable[[], Hits]]
 
 
@@ -79,19 +78,22 @@ def run(
             f"got {bits} bits and the best {top} of {min(sizes)} codes, expected a multiple of 64 bits and a "
             "`top` from 1 to the smallest size: change config.study"
         )
-    _faiss()
+    faiss = _faiss()
     workdir.mkdir(parents=True, exist_ok=True)
     measured = Experiment(workdir, seed=seed).measured
     books = [BookSize(n, bits, queries, top, seed) for n in sizes]
-    (memory,) = measured([max(books)], _in_another_process, belongs={"measured": "memory"}) or []
+    (memory,) = measured([max(books)], _in_another_process, belongs={"measured": "memory"})
     timing = {"measured": "time", "repeats": repeats, "checked": checked}
-    timed = measured(books, lambda size: time_searches(size, repeats, checked), belongs=timing) or []
-    rows = {str(size.n): row for size, row in zip(books, timed, strict=True)}
+    timed = measured(books, lambda size: time_searches(size, repeats, checked), belongs=timing)
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     result = {
         "size": {"bits": bits, "queries": queries, "top": top, "repeats": repeats, "checked": checked},
-        **_surroundings(),
+        "hardware": hardware(),
+        "code": [code_version()],
+        "faiss": f"{faiss.omp_get_max_threads()} threads, {faiss.get_compile_options().strip()}",
+        "versions": versions | {"python": platform.python_version()},
         "memory": memory,
-        "sizes": rows,
+        "sizes": {str(size.n): row for size, row in zip(books, timed, strict=True)},
     }
     (workdir / "search.json").write_text(json.dumps(result, indent=1) + "\n")
     return result
@@ -198,24 +200,19 @@ def _check(drawn: Drawn, answers: dict[str, Hits], checked: int) -> None:
     bits, top = signs.shape[1], answers["best"].rows.shape[1]
     some = np.linspace(0, len(signs) - 1, min(checked, len(signs))).astype(int)
     for query in track(some.tolist(), "queries checked"):
-        rows, agreement = plain_best(signs[query], drawn.book, top)
-        _compare("nearest", answers, query, rows, (bits - agreement) // 2)
-        _compare("best", answers, query, *plain_best(drawn.scores[query], drawn.book, top))
-
-
-def _compare(
-    name: str,
-    answers: dict[str, Hits],
-    query: int,
-    rows: Int[np.ndarray, " top"],
-    values: Int[np.ndarray, " top"],
-) -> None:
-    found = answers[name]
-    if not (np.array_equal(found.rows[query], rows) and np.array_equal(found.values[query], values)):
-        raise RuntimeError(
-            f"{name} of query {query}: found rows {found.rows[query].tolist()} with "
-            f"{found.values[query].tolist()}, NumPy finds {rows.tolist()} with {values.tolist()}"
-        )
+        near, agreement = plain_best(signs[query], drawn.book, top)
+        expected = {
+            "nearest": (near, (bits - agreement) // 2),
+            "best": plain_best(drawn.scores[query], drawn.book, top),
+        }
+        for name, theirs in expected.items():
+            ours = [array[query].tolist() for array in answers[name]]
+            rows, values = (array.tolist() for array in theirs)
+            if ours != [rows, values]:
+                raise RuntimeError(
+                    f"{name} of query {query}: found rows {ours[0]} with {ours[1]}, NumPy finds {rows} with "
+                    f"{values}"
+                )
 
 
 def plain_best(
@@ -236,13 +233,3 @@ def plain_best(
         order = np.lexsort((rows, -values))[:top]
         rows, values = rows[order], values[order]
     return rows, values
-
-
-def _surroundings() -> Numbers:
-    return {
-        "hardware": hardware(),
-        "code": [code_version()],
-        "faiss": f"{_faiss().omp_get_max_threads()} threads, {_faiss().get_compile_options().strip()}",
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES}
-        | {"python": platform.python_version()},
-    }

@@ -3,10 +3,17 @@
 Those of a deployment are real: latents of the generator's prior, images watermarked with random codes and
 rounded to the 8 bits of a file, the decoder that the deployment has. Others are attacks, algebraic codes, and
 networks of other sizes, with random weights.
+
+A training is the step of an objective as runtime/loop.py compiles it, lazy updates too, each of which counts
+as often as it occurs in a long run: one `every`-th of a step. Batches lie on the device beforehand, so what
+reading data costs is not in it.
 """
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from operator import itemgetter
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -20,6 +27,7 @@ from latentfp.attribution.cascade import MULTISCALE, Budget
 from latentfp.attribution.decoder import TrainedDecoder
 from latentfp.attribution.descent import Subject
 from latentfp.attribution.estimate import numbered
+from latentfp.attribution.list_decoding import decode
 from latentfp.attribution.objective import Problem
 from latentfp.attribution.observation import UNDAMAGED
 from latentfp.attribution.refine import Model
@@ -28,14 +36,18 @@ from latentfp.augment import damage
 from latentfp.augment.attacks import Attack
 from latentfp.augment.suites import suite
 from latentfp.bench.search import BookSize, draw
+from latentfp.deployment import decoder_training
 from latentfp.deployment.constants import subject_of
 from latentfp.fingerprint.basis import Space
+from latentfp.fingerprint.bch import construct, encode
+from latentfp.generators import pretrained
 from latentfp.generators.pretrained import Pretrained
 from latentfp.generators.stylegan2 import model as stylegan2
 from latentfp.pixels import to_float
 from latentfp.runtime import mesh
-from latentfp.studies.context import Context
-from latentfp.studies.watermarked import marked_images
+from latentfp.runtime.loop import Lazy, Objective, one_step
+from latentfp.studies.context import Context, marked_images
+from latentfp.training import diffusion
 from latentfp.types import Image, Images, Key
 
 Pixels = UInt8[np.ndarray, "n h w 3"]
@@ -97,17 +109,19 @@ def stages(context: Context, sizes: Sizes, pixels: Pixels) -> dict[str, Callable
 
     `pixels`: images of the deployment, as many as the largest batch or more.
     """
-    images = jnp.asarray(to_float(pixels))
+    images, trained = jnp.asarray(to_float(pixels)), context.decoder
     found = {
         "sampling": lambda: sampling(context, sizes.batch),
         "synthesis": lambda: synthesis(context, sizes.batch),
         "augmentation": lambda: augmentation(context, images[: sizes.batch]),
-        "decoder": lambda: decoding(context.subject, _trained(context), images[: sizes.batch]),
+    }
+    if trained is not None:
+        found["decoder"] = lambda: decoding(context.subject, trained, images[: sizes.batch])
+    return found | {
         "refine": lambda: refinement(context, images[: sizes.refined]),
         "paper's search": lambda: reference_search(context, images[:1]),
         "search": lambda: searching(context, sizes),
     }
-    return {name: make for name, make in found.items() if name != "decoder" or context.decoder is not None}
 
 
 def untrained(
@@ -118,7 +132,8 @@ def untrained(
     for name, fields in networks.items():
         found[f"synthesis, {name}"] = lambda fields=fields: synthesis(_untrained(context, fields), batch)
         if context.decoder is not None:
-            found[f"decoder, {name}"] = lambda fields=fields: _untrained_decoder(context, fields, batch)
+            given = (context, context.decoder, fields, batch)
+            found[f"decoder, {name}"] = partial(_untrained_decoder, *given)
     return found
 
 
@@ -204,12 +219,8 @@ def refinement(context: Context, images: Images) -> Stage:
     given = (model, images, jnp.zeros((n, damage.SIZE)), mean)
     first = jax.jit(begin)
     problem, state = first(*given)
-    rest = Program("step", jax.jit(step, donate_argnums=0), (state, model, problem), settings.steps, _same)
-    return Stage(n, [Program("begin", first, given), rest])
-
-
-def _same(found: Any) -> Any:
-    return found
+    rest = (jax.jit(step, donate_argnums=0), (state, model, problem), settings.steps)
+    return Stage(n, [Program("begin", first, given), Program("step", *rest, carry=lambda found: found)])
 
 
 def searching(context: Context, sizes: Sizes) -> Stage:
@@ -247,16 +258,67 @@ def reference_search(context: Context, images: Images) -> Stage:
     return Stage(len(images), [Program("update", step, given, settings.steps)])
 
 
-def _trained(context: Context) -> TrainedDecoder:
-    if context.decoder is None:
-        raise ValueError(f"{context.opened.path} has no decoder: train and `latentfp adopt` one")
-    return context.decoder
+def training_step(
+    context: Context,
+    pixels: Pixels,
+    *,
+    objective: Callable[..., Objective],
+    fields: Mapping[str, Any],
+    batch: int,
+) -> Stage:
+    """The step of an objective on the first `batch` of images, or on as many examples of a decoder's own.
+
+    `objective` makes it of its fields and of the deployment or first stage, which are the context's own.
+    """
+    data = np.arange(batch) if objective is decoder_training.objective else pixels[:batch]
+    return Stage(batch, programs(objective_of(context, objective, fields), data, seed=context.seed))
+
+
+def objective_of(context: Context, make: Callable[..., Objective], fields: Mapping[str, Any]) -> Objective:
+    """What `make` makes for the context."""
+    if make is decoder_training.objective:
+        return make(context.opened.path, **fields)
+    if make is diffusion.objective:
+        with tempfile.TemporaryDirectory() as folder:
+            _save_first_stage(context, Path(folder))
+            return make(first_stage=folder, **fields)
+    return make(**fields)
+
+
+def programs(objective: Objective, data: np.ndarray, *, seed: int) -> list[Program]:
+    """The main update and the lazy ones, each with a first state of its own, since a call uses it up."""
+    devices = mesh.data_mesh()
+    init = partial(objective.init, rng.stream(rng.root(seed), "init"))
+    state, batch = mesh.init_replicated(init, devices), mesh.shard_batch(devices, data)
+    return [
+        Program(
+            "update" if number == 0 else f"every {part.every}",
+            mesh.data_parallel(one_step(part, seed, number), devices),
+            (jax.tree.map(jnp.copy, state), batch, np.int32(0)),
+            1 / part.every,
+            carry=itemgetter(0),
+        )
+        for number, part in enumerate((Lazy(1, objective.update), *objective.lazy))
+    ]
+
+
+def _save_first_stage(context: Context, folder: Path) -> None:
+    """That of the deployment's own generator."""
+    stored = pretrained.read(pretrained.folder_of(context.opened.manifest.generator.name))
+    pretrained.save(
+        folder,
+        kind="first_stage",
+        fields={
+            "size": stored.fields["size"],
+            "network": stored.fields["first_stage"],
+            "scale": stored.fields["scale"],
+        },
+        params=stored.params["first_stage"],
+        noise_seed=0,
+    )
 
 
 def _list_decoding(algebraic: AlgebraicCode, wrong: int, seed: int) -> Stage:
-    from latentfp.attribution.list_decoding import decode
-    from latentfp.fingerprint.bch import construct, encode
-
     code, random = construct(algebraic.bits, algebraic.message), np.random.default_rng(seed)
     messages = random.integers(2**algebraic.message, size=algebraic.readings, dtype=np.uint64)
     soft = np.where(encode(code, messages), SURE, -SURE).astype(np.int8)
@@ -277,9 +339,11 @@ def _untrained(context: Context, fields: Mapping[str, Any]) -> Context:
     return context._replace(subject=subject)
 
 
-def _untrained_decoder(context: Context, fields: Mapping[str, Any], batch: int) -> Stage:
+def _untrained_decoder(
+    context: Context, trained: TrainedDecoder, fields: Mapping[str, Any], batch: int
+) -> Stage:
     """A decoder of the deployment's sizes for an untrained network."""
-    subject, trained = _untrained(context, fields).subject, _trained(context)
+    subject = _untrained(context, fields).subject
     shape, content = subject.generator.image_shape, subject.space.content_axes.shape[0]
     images = jax.random.uniform(_key(context, "images"), (batch, *shape), minval=-1.0)
     network = trained.decoder.clone(content=content, bits=subject.bits)

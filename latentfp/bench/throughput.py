@@ -18,8 +18,8 @@ from typing import Any
 
 import jax
 
-from latentfp.bench import costs, peak, training_steps
-from latentfp.bench.costs import Compiled, Cost
+from latentfp.bench import costs, peak
+from latentfp.bench.costs import Compiled
 from latentfp.bench.peak import Loads, Peak, call_seconds
 from latentfp.bench.stages import (
     AlgebraicCode,
@@ -30,6 +30,7 @@ from latentfp.bench.stages import (
     list_decoding,
     pixels_of,
     stages,
+    training_step,
     untrained,
 )
 from latentfp.runtime import lines
@@ -39,7 +40,7 @@ from latentfp.runtime.machine import hardware
 from latentfp.runtime.memory import peak_memory
 from latentfp.runtime.progress import track
 from latentfp.runtime.provenance import code_version
-from latentfp.studies.context import Context, identity, open_context
+from latentfp.studies.context import identity, open_context
 from latentfp.studies.experiment import Numbers
 
 LEAST = 0.2  # seconds that a program runs in each round
@@ -63,7 +64,7 @@ def run(
     """Measure, write throughput.json, and add a line to the file `history` (None: in `workdir`).
 
     `networks`: StyleGAN2 networks by name, to be measured with random weights. `suites`: whose attacks are a
-    stage each. `training`: by name, the fields of training_steps.training. The result holds the `previous`
+    stage each. `training`: by name, the fields of stages.training_step. The result holds the `previous`
     line of the same machine, JAX, deployment, decoder and settings, if there is one.
     """
     context = open_context(deployment, seed=seed)
@@ -73,7 +74,15 @@ def run(
         "hardware": hardware(),
         "jax": jax.__version__,
     }
-    made = _stages(context, sizes, networks, suites, algebraic, training)
+    batches = [sizes.batch, sizes.refined, *(fields["batch"] for fields in training.values())]
+    pixels = pixels_of(context, max(batches))
+    made = {
+        **stages(context, sizes, pixels),
+        **untrained(context, networks, sizes.batch),
+        **attacks(suites, pixels[0], seed=seed),
+        **list_decoding(algebraic, seed=seed),
+        **{name: partial(training_step, context, pixels, **fields) for name, fields in training.items()},
+    }
     rows, measured = {}, [peak.time_loads(loads, repeats=rounds, seed=seed)]
     for name, make in track(made.items(), "stages", len(made)):
         rows[name] = measure_stage(make(), rounds)
@@ -94,35 +103,27 @@ def run(
     return _compared(result, workdir, Path(history) if history else workdir / "history.jsonl")
 
 
-def _stages(
-    context: Context,
-    sizes: Sizes,
-    networks: Mapping[str, Mapping[str, Any]],
-    suites: Sequence[str],
-    algebraic: AlgebraicCode,
-    training: Mapping[str, Mapping[str, Any]],
-) -> dict[str, Callable[[], Stage]]:
-    batches = [sizes.batch, sizes.refined, *(fields["batch"] for fields in training.values())]
-    pixels = pixels_of(context, max(batches))
-    step = partial(training_steps.training, context, pixels)
-    return {
-        **stages(context, sizes, pixels),
-        **untrained(context, networks, sizes.batch),
-        **attacks(suites, pixels[0], seed=context.seed),
-        **list_decoding(algebraic, seed=context.seed),
-        **{name: partial(step, **fields) for name, fields in training.items()},
-    }
-
-
 def measure_stage(stage: Stage, rounds: int) -> Numbers:
-    """Speed, cost, compilation and memory of a stage. Costs of a batch are on one device."""
+    """Speed, cost, compilation and memory of a stage. Costs of a batch are on one device, None if unknown.
+
+    `peak_memory_mib`: the most that the process has held so far; `device_peak_mib`: a device, if it says so.
+    """
     built = [costs.build(program.function, *program.arguments) for program in stage.programs]
-    pairs = list(zip(stage.programs, built, strict=True))
-    timed = [(program.times, _caller(program, compiled)) for program, compiled in pairs]
-    if stage.whole is not None:
-        timed = [(1, stage.whole)]
-    seconds = _rounds(timed, rounds)
-    total = _total([program.times for program in stage.programs], [compiled.cost for compiled in built])
+    programs = [
+        {
+            "name": program.name,
+            "times": program.times,
+            "flops": compiled.cost and compiled.cost.flops,
+            "bytes": compiled.cost and compiled.cost.bytes,
+            "loops": compiled.loops,
+            "compile_seconds": compiled.compile_seconds,
+            "memory_mib": compiled.memory / 2**20,
+        }
+        for program, compiled in zip(stage.programs, built, strict=True)
+    ]
+    timed = [(it.times, _caller(it, compiled)) for it, compiled in zip(stage.programs, built, strict=True)]
+    seconds = _rounds(timed if stage.whole is None else [(1, stage.whole)], rounds)
+    device_peak = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
     return {
         "items": stage.items,
         "unit": stage.unit,
@@ -131,15 +132,20 @@ def measure_stage(stage: Stage, rounds: int) -> Numbers:
         "per_second": stage.items / min(seconds),
         "seconds": min(seconds),
         "spread": peak.spread(seconds),
-        "flops": None if total is None else total.flops,
-        "bytes": None if total is None else total.bytes,
-        "compile_seconds": sum(compiled.compile_seconds for compiled in built) if built else None,
-        "memory_mib": max(compiled.memory for compiled in built) / 2**20 if built else None,
-        **_held(),
-        "programs": [
-            {"name": program.name, "times": program.times, **_facts(compiled)} for program, compiled in pairs
-        ],
+        "flops": _total(programs, "flops"),
+        "bytes": _total(programs, "bytes"),
+        "compile_seconds": sum(it["compile_seconds"] for it in programs) if programs else None,
+        "memory_mib": max((it["memory_mib"] for it in programs), default=None),
+        "peak_memory_mib": peak_memory(),
+        "device_peak_mib": None if device_peak is None else device_peak / 2**20,
+        "programs": programs,
     }
+
+
+def _total(programs: Sequence[Numbers], name: str) -> float | None:
+    """Of a batch; None if the cost of a part is unknown, or there are no parts."""
+    known = [it["times"] * it[name] for it in programs if it[name] is not None]
+    return sum(known) if programs and len(known) == len(programs) else None
 
 
 def shares(row: Numbers, best: Peak) -> Numbers:
@@ -190,39 +196,6 @@ def _rounds(timed: Sequence[tuple[float | int, Callable[[], Any]]], rounds: int)
         for i, seconds in enumerate(call_seconds(call, repeats=rounds, calls=calls)):
             totals[i] += times * seconds
     return totals
-
-
-def _total(times: Sequence[float | int], found: Sequence[Cost | None]) -> Cost | None:
-    """Of a batch; None if the cost of a part is unknown, or there are no parts."""
-    if not found:
-        return None
-    total = Cost(0.0, 0.0)
-    for often, cost in zip(times, found, strict=True):
-        if cost is None:
-            return None
-        total = total.plus(cost, often)
-    return total
-
-
-def _facts(compiled: Compiled) -> Numbers:
-    cost = compiled.cost
-    return {
-        "flops": None if cost is None else cost.flops,
-        "bytes": None if cost is None else cost.bytes,
-        "loops": compiled.loops,
-        "compile_seconds": compiled.compile_seconds,
-        "memory_mib": compiled.memory / 2**20,
-    }
-
-
-def _held() -> Numbers:
-    """The most that the process has held so far, and a device, where it says so."""
-    stats = jax.devices()[0].memory_stats() or {}
-    peak_bytes = stats.get("peak_bytes_in_use")
-    return {
-        "peak_memory_mib": peak_memory(),
-        "device_peak_mib": None if peak_bytes is None else peak_bytes / 2**20,
-    }
 
 
 def latest(entries: Sequence[Entry], alike: Mapping[str, Any]) -> Entry | None:

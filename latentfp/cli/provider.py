@@ -216,7 +216,6 @@ def demo(
     """
     from latentfp.report.demo import write_page
     from latentfp.studies import demo as study
-    from latentfp.studies.demo_record import summary
 
     record = study.run(out, users=user_count, images=image_count, generator=generator, sigma=sigma, seed=seed)
-    typer.echo(f"{summary(record)}\npage: {write_page(out, record)}")
+    typer.echo(f"{study.summary(record)}\npage: {write_page(out, record)}")

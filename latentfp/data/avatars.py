@@ -9,7 +9,6 @@ splits. The background is plain white.
 
 import functools
 import io
-import itertools
 import json
 import multiprocessing
 import os
@@ -101,31 +100,27 @@ def render_many(
 
 
 def render_each(
-    style: str, indices: Sequence[int], *, size: int = SIZE, workers: int | None = None
+    style: str | Sequence[str], indices: Sequence[int], *, size: int = SIZE, workers: int | None = None
 ) -> Generator[Avatar, None, None]:
-    """Avatars number `indices` one after the other, with a progress bar.
+    """Avatars number `indices`, of one style or of one each, one after the other, with a progress bar.
 
     `workers` processes share the work (default: one for each processor); with one, or for few images, this
     process does it. They are spawned, so a script that calls this needs `if __name__ == "__main__":`.
     """
-    check(style)
-    chunks = [indices[first : first + CHUNK] for first in range(0, len(indices), CHUNK)]
-    draw = functools.partial(_render_chunk, style, size)
-    workers = min(workers or os.cpu_count() or 1, len(chunks))
+    styles = [style] * len(indices) if isinstance(style, str) else style
+    named = sorted({style} if isinstance(style, str) else set(styles))
+    for name in named:
+        check(name)
+    workers = min(workers or os.cpu_count() or 1, -(-len(indices) // CHUNK))
+    given = (functools.partial(render, size=size), styles, map(int, indices))
     with ExitStack() as stack:
-        run = map if workers <= 1 else _pool(workers, stack).map
-        images = itertools.chain.from_iterable(run(draw, chunks))
-        yield from track(images, f"drawing {style}", len(indices))
-
-
-def _pool(workers: int, stack: ExitStack) -> ProcessPoolExecutor:
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
-    stack.callback(pool.shutdown, cancel_futures=True)  # who stops early does not wait for the rest
-    return pool
-
-
-def _render_chunk(style: str, size: int, indices: Sequence[int]) -> list[Avatar]:
-    return [render(style, int(index), size=size) for index in indices]
+        if workers <= 1:
+            images = map(*given)
+        else:
+            pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+            stack.callback(pool.shutdown, cancel_futures=True)  # who stops early does not wait for the rest
+            images = pool.map(*given, chunksize=CHUNK)
+        yield from track(images, f"drawing {', '.join(named)}", len(indices))
 
 
 @functools.cache

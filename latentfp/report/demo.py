@@ -1,4 +1,4 @@
-"""The page of a demonstration: its record (studies/demo_record.py) and the image files that it names.
+"""The page of a demonstration: its record (studies/demo.py) and the image files that it names.
 
 It is one HTML file that needs nothing else (report/html.py); it follows light and dark, and prints.
 """
@@ -21,7 +21,7 @@ from latentfp.report.html import (
     whisker,
 )
 from latentfp.report.wording import count, duration, power_of_ten
-from latentfp.studies.demo_record import CLEAN, File, Record
+from latentfp.studies.demo import CLEAN, File, Record
 
 Images = dict[str, dict[str, File]]  # of a user: image -> attack -> file
 COUNTED = (

@@ -29,10 +29,18 @@ from latentfp.augment.attacks import Attack, nothing
 from latentfp.augment.learned import ascend
 from latentfp.choices import Method
 from latentfp.pixels import to_float, to_pixels
-from latentfp.studies.context import Context, answers, identity, open_context, rule_of
+from latentfp.studies.context import (
+    Context,
+    Rows,
+    answers,
+    attacked_files,
+    identity,
+    open_context,
+    rule_of,
+    through_files,
+)
 from latentfp.studies.experiment import Experiment, Numbers
-from latentfp.studies.intervals import binomial_interval
-from latentfp.studies.watermarked import Rows, marked_images, through_files
+from latentfp.studies.statistics import binomial_interval
 from latentfp.types import Image, Images, Key, Scalar
 
 ERASE, FORGE = "erase", "forge"
@@ -58,22 +66,8 @@ class Settings(NamedTuple):
     alpha: float
 
 
-class Cell(NamedTuple):
-    """What the adversary wants, and by how many grey levels pixels may move."""
-
-    aim: str
-    radius: float
-
-
-class Adversary(NamedTuple):
-    """What is found, by aim and radius."""
-
-    bits: int
-    rows: list[Numbers]
-
-
-def measure(experiment: Experiment, settings: Settings) -> Adversary | None:
-    """None while other processes still measure.
+def measure(experiment: Experiment, settings: Settings) -> dict[str, Any]:
+    """The length of a code, and `rows` by aim and radius.
 
     ValueError for a deployment without a decoder, or whose code repeats its bits, or too few users.
     """
@@ -83,15 +77,14 @@ def measure(experiment: Experiment, settings: Settings) -> Adversary | None:
     if settings.users < 2 * settings.images:
         raise ValueError(f"{settings}: expected at least {2 * settings.images} users, two for every file")
     logits, book = _reader(context.subject, context.decoder), _book(context, settings)
-    own = marked_images(context.subject, book[: settings.images], seed=context.seed)
-    files = through_files(own, SAVED, seed=context.seed)
-    cells = [Cell(*cell) for cell in product((ERASE, FORGE), settings.radii)]
+    files = attacked_files(context, book[: settings.images], SAVED)
+    cells = [{"aim": aim, "radius": radius} for aim, radius in product((ERASE, FORGE), settings.radii)]
     numbers = experiment.measured(
         cells,
         lambda cell: _judged(context, logits, settings, files, book, cell),
         belongs={**identity(context), **settings._replace(deployment="", radii=())._asdict()},
     )
-    return None if numbers is None else Adversary(context.subject.bits, numbers)
+    return {"bits": context.subject.bits, "rows": numbers}
 
 
 def _book(context: Context, settings: Settings) -> Book:
@@ -103,17 +96,18 @@ def _book(context: Context, settings: Settings) -> Book:
 
 
 def _judged(
-    context: Context, logits: Reader, settings: Settings, files: Rows, book: Book, cell: Cell
+    context: Context, logits: Reader, settings: Settings, files: Rows, book: Book, cell: dict[str, Any]
 ) -> Numbers:
     """What the methods say of the moved files: of their owners, and of those whose mark was forged."""
+    aim, radius = cell["aim"], cell["radius"]
     victims = book[settings.images : 2 * settings.images]
-    target = victims if cell.aim == FORGE else np.asarray(jax.jit(logits)(to_float(files))) <= 0
-    moved = _moved(logits, files, target, cell.radius, settings.steps, context.seed)
+    target = victims if aim == FORGE else np.asarray(jax.jit(logits)(to_float(files))) <= 0
+    moved = _moved(logits, files, target, radius, settings.steps, context.seed)
     moved = through_files(moved, SAVED, seed=context.seed)
     change = np.abs(moved.astype(int) - files)
-    found = {**cell._asdict(), "largest_change": int(change.max())}
+    found = {**cell, "largest_change": int(change.max())}
     for method in METHODS:
-        label = f"{cell.aim} {cell.radius:g}, {method.value}"
+        label = f"{aim} {radius:g}, {method.value}"
         rule = rule_of(context, method, among(book), alpha=settings.alpha)
         answer = answers(context, method, to_float(moved), label=label, decided=rule.suffices)
         found[method.value] = _said(answer, rule, book, settings)

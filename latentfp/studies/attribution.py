@@ -11,6 +11,7 @@ transpose), iterations (passes of the decoder's network).
 
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 import jax
@@ -20,15 +21,16 @@ from jaxtyping import Float
 from latentfp.attribution.cascade import DecisionRule
 from latentfp.attribution.estimate import Answer
 from latentfp.attribution.ranking import among
+from latentfp.attribution.verdict import Registered
 from latentfp.choices import Method, Stage
 from latentfp.fingerprint.codes import CodeBook, draw_codes
 from latentfp.pixels import to_float
 from latentfp.runtime.memory import peak_memory
 from latentfp.studies.context import (
-    Accuracy,
     Context,
-    accuracy_of,
     answers,
+    attack_of,
+    attacked_files,
     identity,
     open_context,
     readers,
@@ -37,7 +39,7 @@ from latentfp.studies.context import (
     wrong_bits,
 )
 from latentfp.studies.experiment import Experiment, Numbers
-from latentfp.studies.watermarked import attack_of, marked_images, through_files
+from latentfp.studies.statistics import accuracy_of
 
 WARM_STEPS = 2  # updates of the search that compile its program
 CURVATURE = "mean curvature"
@@ -67,51 +69,27 @@ class Cell(NamedTuple):
     image: int | None = None
 
 
-class Row(NamedTuple):
-    """One method. `users`: images by verdict (right, wrong, none); ratios are to the search, more is cheaper.
-
-    `stages`: images by the last stage that they reached; `same_images`: on those of the search.
-    """
-
-    method: str
-    images: int
-    bit_accuracy: float
-    all_bits: int
-    interval: tuple[float, float]
-    users: dict[str, int]
-    stages: dict[str, int]
-    passes: float
-    iterations: float
-    seconds_per_image: float
-    images_per_second: float
-    first_call_seconds: float
-    peak_memory_mib: float
-    fewer_passes: float | None
-    faster: float
-    same_images: Accuracy
-
-
-class Attribution(NamedTuple):
-    """What is found. `curvature_seconds`: of the mean curvature, which descents need; no row counts it."""
-
-    sigma: float
-    bits: int
-    curvature_seconds: float
-    methods: list[Row]
-
-
 class Shown(NamedTuple):
     """Codes of all users, of which user i made image i, and the images [-1, 1]; others to warm up with."""
 
     book: CodeBook
-    repeats: int  # of each bit of a message
+    registered: Registered
     images: Float[np.ndarray, "n h w 3"]
     others: Float[np.ndarray, "m h w 3"]
 
 
-def measure(experiment: Experiment, settings: Settings) -> Attribution | None:
-    """None while other processes still measure. ValueError: fewer users than images, or no images."""
-    _check(settings)
+def measure(experiment: Experiment, settings: Settings) -> dict[str, Any]:
+    """A row for every method. `curvature_seconds`: of the mean curvature, which no row counts.
+
+    ValueError: fewer users than images, or no images.
+    """
+    least = max(settings.multistart_images, settings.reference_images)
+    some = min(settings.reference_images, settings.warm_images)
+    if not 1 <= least <= settings.images <= settings.users or some < 1:
+        raise ValueError(
+            f"{settings}: expected some images of every kind, multistart and reference at most all of them, "
+            "and as many users as images or more"
+        )
     context = open_context(settings.deployment, seed=experiment.seed)
     shown = _show(context, settings)
     methods = [method.value for method in _methods(context)]
@@ -127,21 +105,20 @@ def measure(experiment: Experiment, settings: Settings) -> Attribution | None:
     belongs = {**identity(context), **settings._replace(deployment="")._asdict()}
     cells = [*map(Cell, methods), Cell(CURVATURE), *searched]
     numbers = experiment.measured(cells, measured, belongs=belongs, together=lambda _: "timed alone")
-    if numbers is None:
-        return None
     parts = dict(zip(methods, numbers, strict=False))
     parts[Method.REFERENCE.value] = _joined(numbers[len(methods) + 1 :])
-    return Attribution(
-        sigma=context.opened.manifest.sigma,
-        bits=context.subject.bits,
-        curvature_seconds=numbers[len(methods)]["taken"],
-        methods=[_row(context, settings, name, parts) for name in parts],
-    )
+    return {
+        "sigma": context.opened.manifest.sigma,
+        "bits": context.subject.bits,
+        "curvature_seconds": numbers[len(methods)]["taken"],
+        "methods": [_row(context, settings, name, parts) for name in parts],
+    }
 
 
 def answered(context: Context, settings: Settings, shown: Shown, method: str) -> Numbers:
     """Wrong bits of each image, verdicts and costs of a method other than the search."""
-    chosen, rule = Method(method), _rule(context, settings, shown, method)
+    chosen = Method(method)
+    rule = rule_of(context, chosen, shown.registered, alpha=settings.alpha)
     images = shown.images[: settings.multistart_images if chosen is Method.MULTISTART else None]
     if chosen not in (Method.ENCODER, Method.DECODER):
         context.subject.curvature()
@@ -167,19 +144,19 @@ def _search(context: Context, settings: Settings, shown: Shown) -> Callable[[int
     starts, steps = settings.reference_starts, settings.reference_steps
     budget = search_of(context.subject.generator, starts=starts, steps=steps)
     brief = budget._replace(search=budget.search._replace(steps=WARM_STEPS))
-    warm: list[float] = []
-    rule = _rule(context, settings, shown, Method.REFERENCE)
+    method = Method.REFERENCE
+    rule = rule_of(context, method, shown.registered, alpha=settings.alpha)
+
+    @cache
+    def warmed() -> float:
+        other = shown.others[:1]
+        return _seconds(lambda: answers(context, method, other, label="warming", budget=brief))[0]
 
     def one(i: int) -> Numbers:
-        method, label = Method.REFERENCE, f"reference, image {i + 1} of {settings.reference_images}"
-        if not warm:
-            other = shown.others[:1]
-            warm.append(_seconds(lambda: answers(context, method, other, label="warming", budget=brief))[0])
-        image = shown.images[i : i + 1]
-        seconds, found = _seconds(
-            lambda: answers(context, method, image, first=i, label=label, budget=budget)
-        )
-        costs = {"taken": seconds, "first_call_seconds": warm[0], "peak_memory_mib": peak_memory()}
+        first_call, image = warmed(), shown.images[i : i + 1]
+        given = {"label": f"reference, image {i + 1} of {settings.reference_images}", "first": i}
+        seconds, found = _seconds(lambda: answers(context, method, image, budget=budget, **given))
+        costs = {"taken": seconds, "first_call_seconds": first_call, "peak_memory_mib": peak_memory()}
         return {**_told(shown, rule, found, first=i), **costs}
 
     return one
@@ -204,16 +181,6 @@ def _methods(context: Context) -> list[Method]:
     return [*there, *([Method.REFINE] if there else []), Method.AUTO, Method.MULTISTART]
 
 
-def _check(settings: Settings) -> None:
-    least = max(settings.multistart_images, settings.reference_images)
-    some = min(settings.reference_images, settings.warm_images)
-    if not 1 <= least <= settings.images <= settings.users or some < 1:
-        raise ValueError(
-            f"{settings}: expected some images of every kind, multistart and reference at most all of them, "
-            "and as many users as images or more"
-        )
-
-
 def _show(context: Context, settings: Settings) -> Shown:
     """The images of the first users, and further ones of others."""
     manifest, clean = context.opened.manifest, attack_of("nie2023", "none")
@@ -225,16 +192,10 @@ def _show(context: Context, settings: Settings) -> Shown:
         min_distance=manifest.min_distance,
         repeats=manifest.repeats,
     )
-    made = marked_images(context.subject, codes[:shown], seed=context.seed)
-    images = to_float(through_files(made, clean, seed=context.seed))
-    return Shown(
-        codes[: settings.users], manifest.repeats, images[: settings.images], images[settings.images :]
-    )
-
-
-def _rule(context: Context, settings: Settings, shown: Shown, method: str) -> DecisionRule:
-    users = among(shown.book, repeats=shown.repeats)
-    return rule_of(context, Method(method), users, alpha=settings.alpha)
+    images = to_float(attacked_files(context, codes[:shown], clean))
+    book = codes[: settings.users]
+    registered = among(book, repeats=manifest.repeats)
+    return Shown(book, registered, images[: settings.images], images[settings.images :])
 
 
 def _told(shown: Shown, rule: DecisionRule, found: Answer, *, first: int = 0) -> Numbers:
@@ -254,19 +215,25 @@ def _told(shown: Shown, rule: DecisionRule, found: Answer, *, first: int = 0) ->
     }
 
 
-def _row(context: Context, settings: Settings, name: str, parts: Mapping[str, Numbers]) -> Row:
-    """A method with its ratios to the search, and its accuracy on the images that the search was tried on."""
+def _row(context: Context, settings: Settings, name: str, parts: Mapping[str, Numbers]) -> dict[str, Any]:
+    """A method with its ratios to the search, more is cheaper, and its accuracy on the images of the search.
+
+    `users`: images by verdict (right, wrong, none); `stages`: images by the last stage that they reached.
+    """
     it, usual, bits = parts[name], parts[Method.REFERENCE.value], context.subject.bits
     each = it["taken"] / len(it["wrong"])
-    kept = ("passes", "iterations", "stages", "first_call_seconds", "peak_memory_mib")
-    return Row(
-        name,
-        *accuracy_of(it["wrong"], bits=bits),
-        users={word: it["named"].count(word) for word in ("right", "wrong", "none")},
-        seconds_per_image=each,
-        images_per_second=1 / each,
-        fewer_passes=usual["passes"] / it["passes"] if it["passes"] else None,
-        faster=usual["taken"] / len(usual["wrong"]) / each,
-        same_images=accuracy_of(it["wrong"][: settings.reference_images], bits=bits),
-        **{field: it[field] for field in kept},
-    )
+    return {
+        "method": name,
+        **accuracy_of(it["wrong"], bits=bits)._asdict(),
+        "users": {word: it["named"].count(word) for word in ("right", "wrong", "none")},
+        "stages": it["stages"],
+        "passes": it["passes"],
+        "iterations": it["iterations"],
+        "seconds_per_image": each,
+        "images_per_second": 1 / each,
+        "first_call_seconds": it["first_call_seconds"],
+        "peak_memory_mib": it["peak_memory_mib"],
+        "fewer_passes": usual["passes"] / it["passes"] if it["passes"] else None,
+        "faster": usual["taken"] / len(usual["wrong"]) / each,
+        "same_images": accuracy_of(it["wrong"][: settings.reference_images], bits=bits),
+    }

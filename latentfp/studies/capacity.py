@@ -7,7 +7,7 @@ once, without a registry. That another of the N scores better has a chance below
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -18,11 +18,10 @@ from latentfp.attribution.verdict import family_wise
 from latentfp.augment.suites import suite
 from latentfp.choices import Method
 from latentfp.studies import readings
-from latentfp.studies.context import Context, identity, open_context
+from latentfp.studies.context import Context, attack_of, attacked_files, identity, open_context
 from latentfp.studies.experiment import Experiment
-from latentfp.studies.intervals import binomial_interval
 from latentfp.studies.readings import Readings
-from latentfp.studies.watermarked import attack_of, marked_images, through_files
+from latentfp.studies.statistics import binomial_interval
 
 
 class Settings(NamedTuple):
@@ -54,16 +53,8 @@ class Row(NamedTuple):
     named: list[Named]
 
 
-class Capacity(NamedTuple):
-    """What is found."""
-
-    generator: str
-    bits: int
-    rows: list[Row]
-
-
-def measure(experiment: Experiment, settings: Settings) -> Capacity | None:
-    """None while other processes still read their files."""
+def measure(experiment: Experiment, settings: Settings) -> dict[str, Any]:
+    """The generator's name, the length of a code, and `rows`."""
     context = open_context(settings.deployment, seed=experiment.seed)
     cells = {f"{name} {entry.name}": (name, entry.name) for name in settings.suites for entry in suite(name)}
     found = readings.measured(
@@ -72,11 +63,9 @@ def measure(experiment: Experiment, settings: Settings) -> Capacity | None:
         lambda cell, first, n: _read(context, *cells[cell], first, n),
         belongs=identity(context),
     )
-    if found is None:
-        return None
     codes = codes_of(context, settings.images)
     rows = [Row(*cells[name], *rates(read.final, codes, settings)) for name, read in found.items()]
-    return Capacity(context.opened.manifest.generator.name, context.subject.bits, rows)
+    return {"generator": context.opened.manifest.generator.name, "bits": context.subject.bits, "rows": rows}
 
 
 def codes_of(context: Context, n: int, *, first: int = 0) -> Bool[np.ndarray, "n k"]:
@@ -99,7 +88,6 @@ def rates(soft: Soft, codes: Bool[np.ndarray, "n k"], settings: Settings) -> tup
 
 def _read(context: Context, suite_name: str, attack: str, first: int, n: int) -> Readings:
     codes = codes_of(context, n, first=first).repeat(context.opened.manifest.repeats, axis=1)
-    made = marked_images(context.subject, codes, seed=context.seed, first=first)
-    shown = through_files(made, attack_of(suite_name, attack), seed=context.seed, first=first)
+    shown = attacked_files(context, codes, attack_of(suite_name, attack), first=first)
     label = f"{suite_name} {attack}"
     return readings.read(context, Method.REFINE, shown, label=label, decided=explained, first=first)

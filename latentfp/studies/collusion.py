@@ -22,14 +22,13 @@ from latentfp.attribution import tracing
 from latentfp.augment.attacks import Attack, nothing
 from latentfp.augment.collusion import COLLUSIONS
 from latentfp.choices import Method
-from latentfp.deployment.copies import draw_latents, mark_latents
+from latentfp.deployment.copies import draw_latents
 from latentfp.fingerprint.codes import pack
 from latentfp.fingerprint.embed import embed_levels
 from latentfp.pixels import to_float, to_pixels
-from latentfp.studies.context import Context, answers, identity, open_context
+from latentfp.studies.context import Context, answers, identity, marked, open_context, through_files
 from latentfp.studies.experiment import Experiment, Numbers
-from latentfp.studies.intervals import binomial_interval
-from latentfp.studies.watermarked import through_files
+from latentfp.studies.statistics import binomial_interval
 
 LATENTS = "latents"
 
@@ -56,23 +55,14 @@ class Cell(NamedTuple):
     files: int
 
 
-class Collusion(NamedTuple):
-    """What is found: a row for every cell with one file of a coalition, and with all."""
-
-    bits: int
-    rows: list[dict[str, Any]]
-
-
-def measure(experiment: Experiment, settings: Settings) -> Collusion | None:
-    """None while other processes still read their files."""
+def measure(experiment: Experiment, settings: Settings) -> dict[str, Any]:
+    """The length of a code, and `rows`: for every cell one with one file of a coalition, and one with all."""
     context = open_context(settings.deployment, seed=experiment.seed)
     cells = [
         Cell(k, collusion, settings.coalitions, settings.files)
         for k, collusion in product(settings.colluders, settings.collusions)
     ]
     numbers = experiment.measured(cells, lambda cell: _read(context, cell), belongs=identity(context))
-    if numbers is None:
-        return None
     rows = []
     for cell, found in zip(cells, numbers, strict=True):
         levels = np.asarray(found["levels"], np.float32)
@@ -80,7 +70,7 @@ def measure(experiment: Experiment, settings: Settings) -> Collusion | None:
         for files in sorted({1, cell.files}):
             named = {"colluders": cell.colluders, "collusion": cell.collusion, "files": files}
             rows.append(named | judged(levels[:, :files], codes, settings, seed=context.seed))
-    return Collusion(context.subject.bits, rows)
+    return {"bits": context.subject.bits, "rows": rows}
 
 
 def codes_of(context: Context, k: int, coalitions: int) -> Bool[np.ndarray, "c k bits"]:
@@ -110,20 +100,7 @@ def _files(
     if collusion == LATENTS:
         made = _of_mean_code(context, contents, codes)
     else:
-        copies = [
-            to_float(
-                mark_latents(
-                    subject.generator,
-                    subject.params,
-                    subject.space,
-                    contents,
-                    np.repeat(code[None], files, axis=0),
-                    sigma=subject.sigma,
-                    coding=subject.coding,
-                ).marked
-            )
-            for code in codes
-        ]
+        copies = [to_float(marked(subject, contents, np.tile(code, (files, 1))).marked) for code in codes]
         keys = jax.vmap(lambda i: rng.stream(where, "collusion", i))(jnp.arange(files))
         collude = jax.jit(jax.vmap(COLLUSIONS[collusion], in_axes=(0, 1)))
         made = np.asarray(to_pixels(collude(keys, jnp.stack(copies))))

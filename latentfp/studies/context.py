@@ -1,10 +1,15 @@
-"""What the studies of a deployment work with: the opened folder, its decoder, and answers with progress."""
+"""What the studies of a deployment work with: the opened folder, watermarked images, and answers to them.
 
+Images are as an investigator gets them: made, saved, read, attacked, saved and read again. Every file is a
+real PNG. Image i follows from the seed and i alone, so a study may add images later.
+"""
+
+import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 
 from latentfp import rng
 from latentfp.attribution import cascade as cascades
@@ -14,41 +19,37 @@ from latentfp.attribution.decoder import TrainedDecoder
 from latentfp.attribution.descent import Subject
 from latentfp.attribution.estimate import Answer, numbered
 from latentfp.attribution.verdict import Registered
+from latentfp.augment.attacks import Attack
+from latentfp.augment.suites import suite
 from latentfp.choices import Method
+from latentfp.data.files import read_image, write_image
 from latentfp.deployment import decoders
 from latentfp.deployment.constants import subject_in
+from latentfp.deployment.copies import Issued, batch_of, draw_latents, mark_latents
 from latentfp.deployment.deployment import Deployment, load_generator, open_deployment
 from latentfp.generators.generator import Generator
+from latentfp.generators.pretrained import Pretrained
 from latentfp.runtime.progress import progress
-from latentfp.studies.intervals import binomial_interval
+from latentfp.types import Key
+
+Rows = UInt8[np.ndarray, "n h w 3"]
 
 
 class Context(NamedTuple):
     """A deployment and the seed of everything random in the study."""
 
     opened: Deployment
+    loaded: Pretrained
     subject: Subject
     decoder: TrainedDecoder | None
     seed: int
 
 
-class Accuracy(NamedTuple):
-    """`all_bits` of `images` have every bit right; `interval`: the exact 95 % one of that share."""
-
-    images: int
-    bit_accuracy: float
-    all_bits: int
-    interval: tuple[float, float]
-
-
 def open_context(deployment: str | Path, *, seed: int) -> Context:
     """The deployment in a folder. ValueError by what is missing or damaged."""
-    return context_of(open_deployment(deployment), seed=seed)
-
-
-def context_of(opened: Deployment, *, seed: int) -> Context:
-    """The context of an open deployment."""
-    return Context(opened, subject_in(opened, load_generator(opened)), decoders.find(opened), seed)
+    opened = open_deployment(deployment)
+    loaded = load_generator(opened)
+    return Context(opened, loaded, subject_in(opened, loaded), decoders.find(opened), seed)
 
 
 def readers(context: Context) -> list[Method]:
@@ -106,8 +107,67 @@ def wrong_bits(answer: Answer, codes: Bool[np.ndarray, "n k"]) -> list[int]:
     return (np.asarray(answer.estimate.code) != codes).sum(axis=1).tolist()
 
 
-def accuracy_of(wrong: list[int], *, bits: int) -> Accuracy:
-    """The accuracy of images with so many wrong bits each."""
-    complete = wrong.count(0)
-    share = 1 - float(np.mean(wrong)) / bits
-    return Accuracy(len(wrong), share, complete, binomial_interval(complete, len(wrong)))
+def attack_of(name: str, attack: str) -> Attack:
+    """The attack of this name in the suite `name`. ValueError lists the known ones."""
+    chosen = {entry.name: entry for entry in suite(name)}
+    if attack not in chosen:
+        raise ValueError(f"attack {attack!r}: expected one of {', '.join(chosen)}")
+    return chosen[attack]
+
+
+def issued(subject: Subject, codes: Bool[np.ndarray, "n k"], *, key: Key, first: int = 0) -> Issued:
+    """Images number `first`, `first` + 1, … of the stream `key`, without and with a code each, not saved."""
+    w0 = draw_latents(subject.generator, subject.params, key, count=len(codes), first=first)
+    return marked(subject, w0, codes)
+
+
+def marked(subject: Subject, w0: Float[np.ndarray, "n d"], codes: Bool[np.ndarray, "n k"]) -> Issued:
+    """The images of latents, without and with a code each, not saved."""
+    given = (subject.generator, subject.params, subject.space, w0, codes)
+    return mark_latents(*given, sigma=subject.sigma, coding=subject.coding)
+
+
+def marked_images(subject: Subject, codes: Bool[np.ndarray, "n k"], *, seed: int, first: int = 0) -> Rows:
+    """Images number `first`, `first` + 1, … of a deployment, one for each code, not yet saved."""
+    return issued(subject, codes, key=rng.stream(rng.root(seed), "study"), first=first).marked
+
+
+def marked_with_fresh_noise(subject: Subject, codes: Bool[np.ndarray, "n k"], *, seed: int) -> Rows:
+    """The same contents and codes with noise maps that are drawn afresh for every image and known to nobody.
+
+    ValueError where the generator has no noise maps.
+    """
+    renoise = subject.generator.renoise
+    if renoise is None:
+        raise ValueError(f"generator {subject.generator.name} has no noise maps: leave this setting out")
+    parts = []
+    batch = batch_of(subject.generator)
+    for first in range(0, len(codes), batch):
+        key = rng.stream(rng.root(seed), "noise maps", first)
+        renewed = subject._replace(params=renoise(subject.params, key, batch))
+        parts.append(marked_images(renewed, codes[first : first + batch], seed=seed, first=first))
+    return np.concatenate(parts)
+
+
+def through_files(images: Rows, attack: Attack, *, seed: int, first: int = 0) -> Rows:
+    """Images number `first`, `first` + 1, … after saving, reading, attacking, saving and reading again."""
+    keys = [rng.stream(rng.root(seed), "attack", first + i) for i in range(len(images))]
+    with tempfile.TemporaryDirectory() as folder:
+        read = (_filed(Path(folder) / f"{i}.png", image) for i, image in enumerate(images))
+        attacked = [attack.apply(key, image) for key, image in zip(keys, read, strict=True)]
+        return np.stack(
+            [_filed(Path(folder) / f"{i}-attacked.png", image) for i, image in enumerate(attacked)]
+        )
+
+
+def attacked_files(
+    context: Context, codes: Bool[np.ndarray, "n k"], attack: Attack, *, first: int = 0
+) -> Rows:
+    """Files number `first`, `first` + 1, … of images with these codes, after an attack."""
+    made = marked_images(context.subject, codes, seed=context.seed, first=first)
+    return through_files(made, attack, seed=context.seed, first=first)
+
+
+def _filed(path: Path, image: np.ndarray) -> np.ndarray:
+    write_image(path, image)
+    return read_image(path, size=image.shape[:2])

@@ -67,17 +67,8 @@ class Cell(NamedTuple):
     images: int
 
 
-class Design(NamedTuple):
-    """What is found: the rows of the grid, the rank correlations, and baseline and chosen design."""
-
-    images: int
-    rows: list[dict[str, Any]]
-    rank_correlation: dict[str, float | None]
-    compared: list[dict[str, Any]]
-
-
-def measure(experiment: Experiment, settings: Settings) -> Design | None:
-    """None while other processes still measure their cells."""
+def measure(experiment: Experiment, settings: Settings) -> dict[str, Any]:
+    """The rows of the grid, the rank correlations, and baseline and chosen design as `compared`."""
     loaded, grid = pretrained.load(settings.generator), settings.grid
     basis = basis_of(loaded, USUAL)
     surveyed = designing.survey(loaded, basis, grid.attack, samples=settings.samples, seed=experiment.seed)
@@ -87,9 +78,12 @@ def measure(experiment: Experiment, settings: Settings) -> Design | None:
         for sigma, shift, bits in places
     ]
     rivals = _rivals(surveyed, settings.compared)
-    cells = [_cell(one, attack, grid.images) for one in planned for attack in grid.attack]
-    cells += [
-        _cell(one, attack, settings.compared.images) for one in rivals.values() for attack in grid.attack
+    proposals = [(one, grid.images) for one in planned]
+    proposals += [(one, settings.compared.images) for one in rivals.values()]
+    cells = [
+        Cell(tuple(one.axes), one.sigma, attack, images)
+        for one, images in proposals
+        for attack in grid.attack
     ]
 
     def measured(cell: Cell) -> Numbers:
@@ -102,8 +96,6 @@ def measure(experiment: Experiment, settings: Settings) -> Design | None:
 
     belongs = {"generator": loaded.identity, "seed": experiment.seed}
     numbers = experiment.measured(cells, measured, belongs=belongs, together=lambda cell: cell[:2])
-    if numbers is None:
-        return None
     told = iter(numbers)
     rows = [
         {
@@ -118,11 +110,8 @@ def measure(experiment: Experiment, settings: Settings) -> Design | None:
         {"name": name, **one._asdict(), "measured": {attack: next(told) for attack in grid.attack}}
         for name, one in rivals.items()
     ]
-    return Design(grid.images, rows, correlations(rows), compared)
-
-
-def _cell(proposal: Proposal, attack: str, images: int) -> Cell:
-    return Cell(tuple(proposal.axes), proposal.sigma, attack, images)
+    ranked = {"rank_correlation": correlations(rows), "compared": compared}
+    return {"images": grid.images, "rows": rows, **ranked}
 
 
 def _rivals(surveyed: Survey, compared: Compared) -> dict[str, Proposal]:

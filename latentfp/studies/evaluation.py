@@ -12,14 +12,14 @@ import pyarrow as pa
 from latentfp import rng
 from latentfp.augment.attacks import Attack
 from latentfp.deployment.attribute import Finding, Request, attribute_all, prepare
-from latentfp.deployment.copies import issue
+from latentfp.deployment.constants import subject_in
 from latentfp.deployment.deployment import Deployment
 from latentfp.deployment.registry import Status, User
 from latentfp.generators.pretrained import Pretrained
 from latentfp.runtime.progress import progress
+from latentfp.studies.context import issued, through_files
 from latentfp.studies.experiment import Stream, seed_of
-from latentfp.studies.intervals import binomial_interval
-from latentfp.studies.watermarked import through_files
+from latentfp.studies.statistics import binomial_interval
 
 SCHEMA = pa.schema(
     [
@@ -47,15 +47,8 @@ def evaluate(
         raise ValueError(f"got {len(users)} active users and {images} images, expected at least 1 of each")
     makers = [users[i % len(users)] for i in range(images)]
     drawn = seed_of(seed, Stream.REPORT)
-    made = issue(
-        loaded.generator,
-        loaded.params,
-        opened.space,
-        np.stack([user.code for user in makers]),
-        sigma=opened.manifest.sigma,
-        coding=opened.manifest.coding,
-        key=rng.stream(rng.root(drawn), "evaluation"),
-    ).marked
+    codes, key = np.stack([user.code for user in makers]), rng.stream(rng.root(drawn), "evaluation")
+    made = issued(subject_in(opened, loaded), codes, key=key).marked
     prepared = prepare(opened, loaded, Request(alpha=alpha))
     rows = []
     with progress("evaluating", len(attacks) * images) as advance:

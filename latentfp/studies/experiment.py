@@ -1,8 +1,8 @@
 """How every experiment runs: what it has measured is kept, so a killed one goes on, and processes share it.
 
-An experiment measures cells, each of them a named tuple, and puts together what was found. The numbers of a
-cell are a line of cells.jsonl, with the version of the code and the machine that measured them. Several
-processes of one experiment have a file each and read those of the others.
+An experiment measures cells, each a named tuple or a dictionary, and puts together what was found. The
+numbers of a cell are a line of cells.jsonl, with the version of the code and the machine that measured them.
+Several processes of one experiment have a file each and read those of the others.
 
 Everything random follows from the seed and the stream. Settings are chosen on `tune`, and what is reported is
 measured on `report`; the two have no number in common.
@@ -13,8 +13,9 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from latentfp.runtime import lines
 from latentfp.runtime.files import replacing
@@ -24,7 +25,7 @@ from latentfp.runtime.progress import progress
 from latentfp.runtime.provenance import code_version, command
 
 Numbers = dict[str, Any]
-Cell = TypeVar("Cell", bound=Any)  # a named tuple
+Cell = TypeVar("Cell", bound=Any)  # a named tuple or a dictionary of what is measured
 SEEDS = 2**20
 
 
@@ -47,6 +48,10 @@ def checked(seed: int) -> int:
     return seed
 
 
+class Unfinished(Exception):
+    """Other processes still measure cells that are needed here."""
+
+
 class Experiment:
     """Where the cells of an experiment are kept, and whose part this process measures."""
 
@@ -64,56 +69,40 @@ class Experiment:
         measure: Callable[[Cell], Numbers],
         *,
         belongs: Mapping[str, Any],
-        together: Callable[[Cell], Any] = lambda cell: cell,
-    ) -> list[Numbers] | None:
-        """The numbers of every cell, or None while other processes still measure some.
+        together: Callable[[Cell], Any] | None = None,
+    ) -> list[Numbers]:
+        """The numbers of every cell; Unfinished while other processes still measure some.
 
         `belongs`: what else the numbers depend on. Cells for which `together` is the same are measured by the
         same process. Each row of numbers gets the `seconds` that it took.
         """
-        keys = [_key({**belongs, **cell._asdict()}) for cell in cells]
-        unique = dict(zip(keys, cells, strict=True))
-        mine = set(self.share.of(list(dict.fromkeys(map(together, cells)))))
-        new = [key for key, cell in unique.items() if key not in self._entries and together(cell) in mine]
+        settings = [{**belongs, **plain(cell)} for cell in cells]
+        keys = list(map(_key, settings))
+        unique = dict(zip(keys, zip(cells, settings, strict=True), strict=True))
+        group = {key: together(cell) if together else key for key, (cell, _) in unique.items()}
+        mine = set(self.share.of(list(dict.fromkeys(group.values()))))
+        new = [key for key in unique if key not in self._entries and group[key] in mine]
         with progress("cells", len(new), even=False) as advance:
             for key in new:
-                self._keep(key, unique[key], belongs, measure)
+                cell, setting = unique[key]
+                self._keep(setting, partial(measure, cell))
                 advance(1)
         self._read()
         if any(key not in self._entries for key in keys):
-            return None
+            raise Unfinished
         self.used += [self._entries[key] for key in unique]
         return [self._entries[key]["numbers"] for key in keys]
 
-    def _keep(
-        self, key: str, cell: Cell, belongs: Mapping[str, Any], measure: Callable[[Cell], Numbers]
-    ) -> None:
+    def _keep(self, setting: Mapping[str, Any], measure: Callable[[], Numbers]) -> None:
         began = time.perf_counter()
-        numbers = {**measure(cell), "seconds": time.perf_counter() - began}
-        entry = {"setting": {**belongs, **cell._asdict()}, "numbers": numbers}
-        entry = json.loads(json.dumps({**entry, "code": code_version(), "hardware": hardware()}))
-        lines.append(self._path, entry)
-        self._entries[key] = entry
+        numbers = measure()
+        numbers = {**numbers, "seconds": time.perf_counter() - began}
+        made = {"code": code_version(), "hardware": hardware()}
+        lines.append(self._path, {"setting": setting, "numbers": numbers, **made})
 
     def _read(self) -> None:
         for path in sorted(self.workdir.glob("cells*.jsonl")):
             self._entries.update({_key(entry["setting"]): entry for entry in lines.read(path)})
-
-
-class Header(NamedTuple):
-    """What every record begins with; `name` is the stem of every file that is written.
-
-    `hardware` is that of the rows, `code` their versions of the code, `seconds` the sum of what they took.
-    """
-
-    name: str
-    title: str
-    command: str
-    hardware: str
-    code: list[str]
-    stream: str
-    seed: int
-    seconds: float
 
 
 def run(
@@ -129,33 +118,40 @@ def run(
 ) -> dict[str, Any] | None:
     """Measure what `workdir` lacks; write and return NAME.json, None while other processes still measure.
 
-    The record is what `measure` returns, after the settings and what it was made with. Rows that another
+    The record is what `measure` returns, after the settings and what it was made with: `hardware` is that of
+    the rows, `code` their versions of the code, `seconds` the sum of what they took. Rows that another
     version of the code measured are named on stderr and in the record.
     """
     began = time.perf_counter()
     workdir.mkdir(parents=True, exist_ok=True)
     experiment = Experiment(workdir, seed=seed_of(seed, stream), share=share)
-    found = measure(experiment, settings)
-    if found is None:
+    try:
+        found = measure(experiment, settings)
+    except Unfinished:
         sys.stderr.write(f"{workdir}: done here; the process that ends last writes the result\n")
         return None
     rows = experiment.used
-    code, machines = _distinct(rows, "code", code_version()), _distinct(rows, "hardware", hardware())
+    code = sorted({row["code"] for row in rows}) or [code_version()]
+    machines = sorted({row["hardware"] for row in rows}) or [hardware()]
     if code != [code_version()]:
         sys.stderr.write(
             f"{workdir}: rows of the code {', '.join(code)} stand beside one another; this is "
             f"{code_version()}. To measure all of them anew, choose an empty folder\n"
         )
-    seconds = sum(row["numbers"]["seconds"] for row in rows) or time.perf_counter() - began
-    header = Header(name, title, command(), "; ".join(machines), code, stream.value, seed, seconds)
-    record = {name: value for part in (header, settings, found) for name, value in plain(part).items()}
+    header = {
+        "name": name,
+        "title": title,
+        "command": command(),
+        "hardware": "; ".join(machines),
+        "code": code,
+        "stream": stream.value,
+        "seed": seed,
+        "seconds": sum(row["numbers"]["seconds"] for row in rows) or time.perf_counter() - began,
+    }
+    record = {**header, **plain(settings), **plain(found)}
     with replacing(workdir / f"{name}.json") as fresh:
         fresh.write_text(json.dumps(record, indent=1) + "\n")
     return record
-
-
-def _distinct(rows: Sequence[lines.Entry], field: str, usual: str) -> list[str]:
-    return sorted({row[field] for row in rows}) or [usual]
 
 
 def plain(value: Any) -> Any:

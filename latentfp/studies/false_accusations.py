@@ -31,9 +31,9 @@ from latentfp.runtime.progress import track
 from latentfp.studies import readings
 from latentfp.studies.context import Context, identity, open_context
 from latentfp.studies.experiment import Experiment
-from latentfp.studies.intervals import binomial_interval
 from latentfp.studies.negatives import draw
 from latentfp.studies.readings import Readings, join
+from latentfp.studies.statistics import binomial_interval
 
 TAIL = 0.01  # p-value beyond which the tail is fitted
 PAIRS = 20_000
@@ -53,15 +53,8 @@ class Settings(NamedTuple):
     method: str
 
 
-class FalseAccusations(NamedTuple):
-    """What is found: rates by kind and number of users, and how far readings of a kind hang together."""
-
-    rates: list[dict[str, Any]]
-    readings: dict[str, dict[str, Any]]
-
-
-def measure(experiment: Experiment, settings: Settings) -> FalseAccusations | None:
-    """None while other processes still read their files."""
+def measure(experiment: Experiment, settings: Settings) -> dict[str, Any]:
+    """What `rates_of` finds in readings of all files."""
     context, method = open_context(settings.deployment, seed=experiment.seed), Method(settings.method)
     found = readings.measured(
         experiment,
@@ -69,11 +62,11 @@ def measure(experiment: Experiment, settings: Settings) -> FalseAccusations | No
         lambda kind, first, n: _read(context, method, kind, first, n),
         belongs={**identity(context), "method": settings.method},
     )
-    return None if found is None else rates_of(found, settings, seed=context.seed)
+    return rates_of(found, settings, seed=context.seed)
 
 
-def rates_of(found: Mapping[str, Readings], settings: Settings, *, seed: int) -> FalseAccusations:
-    """Rates, effective bits and tails of readings of every kind."""
+def rates_of(found: Mapping[str, Readings], settings: Settings, *, seed: int) -> dict[str, Any]:
+    """`rates` by kind and number of users, with tails, and how far `readings` of a kind hang together."""
     together = join(found.values())
     kinds = np.repeat(np.arange(len(found)), [len(it.soft) for it in found.values()])
     rows = []
@@ -86,7 +79,8 @@ def rates_of(found: Mapping[str, Readings], settings: Settings, *, seed: int) ->
                 {"kind": kind, "users": users, **_rates(chosen, settings.alphas), "tail": _tail(chosen)}
             )
     everything = {**found, "all": together}
-    return FalseAccusations(rows, {kind: _dependence(it.final, seed=seed) for kind, it in everything.items()})
+    dependence = {kind: _dependence(it.final, seed=seed) for kind, it in everything.items()}
+    return {"rates": rows, "readings": dependence}
 
 
 def p_values(

@@ -22,8 +22,8 @@ from latentfp.quality.distribution import frechet_distance, precision_recall
 from latentfp.quality.features import RANDOM, Embedding, features
 from latentfp.runtime.files import file_hash
 from latentfp.runtime.progress import track
+from latentfp.studies.context import Rows
 from latentfp.studies.experiment import Experiment, Numbers
-from latentfp.studies.watermarked import Rows
 from latentfp.types import Key
 
 BATCH = 100
@@ -44,13 +44,7 @@ class Settings(NamedTuple):
     inception: str | None
 
 
-class Cell(NamedTuple):
-    """The comparison in some features."""
-
-    features: str
-
-
-def measure(experiment: Experiment, settings: Settings) -> dict[str, Any] | None:
+def measure(experiment: Experiment, settings: Settings) -> dict[str, Any]:
     """Fréchet distance, precision and recall of samples, and those of other data.
 
     ValueError for a file that does not fit, and for too many images.
@@ -65,12 +59,12 @@ def measure(experiment: Experiment, settings: Settings) -> dict[str, Any] | None
             f"{settings.images} images: expected a multiple of {BATCH}, at most half of {len(source)}"
         )
     key = rng.stream(rng.root(experiment.seed), "fidelity")
-    numbers = experiment.measured(
-        [Cell(named)],
+    (numbers,) = experiment.measured(
+        [{"features": named}],
         lambda _: compared(embedding, source, draw(loaded, key, settings.images)),
         belongs={"generator": loaded.identity, "seed": experiment.seed, **settings._asdict()},
     )
-    return None if numbers is None else {"features": named, **numbers[0]}
+    return {"features": named, **numbers}
 
 
 def compared(embedding: Embedding, source: pipeline.Source, samples: Rows) -> Numbers:

@@ -19,11 +19,18 @@ from latentfp.choices import Method, Stage
 from latentfp.fingerprint.codes import Packed, pack, unpack
 from latentfp.runtime.progress import track
 from latentfp.studies import readings
-from latentfp.studies.context import Context, cascade_of, identity, open_context, rule_of
+from latentfp.studies.context import (
+    Context,
+    attack_of,
+    attacked_files,
+    cascade_of,
+    identity,
+    open_context,
+    rule_of,
+)
 from latentfp.studies.experiment import Experiment
-from latentfp.studies.intervals import binomial_interval
 from latentfp.studies.readings import Readings
-from latentfp.studies.watermarked import attack_of, marked_images, through_files
+from latentfp.studies.statistics import binomial_interval
 
 SUITE = "nie2023"
 BLOCK = 256  # files that are ranked at once
@@ -41,32 +48,8 @@ class Settings(NamedTuple):
     method: str
 
 
-class Row(NamedTuple):
-    """Files of an attack that name the right user, and a wrong one, with exact 95 % intervals.
-
-    `first`: whose user ranks first, named or not; `within_reach`: whose user has a p-value up to alpha.
-    """
-
-    attack: str
-    images: int
-    right: int
-    interval: tuple[float, float]
-    wrong: int
-    wrong_interval: tuple[float, float]
-    first: int
-    bit_accuracy: float
-    within_reach: float
-    stages: dict[str, int]
-
-
-class Identification(NamedTuple):
-    """What is found."""
-
-    rows: list[Row]
-
-
-def measure(experiment: Experiment, settings: Settings) -> Identification | None:
-    """None while other processes still read their files."""
+def measure(experiment: Experiment, settings: Settings) -> dict[str, list[dict[str, Any]]]:
+    """`rows`: what is `judged` of the files of every attack, and how many of them ended at each stage."""
     context, method = open_context(settings.deployment, seed=experiment.seed), Method(settings.method)
     bits = context.subject.bits // context.opened.manifest.repeats
     book = draw_book(settings.users, bits=bits, seed=context.seed)
@@ -80,15 +63,13 @@ def measure(experiment: Experiment, settings: Settings) -> Identification | None
             **{"users": settings.users, "alpha": settings.alpha, "method": settings.method},
         },
     )
-    if found is None:
-        return None
     run_stages = cascade_of(context, method).stages
     rows = []
     for attack, read in found.items():
         owner = owners(len(read.soft), users=settings.users, seed=context.seed)
         told = judged(read, rule.registered, owner, book, alpha=settings.alpha)
-        rows.append(Row(attack, **told, stages=_stages(read, run_stages)))
-    return Identification(rows)
+        rows.append({"attack": attack, **told, "stages": _stages(read, run_stages)})
+    return {"rows": rows}
 
 
 def draw_book(users: int, *, bits: int, seed: int) -> Packed:
@@ -110,7 +91,10 @@ def judged(
     *,
     alpha: float,
 ) -> dict[str, Any]:
-    """Files whose right or a wrong user is named, and what is known of those of which none is."""
+    """Files that name the right user, and a wrong one, with exact 95 % intervals.
+
+    `first`: whose user ranks first, named or not; `within_reach`: whose user has a p-value up to alpha.
+    """
     first, p = _best(read, registered)
     named = p <= alpha
     right, wrong = named & (first == owner), named & (first != owner)
@@ -163,8 +147,7 @@ def _read(
     registered = rule.registered
     owner = owners(first + n, users=registered.users, seed=context.seed)[first:]
     codes = unpack(book[owner], bits=registered.bits).repeat(context.opened.manifest.repeats, axis=1)
-    made = marked_images(context.subject, codes, seed=context.seed, first=first)
-    shown = through_files(made, attack_of(SUITE, attack), seed=context.seed, first=first)
+    shown = attacked_files(context, codes, attack_of(SUITE, attack), first=first)
 
     def decided(answer: Answer) -> Bool[np.ndarray, " some"]:
         return rule.suffices(answer, np.arange(len(answer.stage)))

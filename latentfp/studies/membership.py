@@ -6,12 +6,11 @@ the files.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from latentfp.data.files import write_image
 from latentfp.deployment.attribute import Finding, Request, attribute_all, prepare
 from latentfp.deployment.calibration import null_of
-from latentfp.deployment.deployment import load_generator
 from latentfp.studies.context import identity, open_context
 from latentfp.studies.experiment import Experiment, Numbers
 from latentfp.studies.negatives import draw
@@ -25,49 +24,37 @@ class Settings(NamedTuple):
     limits: Sequence[float]
 
 
-class Cell(NamedTuple):
-    """So many images of a kind."""
+def measure(experiment: Experiment, settings: Settings) -> dict[str, Any]:
+    """Number of reference images, and the `summary` of every kind.
 
-    kind: str
-    images: int
-
-
-class Membership(NamedTuple):
-    """What is found."""
-
-    reference_images: int
-    kinds: dict[str, Numbers]
-
-
-def measure(experiment: Experiment, settings: Settings) -> Membership | None:
-    """The images are PNG files below the experiment's folder. None while other processes still measure.
-
-    ValueError for a deployment that was not calibrated, or has no users.
+    The images are PNG files below the experiment's folder. ValueError for a deployment that was not
+    calibrated, or has no users.
     """
     context = open_context(settings.deployment, seed=experiment.seed)
-    null, loaded = null_of(context.opened), load_generator(context.opened)
+    null = null_of(context.opened)
     if null is None:
         raise ValueError(
             f"{settings.deployment} is not calibrated: "
             f"run `latentfp calibrate --deployment {settings.deployment}`"
         )
 
-    def attributed(cell: Cell) -> Numbers:
-        folder = experiment.workdir / cell.kind
+    def attributed(cell: dict[str, Any]) -> Numbers:
+        kind, n = cell["kind"], cell["images"]
+        folder = experiment.workdir / kind
         folder.mkdir(parents=True, exist_ok=True)
-        paths = [folder / f"{i}.png" for i in range(cell.images)]
-        for path, image in zip(paths, draw(cell.kind, context, cell.images, seed=context.seed), strict=True):
+        paths = [folder / f"{i}.png" for i in range(n)]
+        for path, image in zip(paths, draw(kind, context, n, seed=context.seed), strict=True):
             write_image(path, image)
-        prepared = prepare(context.opened, loaded, Request(seed=context.seed))
-        found = list(attribute_all(prepared, paths))
-        return summary(found, settings.limits)
+        prepared = prepare(context.opened, context.loaded, Request(seed=context.seed))
+        return summary(list(attribute_all(prepared, paths)), settings.limits)
 
-    cells = [Cell(*cell) for cell in settings.images.items()]
+    cells = [{"kind": kind, "images": n} for kind, n in settings.images.items()]
     belongs = {**identity(context), "reference_images": len(null.residuals), "limits": list(settings.limits)}
     numbers = experiment.measured(cells, attributed, belongs=belongs)
-    if numbers is None:
-        return None
-    return Membership(len(null.residuals), dict(zip(settings.images, numbers, strict=True)))
+    return {
+        "reference_images": len(null.residuals),
+        "kinds": dict(zip(settings.images, numbers, strict=True)),
+    }
 
 
 def summary(findings: Sequence[Finding], limits: Sequence[float]) -> Numbers:

@@ -19,12 +19,8 @@ registered ones with the probability N / 2^k.
 """
 
 import functools
-import multiprocessing
-import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
 from typing import NamedTuple
 
 import jax
@@ -34,9 +30,10 @@ from jaxtyping import Array, Bool, UInt8
 from PIL import Image
 
 from latentfp import rng
+from latentfp.attribution.descent import Subject
 from latentfp.choices import Coding
 from latentfp.data import avatars, patterns, photographs
-from latentfp.data.avatars import shrink
+from latentfp.deployment.constants import subject_of
 from latentfp.deployment.copies import batch_of, draw_latents
 from latentfp.deployment.design import complete
 from latentfp.deployment.fitting import USUAL, basis_of
@@ -46,11 +43,9 @@ from latentfp.generators import pretrained
 from latentfp.generators.generator import Generator
 from latentfp.pixels import to_pixels
 from latentfp.runtime.progress import track
-from latentfp.studies.context import Context
+from latentfp.studies.context import Context, Rows
 from latentfp.studies.random_attacks import attack
 from latentfp.types import Latents, Params
-
-Rows = UInt8[np.ndarray, "n h w 3"]
 
 TRAINED_ON, *OTHER_STYLES = avatars.STYLES
 NEW_INDICES = 2**31  # of avatars: beyond all splits but for one in 40 000
@@ -73,17 +68,6 @@ class Series(NamedTuple):
         """The random numbers of each image."""
         word = zlib.crc32(self.name.encode())
         return (np.random.default_rng([self.seed, word, number]) for number in self.numbers)
-
-
-class Owner(NamedTuple):
-    """A generator and the space in which its users' codes are written; bits come `repeats` times in a row."""
-
-    generator: Generator
-    params: Params
-    space: Space
-    sigma: float
-    coding: Coding
-    repeats: int
 
 
 def draw(kind: str, context: Context, n: int, *, seed: int, first: int = 0) -> Rows:
@@ -117,7 +101,7 @@ def _each(make: Callable[[np.random.Generator, int], np.ndarray]) -> Callable[[C
 
 def _other_styles(context: Context, series: Series) -> Rows:
     chosen = [(random.choice(OTHER_STYLES), random.integers(NEW_INDICES)) for random in series.generators()]
-    return _avatars([str(style) for style, _ in chosen], [int(index) for _, index in chosen], context, series)
+    return _avatars([str(style) for style, _ in chosen], [int(index) for _, index in chosen], context)
 
 
 def _training_data(context: Context, series: Series) -> Rows:
@@ -126,36 +110,28 @@ def _training_data(context: Context, series: Series) -> Rows:
         int(random.integers(NEW_INDICES if number % 2 else trained))
         for number, random in zip(series.numbers, series.generators(), strict=True)
     ]
-    return _avatars([TRAINED_ON] * series.n, indices, context, series)
+    return _avatars([TRAINED_ON] * series.n, indices, context)
 
 
-def _avatars(styles: Sequence[str], indices: Sequence[int], context: Context, series: Series) -> Rows:
+def _avatars(styles: Sequence[str], indices: Sequence[int], context: Context) -> Rows:
     """Drawn as large as the data set's or as little larger as the size allows, then averaged."""
     size = _size(context)
-    render = functools.partial(avatars.render, size=size * max(1, avatars.SIZE // size))
-    workers = min(os.cpu_count() or 1, -(-series.n // avatars.CHUNK))
-    with ExitStack() as stack:
-        if workers == 1:
-            drawn = map(render, styles, indices)
-        else:
-            pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
-            stack.callback(pool.shutdown, cancel_futures=True)
-            drawn = pool.map(render, styles, indices, chunksize=avatars.CHUNK)
-        return np.concatenate([shrink(image[None], size) for image in track(drawn, series.name, series.n)])
+    drawn = avatars.render_each(styles, indices, size=size * max(1, avatars.SIZE // size))
+    return np.concatenate([avatars.shrink(image[None], size) for image in drawn])
 
 
 def _unmarked(context: Context, series: Series) -> Rows:
-    return _generated(_owner(context), series, lambda _number: False)
+    return _generated(context.subject, series, lambda _number: False)
 
 
 def _other_users(context: Context, series: Series) -> Rows:
-    return _generated(_owner(context), series, lambda _number: True)
+    repeats = context.opened.manifest.repeats
+    return _generated(context.subject, series, lambda _number: True, repeats=repeats)
 
 
 def _other_generator(context: Context, series: Series) -> Rows:
-    images = _generated(
-        _stranger(context.opened.manifest.generator.name), series, lambda number: number % 2 == 1
-    )
+    stranger = _stranger(context.opened.manifest.generator.name)
+    images = _generated(stranger, series, lambda number: number % 2 == 1)
     size = _size(context)
     if images.shape[1] == size:
         return images
@@ -163,8 +139,11 @@ def _other_generator(context: Context, series: Series) -> Rows:
     return np.stack([np.asarray(image) for image in resized])
 
 
-def _generated(owner: Owner, series: Series, is_marked: Callable[[int], bool]) -> Rows:
-    """In batches that begin at multiples of their size, so that an image always has the same place in one."""
+def _generated(owner: Subject, series: Series, is_marked: Callable[[int], bool], *, repeats: int = 1) -> Rows:
+    """In batches that begin at multiples of their size, so that an image always has the same place in one.
+
+    Messages are uniform; the bits of a code are those of a message, `repeats` times in a row.
+    """
     generator, batch = owner.generator, batch_of(owner.generator)
     begin, end = series.first - series.first % batch, series.first + series.n
     parts = []
@@ -173,16 +152,11 @@ def _generated(owner: Owner, series: Series, is_marked: Callable[[int], bool]) -
         key = rng.stream(rng.root(series.seed), f"negatives/{series.name}")
         w = draw_latents(generator, owner.params, key, count=batch, first=start)
         marked = np.array([is_marked(number) for number in some.numbers])
+        messages = [random.integers(2, size=owner.bits // repeats) for random in some.generators()]
+        codes = np.stack(messages).astype(bool).repeat(repeats, axis=1)
         static = (generator, owner.coding)
-        parts.append(_pixels(*static, owner.params, owner.space, w, _codes(owner, some), marked, owner.sigma))
+        parts.append(_pixels(*static, owner.params, owner.space, w, codes, marked, owner.sigma))
     return np.concatenate(parts)[series.first - begin :][: series.n]
-
-
-def _codes(owner: Owner, series: Series) -> Bool[np.ndarray, "n k"]:
-    """Uniform messages, each bit repeated as in the owner's codes."""
-    message = owner.space.code_axes.shape[0] // owner.repeats
-    bits = np.stack([random.integers(2, size=message) for random in series.generators()])
-    return bits.astype(bool).repeat(owner.repeats, axis=1)
 
 
 @functools.partial(jax.jit, static_argnames=("generator", "coding"))
@@ -200,19 +174,13 @@ def _pixels(
     return to_pixels(generator.synthesize(params, jnp.where(marked[:, None], with_code, w)))
 
 
-def _owner(context: Context) -> Owner:
-    subject = context.subject
-    parts = (subject.generator, subject.params, subject.space, subject.sigma, subject.coding)
-    return Owner(*parts, context.opened.manifest.repeats)
-
-
 @functools.cache
-def _stranger(name: str) -> Owner:
+def _stranger(name: str) -> Subject:
     """The first shipped generator of another name, its codes where and how strongly they usually are."""
     loaded = pretrained.load(next(other for other in pretrained.shipped() if other != name))
     sigma, shift, bits = complete(loaded, sigma=None, shift=None, bits=None)
     space = split(basis_of(loaded, USUAL), shift=shift, bits=bits)
-    return Owner(loaded.generator, loaded.params, space, sigma, Coding.ANTIPODAL, repeats=1)
+    return subject_of(loaded, space, sigma=sigma, coding=Coding.ANTIPODAL)
 
 
 def _attacked(context: Context, series: Series) -> Rows:

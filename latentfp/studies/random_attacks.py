@@ -11,12 +11,12 @@ Strengths are uniform. Everything is rounded to 8 bits at the end. Sources: suit
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, UInt8, UInt32
+from jaxtyping import Array, Int, UInt8
 
 from latentfp.augment.blur import gaussian_blur
 from latentfp.augment.codecs import libjpeg
@@ -24,86 +24,81 @@ from latentfp.augment.geometry import crop_and_resize
 from latentfp.augment.noise import gaussian_noise
 from latentfp.pixels import to_float, to_pixels
 from latentfp.runtime.batches import batches
-from latentfp.types import Image, Key, Pixels
-
-Rows = UInt8[np.ndarray, "n h w 3"]
+from latentfp.studies.context import Rows
+from latentfp.types import Image
 
 BLUR, NOISE, QUALITY, SHARE = (0.3, 1.5), (0.01, 0.1), (30, 90), (0.6, 0.95)
 BATCH = 256  # the last one is filled up
 
 
-class Strengths(NamedTuple):
-    """Of the edits of one image or of a batch; `noise` in units of the range [-1, 1]."""
+class Drawn(NamedTuple):
+    """What is drawn for one image, or for each of a batch; `noise` in units of the range [-1, 1]."""
 
-    blur: Float[Array, "*b"]
-    noise: Float[Array, "*b"]
-    share: Float[Array, "*b"]
-
-
-Edit = Callable[[Key, Image, Strengths], Image]
-
-
-def _blur(_key: Key, image: Image, strengths: Strengths) -> Image:
-    return gaussian_blur(image, sigma=strengths.blur)
+    seed: Any
+    blur: Any
+    noise: Any
+    share: Any
+    quality: Any
 
 
-def _noise(key: Key, image: Image, strengths: Strengths) -> Image:
-    return gaussian_noise(key, image, std=strengths.noise)
+Edit = Callable[[Image, Drawn], Image]
 
 
-def _crop(_key: Key, image: Image, strengths: Strengths) -> Image:
-    return crop_and_resize(image, scale=strengths.share)
+def _blur(image: Image, drawn: Drawn) -> Image:
+    return gaussian_blur(image, sigma=drawn.blur)
 
 
-def _blur_and_noise(key: Key, image: Image, strengths: Strengths) -> Image:
-    return _noise(key, _blur(key, image, strengths), strengths)
+def _noise(image: Image, drawn: Drawn) -> Image:
+    return gaussian_noise(jax.random.key(drawn.seed), image, std=drawn.noise)
 
 
-EDITS: dict[str, Edit] = {"blur": _blur, "noise": _noise, "crop": _crop, "combination": _blur_and_noise}
-CODED = ("jpeg", "combination")
-ATTACKS = ("blur", "noise", "jpeg", "crop", "combination")
+def _crop(image: Image, drawn: Drawn) -> Image:
+    return crop_and_resize(image, scale=drawn.share)
+
+
+def _blur_and_noise(image: Image, drawn: Drawn) -> Image:
+    return _noise(_blur(image, drawn), drawn)
+
+
+ATTACKS: dict[str, tuple[Edit | None, bool]] = {  # an edit, and whether JPEG follows
+    "blur": (_blur, False),
+    "noise": (_noise, False),
+    "jpeg": (None, True),
+    "crop": (_crop, False),
+    "combination": (_blur_and_noise, True),
+}
 
 
 def attack(images: Rows, generators: Sequence[np.random.Generator], turns: Int[np.ndarray, " n"]) -> Rows:
     """Each image through the attack number `turns` modulo five, of strengths from its own random numbers."""
-    drawn = [_strengths(random) for random in generators]
+    drawn = list(map(_drawn, generators))
     attacked = images.copy()
-    for index, name in enumerate(ATTACKS):
+    for index, (edit, is_coded) in enumerate(ATTACKS.values()):
         mine = np.flatnonzero(turns % len(ATTACKS) == index)
-        if name in EDITS and len(mine):
-            attacked[mine] = _edited(EDITS[name], attacked[mine], [drawn[row] for row in mine])
-        if name in CODED:
+        if edit and len(mine):
+            attacked[mine] = _edited(edit, attacked[mine], [drawn[row] for row in mine])
+        if is_coded:
             for row in mine:
                 attacked[row] = libjpeg(attacked[row], quality=drawn[row].quality)
     return attacked
 
 
-class _Drawn(NamedTuple):
-    seed: int
-    strengths: tuple[float, float, float]  # in the order of Strengths
-    quality: int
-
-
-def _strengths(random: np.random.Generator) -> _Drawn:
+def _drawn(random: np.random.Generator) -> Drawn:
     blur, noise, share = (float(random.uniform(*bounds)) for bounds in (BLUR, NOISE, SHARE))
     quality = int(random.integers(QUALITY[0], QUALITY[1] + 1))
-    return _Drawn(int(random.integers(2**31)), (blur, 2 * noise, share), quality)
+    return Drawn(int(random.integers(2**31)), blur, 2 * noise, share, quality)
 
 
-def _edited(edit: Edit, images: Rows, drawn: Sequence[_Drawn]) -> Rows:
+def _edited(edit: Edit, images: Rows, drawn: Sequence[Drawn]) -> Rows:
+    types = (np.uint32, *[np.float32] * 3, np.int32)
     parts = []
     for rows in batches(len(images), BATCH):
-        seeds = np.array([drawn[row].seed for row in rows], np.uint32)
-        strengths = Strengths(*jnp.array([drawn[row].strengths for row in rows], jnp.float32).T)
-        parts.append(np.asarray(_edit_batch(edit, jnp.asarray(seeds), jnp.asarray(images[rows]), strengths)))
+        columns = zip(*(drawn[row] for row in rows), strict=True)
+        some = Drawn(*(np.array(column, kind) for column, kind in zip(columns, types, strict=True)))
+        parts.append(np.asarray(_edit_batch(edit, jnp.asarray(images[rows]), some)))
     return np.concatenate(parts)[: len(images)]
 
 
 @functools.partial(jax.jit, static_argnames="edit")
-def _edit_batch(
-    edit: Edit, seeds: UInt32[Array, " b"], images: UInt8[Array, "b h w 3"], strengths: Strengths
-) -> UInt8[Array, "b h w 3"]:
-    def edited(seed: UInt32[Array, ""], pixels: Pixels, strength: Strengths) -> Pixels:
-        return to_pixels(edit(jax.random.key(seed), to_float(pixels), strength))
-
-    return jax.vmap(edited)(seeds, images, strengths)
+def _edit_batch(edit: Edit, images: UInt8[Array, "b h w 3"], drawn: Drawn) -> UInt8[Array, "b h w 3"]:
+    return jax.vmap(lambda pixels, its: to_pixels(edit(to_float(pixels), its)))(images, drawn)

@@ -79,22 +79,14 @@ def read(
     return Readings(*(np.concatenate(arrays, axis=1) for arrays in zip(*by_stage, strict=True)))
 
 
-class Part(NamedTuple):
-    """Images number `first` … `first + count - 1` of a kind; their readings lie in a file."""
-
-    kind: str
-    first: int
-    count: int
-
-
 def measured(
     experiment: Experiment,
     images: Mapping[str, int],
     make: Callable[[str, int, int], Readings],
     *,
     belongs: Mapping[str, Any],
-) -> dict[str, Readings] | None:
-    """The readings of so many images of every kind; None while other processes still read some.
+) -> dict[str, Readings]:
+    """The readings of so many images of every kind, PART of them in a file.
 
     `make`(kind, number of the first, how many) makes what is missing.
     """
@@ -102,22 +94,21 @@ def measured(
     folder.mkdir(exist_ok=True)
     digest = hashlib.sha256(json.dumps(belongs, sort_keys=True).encode()).hexdigest()[:8]
 
-    def read_part(part: Part) -> Numbers:
-        name = re.sub(r"[^\w.-]+", "_", f"{part.kind}-{part.first}-{part.count}-{digest}.npz")
+    def read_part(part: Mapping[str, Any]) -> Numbers:
+        name = re.sub(r"[^\w.-]+", "_", "-".join(map(str, [*part.values(), digest])) + ".npz")
         with files.replacing(folder / name) as fresh:
-            np.savez(fresh, **make(*part)._asdict())
+            np.savez(fresh, **make(*part.values())._asdict())
         return {"file": name}
 
     parts = [
-        Part(kind, first, min(PART, n - first)) for kind, n in images.items() for first in range(0, n, PART)
+        {"kind": kind, "first": first, "count": min(PART, n - first)}
+        for kind, n in images.items()
+        for first in range(0, n, PART)
     ]
-    numbers = experiment.measured(parts, read_part, belongs=belongs)
-    if numbers is None:
-        return None
     found: dict[str, list[Readings]] = {kind: [] for kind in images}
-    for part, row in zip(parts, numbers, strict=True):
+    for part, row in zip(parts, experiment.measured(parts, read_part, belongs=belongs), strict=True):
         with np.load(folder / row["file"]) as arrays:
-            found[part.kind].append(Readings(**arrays))
+            found[part["kind"]].append(Readings(**arrays))
     return {kind: join(some) for kind, some in found.items()}
 
 

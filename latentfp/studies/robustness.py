@@ -3,13 +3,13 @@
 Every attack of a suite, and unknown noise maps, against what reads a code at once (the generator's encoder
 and the decoder, where there are any), a descent from there (refine), and on a few of the same images the
 paper's search. No method is told of the attack. Beside bit and all-bits accuracy stands the calibration of
-the bits' confidences (calibration.py). A cell is one attack and one method.
+the bits' confidences (statistics.py). A cell is one attack and one method.
 """
 
 import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,30 +17,24 @@ from latentfp.augment.suites import suite
 from latentfp.choices import Method
 from latentfp.fingerprint.codes import CodeBook, draw_codes
 from latentfp.pixels import to_float
-from latentfp.studies import calibration
-from latentfp.studies.calibration import Reliability
 from latentfp.studies.context import (
-    Accuracy,
     Context,
-    accuracy_of,
+    Rows,
     answers,
+    attack_of,
     identity,
+    marked_images,
+    marked_with_fresh_noise,
     open_context,
     readers,
     search_of,
+    through_files,
     wrong_bits,
 )
 from latentfp.studies.experiment import Experiment, Numbers
-from latentfp.studies.watermarked import (
-    Rows,
-    attack_of,
-    marked_images,
-    marked_with_fresh_noise,
-    through_files,
-)
+from latentfp.studies.statistics import Reliability, accuracy_of, calibration, reliability
 
 FRESH = ("none", "combination")  # attacks that are also tried on images with unknown noise maps
-CLEAN = "none"
 
 
 class Settings(NamedTuple):
@@ -71,53 +65,8 @@ class Cell(NamedTuple):
         return self.attack + ", fresh noise maps" * self.fresh
 
 
-class Measured(NamedTuple):
-    """One method under one attack; `same_images`: on those that the search was tried on, if it was.
-
-    `failed`: images whose estimate is not finite or did not settle; `passes`: evaluations of the generator.
-    """
-
-    images: int
-    bit_accuracy: float
-    all_bits: int
-    interval: tuple[float, float]
-    failed: int
-    passes: float
-    seconds_per_image: float
-    calibration: calibration.Summary
-    same_images: Accuracy | None
-
-
-class Row(NamedTuple):
-    """One attack, with the measurements of every method that reads or descends, and of the paper's search."""
-
-    attack: str
-    methods: dict[str, Measured]
-    reference: Measured | None
-
-
-class Search(NamedTuple):
-    """The budget of the paper's search, and on how many images it was tried."""
-
-    images: int
-    starts: int
-    steps: int
-
-
-class Robustness(NamedTuple):
-    """What is found: rows by attack, and the calibration of all attacks together by method."""
-
-    generator: str
-    sigma: float
-    coding: str
-    bits: int
-    search: Search
-    rows: list[Row]
-    pooled: dict[str, calibration.Summary]
-
-
-def measure(experiment: Experiment, settings: Settings) -> Robustness | None:
-    """None while other processes still measure their attacks.
+def measure(experiment: Experiment, settings: Settings) -> dict[str, Any]:
+    """What the methods read: `rows` by attack, and the calibration of all attacks together by method.
 
     ValueError for a deployment without a decoder whose generator has no encoder, and for counts of images
     that do not lie within each other.
@@ -136,7 +85,7 @@ def measure(experiment: Experiment, settings: Settings) -> Robustness | None:
         belongs={**identity(context), "suite": settings.suite},
         together=lambda cell: cell.label,
     )
-    return None if numbers is None else _found(context, settings, cells, numbers)
+    return _found(context, settings, cells, numbers)
 
 
 def cells_of(settings: Settings, context: Context) -> list[Cell]:
@@ -153,7 +102,10 @@ def cells_of(settings: Settings, context: Context) -> list[Cell]:
 
 
 def estimated(context: Context, cell: Cell, show: Callable[[str, bool, int], Rows]) -> Numbers:
-    """Wrong bits of each image, the calibration of all bits, and what it cost (seconds with compilation)."""
+    """Wrong bits of each image, the calibration of all bits, and what it cost (seconds with compilation).
+
+    `failed`: images whose estimate is not finite or did not settle; `passes`: evaluations of the generator.
+    """
     codes = _codes(context, cell.images)
     shown = to_float(show(cell.attack, cell.fresh, cell.images))
     budget = None
@@ -164,7 +116,7 @@ def estimated(context: Context, cell: Cell, show: Callable[[str, bool, int], Row
     found = answers(context, Method(cell.method), shown, label=label, budget=budget)
     return {
         "wrong": wrong_bits(found, codes),
-        "reliability": calibration.reliability(np.asarray(found.estimate.logits), codes)._asdict(),
+        "reliability": reliability(np.asarray(found.estimate.logits), codes)._asdict(),
         "failed": int((np.asarray(found.estimate.status) != 0).sum()),
         "passes": float(np.mean(found.passes)),
         "seconds_per_image": (time.perf_counter() - began) / cell.images,
@@ -189,37 +141,35 @@ def attacked(
 
 def _found(
     context: Context, settings: Settings, cells: Sequence[Cell], numbers: Sequence[Numbers]
-) -> Robustness:
-    """The numbers by attack and method, and the calibration of all cells of a method."""
-    rows: dict[str, Row] = {}
+) -> dict[str, Any]:
+    rows: dict[str, dict[str, Any]] = {}
+    parts: dict[str, list[Reliability]] = {}
     for cell, measured in zip(cells, numbers, strict=True):
-        row = rows.setdefault(cell.label, Row(cell.label, {}, None))
+        row = rows.setdefault(cell.label, {"attack": cell.label, "methods": {}, "reference": None})
         found = _measured(context, settings, measured)
         if cell.method == Method.REFERENCE:
-            rows[cell.label] = row._replace(reference=found)
+            row["reference"] = found
         else:
-            row.methods[cell.method] = found
-    parts: dict[str, list[Reliability]] = {method: [] for method in rows[CLEAN].methods}
-    for cell, measured in zip(cells, numbers, strict=True):
-        if cell.method in parts:
-            parts[cell.method].append(Reliability(**measured["reliability"]))
-    manifest = context.opened.manifest
-    return Robustness(
-        generator=manifest.generator.name,
-        sigma=manifest.sigma,
-        coding=manifest.coding.value,
-        bits=manifest.bits,
-        search=Search(settings.reference_images, settings.reference_starts, settings.reference_steps),
-        rows=list(rows.values()),
-        pooled={method: calibration.summary(calibration.pooled(some)) for method, some in parts.items()},
-    )
+            row["methods"][cell.method] = found
+            parts.setdefault(cell.method, []).append(Reliability(**measured["reliability"]))
+    manifest, budget = context.opened.manifest, ("images", "starts", "steps")
+    return {
+        "generator": manifest.generator.name,
+        "sigma": manifest.sigma,
+        "coding": manifest.coding.value,
+        "bits": manifest.bits,
+        "search": {name: getattr(settings, f"reference_{name}") for name in budget},
+        "rows": list(rows.values()),
+        "pooled": {method: calibration(some) for method, some in parts.items()},
+    }
 
 
-def _measured(context: Context, settings: Settings, numbers: Numbers) -> Measured:
+def _measured(context: Context, settings: Settings, numbers: Numbers) -> dict[str, Any]:
+    """One method under one attack; `same_images`: on those that the search was tried on, if it was."""
     wrong, few = numbers["wrong"], numbers["wrong"][: settings.reference_images]
-    return Measured(
-        *accuracy_of(wrong, bits=context.subject.bits),
+    return {
+        **accuracy_of(wrong, bits=context.subject.bits)._asdict(),
         **{name: numbers[name] for name in ("failed", "passes", "seconds_per_image")},
-        calibration=calibration.summary(Reliability(**numbers["reliability"])),
-        same_images=accuracy_of(few, bits=context.subject.bits) if few else None,
-    )
+        "calibration": calibration([Reliability(**numbers["reliability"])]),
+        "same_images": accuracy_of(few, bits=context.subject.bits) if few else None,
+    }

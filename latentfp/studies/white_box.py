@@ -4,7 +4,7 @@ Re-estimation: the affine layers of a copy all lose the span of the code's axes,
 space; and whoever can sample latents can compute principal axes, and with them the axes of the bits, unless
 a secret has turned those. Averaging: two users take the mean of their copies' weights, and both marks fade
 where they differ.
-Source: METHOD.md §2; docs/security.md.
+Source: docs/security.md.
 """
 
 from typing import Any, NamedTuple
@@ -20,7 +20,6 @@ from latentfp.attribution.ranking import among
 from latentfp.attribution.verdict import judge
 from latentfp.choices import Method
 from latentfp.deployment.copies import folded
-from latentfp.deployment.deployment import load_generator
 from latentfp.deployment.fitting import USUAL, Sampling, sample_basis
 from latentfp.fingerprint.codes import CodeBook, draw_codes
 from latentfp.fingerprint.pipeline import copy_for
@@ -44,38 +43,31 @@ class Settings(NamedTuple):
     alpha: float
 
 
-class Cell(NamedTuple):
-    """One of the two attacks."""
-
-    attack: str
-
-
-def measure(experiment: Experiment, settings: Settings) -> dict[str, Numbers] | None:
-    """What both attacks reach against new users; None while another process still measures one.
+def measure(experiment: Experiment, settings: Settings) -> dict[str, Numbers]:
+    """What both attacks reach against new users.
 
     ValueError for a generator that has no copies with a code built in.
     """
     context = open_context(settings.deployment, seed=experiment.seed)
     distance, bits = context.opened.manifest.min_distance, context.subject.bits
     codes = draw_codes(context.seed, settings.users, bits=bits, min_distance=distance)
-    loaded = load_generator(context.opened)
-    copies = [copy_of(context, loaded, code) for code in codes[:2]]
+    copies = [copy_of(context, code) for code in codes[:2]]
     attacks = {
-        "re-estimation": lambda: re_estimation(context, loaded, copies[0], samples=settings.samples),
-        "averaging": lambda: averaging(context, loaded, copies, codes, settings=settings),
+        "re-estimation": lambda: re_estimation(context, copies[0], samples=settings.samples),
+        "averaging": lambda: averaging(context, copies, codes, settings=settings),
     }
     numbers = experiment.measured(
-        list(map(Cell, attacks)),
-        lambda cell: attacks[cell.attack](),
+        [{"attack": name} for name in attacks],
+        lambda cell: attacks[cell["attack"]](),
         belongs={**identity(context), **settings._replace(deployment="")._asdict()},
     )
-    return None if numbers is None else dict(zip(attacks, numbers, strict=True))
+    return dict(zip(attacks, numbers, strict=True))
 
 
-def copy_of(context: Context, loaded: Pretrained, code: np.ndarray) -> Params:
+def copy_of(context: Context, code: np.ndarray) -> Params:
     """The weights of a copy with this code."""
     subject = context.subject
-    return folded(loaded, copy_for(subject.space, code, sigma=subject.sigma, coding=subject.coding))
+    return folded(context.loaded, copy_for(subject.space, code, sigma=subject.sigma, coding=subject.coding))
 
 
 def null_space(params: Params, bits: int) -> Float[np.ndarray, "k d"]:
@@ -86,11 +78,11 @@ def null_space(params: Params, bits: int) -> Float[np.ndarray, "k d"]:
     return np.linalg.svd(np.concatenate(kernels, axis=1))[0][:, -bits:].T
 
 
-def re_estimation(context: Context, loaded: Pretrained, params: Params, *, samples: int) -> dict[str, Any]:
+def re_estimation(context: Context, params: Params, *, samples: int) -> dict[str, Any]:
     """How well the copy betrays the span of the code's axes, and the axes of single bits."""
     axes = np.asarray(context.subject.space.code_axes, np.float64)
     angles = scipy.linalg.subspace_angles(axes.T, null_space(params, len(axes)).T)
-    own = loaded._replace(params=params)  # the user's, whose mapping network is as it was
+    own = context.loaded._replace(params=params)  # the user's, whose mapping network is as it was
     seeds = {"samples_of_the_usual_seed": USUAL.seed, "other_samples": USUAL.seed + 1}
     return {
         "largest_angle_of_the_span_degrees": float(np.degrees(angles.max())),
@@ -107,11 +99,11 @@ def _recognised(axes: Float[np.ndarray, "k d"], own: Pretrained, sampling: Sampl
 
 
 def averaging(
-    context: Context, loaded: Pretrained, copies: list[Params], codes: CodeBook, *, settings: Settings
+    context: Context, copies: list[Params], codes: CodeBook, *, settings: Settings
 ) -> dict[str, Any]:
     """Whom the images of two users' mean copy name, and what is read where their codes agree and differ."""
     mean = jax.tree.map(lambda a, b: (a + b) / 2, *copies)
-    found = answers(context, Method.REFINE, _files(context, loaded, mean, settings.images), label="averaged")
+    found = answers(context, Method.REFINE, _files(context, mean, settings.images), label="averaged")
     verdicts = judge(
         found.estimate, among(codes, repeats=context.opened.manifest.repeats), alpha=settings.alpha
     )
@@ -130,11 +122,11 @@ def averaging(
     }
 
 
-def _files(context: Context, loaded: Pretrained, params: Params, images: int) -> Float[np.ndarray, "n h w 3"]:
+def _files(context: Context, params: Params, images: int) -> Float[np.ndarray, "n h w 3"]:
     """Images of a copy, as files keep them."""
-    made = []
+    generator, made = context.loaded.generator, []
     for first in range(0, images, BATCH):
         key = rng.stream(rng.root(context.seed), "white box", first)
-        w = loaded.generator.sample(params, key, min(BATCH, images - first))
-        made.append(np.asarray(to_pixels(jnp.asarray(loaded.generator.synthesize(params, w)))))
+        w = generator.sample(params, key, min(BATCH, images - first))
+        made.append(np.asarray(to_pixels(jnp.asarray(generator.synthesize(params, w)))))
     return to_float(np.concatenate(made))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentfp.studies.demo_record import Accuracy, File, Negatives, Record, Settings
+from latentfp.studies.demo import Accuracy, File, Negatives, Record, Settings
 
 BITS = 16
 CODES = {"alice": "1100101001101010", "<script>alert(1)</script>": "0011010110010101"}

@@ -17,7 +17,7 @@ def result():
     readings = {"flat": Readings(soft, *np.ones((2, 400, 1), np.float32))}
     settings = Settings("none", {"flat": 400}, USERS, (4, 2), ALPHAS, "decoder")
     made = {"hardware": "2 cores", "code": ["0.2.0+1"]}
-    return plain({**made, **settings._asdict(), **rates_of(readings, settings, seed=0)._asdict()})
+    return plain({**made, **settings._asdict(), **rates_of(readings, settings, seed=0)})
 
 
 def test_the_page_says_which_promises_are_broken(result, tmp_path):

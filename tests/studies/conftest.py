@@ -4,21 +4,15 @@ from pathlib import Path
 
 import pytest
 from linear_space import write_deployment
-from small_decoder import write_decoder
+from small_decoder import deployment_with_decoder
 
 from latentfp.augment import suites
-from latentfp.deployment import decoders
-from latentfp.deployment.deployment import open_deployment
 
 
 @pytest.fixture(scope="session")
 def deployment(tmp_path_factory) -> Path:
     """Its images are 16 × 16, its codes have 32 bits."""
-    folder = tmp_path_factory.mktemp("studies")
-    path = write_deployment(folder, size=16)
-    opened = open_deployment(path)
-    decoders.adopt(opened, write_decoder(folder / "decoder", opened))
-    return path
+    return deployment_with_decoder(tmp_path_factory.mktemp("studies"))
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,11 @@ def entry(value="1.0", group="sigma", **changes):
     return accuracy.Entry(group, value, accuracy.Cell(**{**CELL, **changes}))
 
 
+def measured_in(line):
+    """The numbers of a line of cells.jsonl as a study measured them."""
+    return {name: value for name, value in json.loads(line)["numbers"].items() if name != "seconds"}
+
+
 CELLS = [entry(), entry("0.5", sigma=0.5, method="reference", steps=10)]
 
 
@@ -34,8 +39,8 @@ def generator(tmp_path_factory):
     return write_generator(tmp_path_factory.mktemp("accuracy") / "generator", latent_dim=24, size=8)
 
 
-def shared(generator, workdir, cells, *, share=ALONE, seed=2):
-    settings = accuracy.Settings(str(generator), samples=1000, bits=8, coding="antipodal", entries=cells)
+def shared(generator, workdir, cells, *, share=ALONE, seed=2, coding="antipodal"):
+    settings = accuracy.Settings(str(generator), samples=1000, bits=8, coding=coding, entries=cells)
     return small_study.run(accuracy, settings, workdir, seed=seed, share=share)
 
 
@@ -77,7 +82,7 @@ def test_a_study_goes_on_where_it_stopped(measured, generator, tmp_path, monkeyp
 
     def measure(_, cell):
         called.append(cell.sigma)
-        return json.loads(lines[1])["numbers"]
+        return measured_in(lines[1])
 
     monkeypatch.setattr(accuracy, "estimated", measure)
     assert study(generator, tmp_path, CELLS)["cells"] == result["cells"]
@@ -86,8 +91,8 @@ def test_a_study_goes_on_where_it_stopped(measured, generator, tmp_path, monkeyp
 
 def test_two_processes_measure_every_cell_once(measured, generator, tmp_path, monkeypatch):
     """Also one that is listed twice."""
-    lines = [json.loads(line) for line in (measured[0] / "cells.jsonl").read_text().splitlines()]
-    known, called = dict(zip((1.0, 0.5), (line["numbers"] for line in lines), strict=True)), []
+    lines = (measured[0] / "cells.jsonl").read_text().splitlines()
+    known, called = dict(zip((1.0, 0.5), map(measured_in, lines), strict=True)), []
 
     def measure(_, cell):
         called.append(cell.sigma)
@@ -104,7 +109,7 @@ def test_two_processes_measure_every_cell_once(measured, generator, tmp_path, mo
 
 def test_numbers_of_another_seed_are_not_these(measured, generator, tmp_path, monkeypatch):
     (tmp_path / "cells.jsonl").write_text((measured[0] / "cells.jsonl").read_text())
-    other = {**json.loads((tmp_path / "cells.jsonl").read_text().splitlines()[0])["numbers"], "psnr": -1.0}
+    other = {**measured_in((tmp_path / "cells.jsonl").read_text().splitlines()[0]), "psnr": -1.0}
     monkeypatch.setattr(accuracy, "estimated", lambda *_: other)
     assert [row["psnr"] for row in study(generator, tmp_path, CELLS, seed=3)["cells"]] == [-1.0, -1.0]
 

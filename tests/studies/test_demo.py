@@ -8,7 +8,6 @@ from linear_space import write_generator
 
 from latentfp.report.demo import write_page
 from latentfp.studies import demo
-from latentfp.studies.demo_record import summary
 
 pytestmark = pytest.mark.slow
 
@@ -49,7 +48,7 @@ def test_every_attack_has_its_files(shown):
 def test_page_is_written(shown):
     out, record = shown
     assert "alice" in write_page(out, record).read_text()
-    assert "unmarked: 0 of 3 accused" in summary(record)
+    assert "unmarked: 0 of 3 accused" in demo.summary(record)
 
 
 def test_nothing_is_overwritten(tmp_path):

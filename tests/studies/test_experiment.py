@@ -9,7 +9,7 @@ from latentfp.runtime.machine import hardware
 from latentfp.runtime.processes import ALONE, Share
 from latentfp.runtime.provenance import code_version
 from latentfp.studies import experiment
-from latentfp.studies.experiment import Experiment, Stream, plain, run, seed_of
+from latentfp.studies.experiment import Experiment, Stream, Unfinished, plain, run, seed_of
 
 
 class Cell(NamedTuple):
@@ -31,7 +31,7 @@ def squares(workdir, cells, calls, share=ALONE, **options):
     found = Experiment(workdir, seed=0, share=share).measured(
         [Cell(x) for x in cells], square(calls), belongs={"of": "whole numbers"}, **options
     )
-    return found and [numbers["square"] for numbers in found]
+    return [numbers["square"] for numbers in found]
 
 
 def test_nothing_is_measured_twice(tmp_path):
@@ -41,8 +41,7 @@ def test_nothing_is_measured_twice(tmp_path):
     assert squares(tmp_path, [2, 3], calls) == [4, 9]
     assert calls == [1, 2, 3]
     first, again = (
-        Experiment(tmp_path, seed=0).measured([Cell(5, (1, 2))], square(calls), belongs={}) or [{}]
-        for _ in range(2)
+        Experiment(tmp_path, seed=0).measured([Cell(5, (1, 2))], square(calls), belongs={}) for _ in range(2)
     )
     assert first == again
     assert first[0]["pair"] == [1, 2]
@@ -55,6 +54,16 @@ def test_what_numbers_belong_to_is_part_of_a_cell(tmp_path):
     for seed in (0, 1, 0):
         Experiment(tmp_path, seed=0).measured([Cell(1)], square(calls), belongs={"seed": seed})
     assert calls == [1, 1]
+
+
+def test_a_cell_may_be_a_dictionary(tmp_path):
+    """It is the same cell as a named tuple with these fields."""
+    calls = []
+    squares(tmp_path, [3], calls)
+    found = Experiment(tmp_path, seed=0).measured(
+        [{"x": 3, "pair": ()}], lambda _: {}, belongs={"of": "whole numbers"}
+    )
+    assert found[0]["square"] == 9
 
 
 def test_a_torn_line_was_never_written(tmp_path):
@@ -70,7 +79,8 @@ def test_processes_write_a_file_each_and_read_all(tmp_path):
     """Also what a run of one process, or of another number of them, has left."""
     first, second, third = [], [], []
     squares(tmp_path, [1], first)
-    assert squares(tmp_path, [1, 2, 3, 4], second, Share(0, 2)) is None
+    with pytest.raises(Unfinished):
+        squares(tmp_path, [1, 2, 3, 4], second, Share(0, 2))
     assert squares(tmp_path, [1, 2, 3, 4], third, Share(1, 2)) == [1, 4, 9, 16]
     assert (first, second, third) == ([1], [3], [2, 4])
     names = ["cells-0-of-2.jsonl", "cells-1-of-2.jsonl", "cells.jsonl"]
@@ -79,7 +89,8 @@ def test_processes_write_a_file_each_and_read_all(tmp_path):
 
 def test_cells_that_belong_together_are_measured_by_one_process(tmp_path):
     calls = []
-    squares(tmp_path, range(8), calls, Share(1, 2), together=lambda cell: cell.x // 4)
+    with pytest.raises(Unfinished):
+        squares(tmp_path, range(8), calls, Share(1, 2), together=lambda cell: cell.x // 4)
     assert calls == [4, 5, 6, 7]
 
 
@@ -103,7 +114,7 @@ class Found(NamedTuple):
 
 def measure(given, settings):
     found = given.measured([Cell(x) for x in settings.cells], square([]), belongs={"seed": given.seed})
-    return None if found is None else Found([row["square"] for row in found])
+    return Found([row["square"] for row in found])
 
 
 MADE = {"name": "squares", "title": "Squares", "seed": 3, "stream": Stream.REPORT}

@@ -38,7 +38,7 @@ def once(soft):
 
 @pytest.fixture(scope="module")
 def measured():
-    return rates_of({"fair": once(fair()), "same": once(same())}, settings(), seed=0)._asdict()
+    return rates_of({"fair": once(fair()), "same": once(same())}, settings(), seed=0)
 
 
 def row(measured, kind, users):
@@ -71,7 +71,7 @@ def test_effective_bits_are_those_that_are_independent(measured):
     assert facts["same"]["effective_bits"] == 0
     paired = np.repeat(fair(2)[:, ::2], 2, axis=1)
     alone = settings(users=(1,), deployments=(1,))
-    halved = rates_of({"paired": once(paired)}, alone, seed=0).readings["paired"]
+    halved = rates_of({"paired": once(paired)}, alone, seed=0)["readings"]["paired"]
     np.testing.assert_allclose(halved["effective_bits"], BITS / 2, rtol=0.05)
     assert facts["fair"]["supported_rate"] == 3 / N
 

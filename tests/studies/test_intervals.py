@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from latentfp.studies.intervals import binomial_interval
+from latentfp.studies.statistics import binomial_interval
 
 CASES = [(0, 1), (1, 1), (0, 20), (1, 20), (7, 20), (19, 20), (20, 20), (50, 100), (3, 400)]
 

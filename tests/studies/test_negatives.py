@@ -116,7 +116,7 @@ def test_attacked_images_are_attacked(context):
     after = attacked[place::kinds]
     assert all((b != a).any() for b, a in zip(before, after, strict=True))  # one of each attack
     *_, last = Series(ATTACKED, SEED, 0, 2 * kinds + place + 1).generators()
-    quality = random_attacks._strengths(last).quality
+    quality = random_attacks._drawn(last).quality
     np.testing.assert_array_equal(after[2], libjpeg(before[2], quality=quality))
 
 

@@ -63,7 +63,7 @@ def test_parts_are_made_once(monkeypatch, tmp_path):
         return numbered(first, n)
 
     def read_all(images, **belongs):
-        return readings.measured(Experiment(tmp_path, seed=0), images, make, belongs=belongs) or {}
+        return readings.measured(Experiment(tmp_path, seed=0), images, make, belongs=belongs)
 
     found = read_all({"kind": 7, "other": 1})
     assert asked == [("kind", 0, 3), ("kind", 3, 3), ("kind", 6, 1), ("other", 0, 1)]

@@ -7,8 +7,13 @@ import pytest
 from latentfp.augment.suites import suite
 from latentfp.deployment.copies import BATCH
 from latentfp.fingerprint.codes import draw_codes
-from latentfp.studies.context import open_context
-from latentfp.studies.watermarked import attack_of, marked_images, marked_with_fresh_noise, through_files
+from latentfp.studies.context import (
+    attack_of,
+    marked_images,
+    marked_with_fresh_noise,
+    open_context,
+    through_files,
+)
 
 
 @pytest.fixture(scope="module")
