@@ -145,8 +145,9 @@ def estimated(shared: Ground, cell: Cell) -> Numbers:
 
 
 def codes_of(shared: Ground, n: int, *, seed: int, min_distance: int | None = None) -> CodeBook:
-    """Codes of n images."""
-    return draw_codes(seed, n, bits=shared.bits, min_distance=min_distance)
+    """Codes as a deployment draws them: balanced ones where a one changes an image and a zero does not."""
+    balanced = shared.coding is Coding.BINARY
+    return draw_codes(seed, n, bits=shared.bits, min_distance=min_distance, balanced=balanced)
 
 
 def _frechet(shared: Ground, subject: Subject, n: int) -> float:

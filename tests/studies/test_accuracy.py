@@ -7,6 +7,7 @@ import pytest
 import small_study
 from linear_space import write_generator
 
+from latentfp.fingerprint.codes import draw_codes
 from latentfp.report.accuracy import write_accuracy
 from latentfp.runtime.processes import ALONE, Share
 from latentfp.studies import accuracy
@@ -138,3 +139,23 @@ def test_unknown_words_are_refused(generator, tmp_path, field, value):
     with pytest.raises(ValueError, match=f"{value}.*expected"):
         study(generator, tmp_path, [entry(**{field: value})])
     assert not (tmp_path / "cells.jsonl").exists()
+
+
+@pytest.mark.parametrize(("coding", "balanced"), [("binary", True), ("antipodal", False)])
+def test_codes_are_those_that_a_deployment_would_draw(generator, tmp_path, monkeypatch, coding, balanced):
+    """Balanced where a one changes an image and a zero does not; fair ones where both change it alike."""
+    drawn, mark = [], accuracy.marked
+
+    def watched(subject, w0, codes):
+        drawn.append(codes)
+        return mark(subject, w0, codes)
+
+    monkeypatch.setattr(accuracy, "marked", watched)
+    study(generator, tmp_path, [entry(frechet_images=4)], coding=coding)
+    assert [len(codes) for codes in drawn] == [3, 4]
+    for codes, seed in zip(drawn, (2, 3), strict=True):
+        expected = draw_codes(
+            seed, len(codes), bits=8, min_distance=1 if seed == 3 else None, balanced=balanced
+        )
+        np.testing.assert_array_equal(codes, expected)
+        assert (codes.sum(axis=1) == 4).all() == balanced
