@@ -74,7 +74,7 @@ class Experiment:
         """The numbers of every cell; Unfinished while other processes still measure some.
 
         `belongs`: what else the numbers depend on. Cells for which `together` is the same are measured by the
-        same process. Each row of numbers gets the `seconds` that it took.
+        same process. Each row of numbers gets the `seconds` that it took, so ValueError where it has some.
         """
         settings = [{**belongs, **plain(cell)} for cell in cells]
         keys = list(map(_key, settings))
@@ -96,6 +96,8 @@ class Experiment:
     def _keep(self, setting: Mapping[str, Any], measure: Callable[[], Numbers]) -> None:
         began = time.perf_counter()
         numbers = measure()
+        if "seconds" in numbers:
+            raise ValueError("a row of numbers has a field `seconds`, which is that of the time it took")
         numbers = {**numbers, "seconds": time.perf_counter() - began}
         made = {"code": code_version(), "hardware": hardware()}
         lines.append(self._path, {"setting": setting, "numbers": numbers, **made})

@@ -342,12 +342,17 @@ class TestRun:
         first = measured[1]
         assert first["previous"] is None
         one = Stage(8, [Program("one", jax.jit(jnp.matmul), (square(), square()))])
-        monkeypatch.setattr(throughput, "_stages", lambda *_: {"search": lambda: one})
+        for name in ("untrained", "attacks", "list_decoding"):
+            monkeypatch.setattr(throughput, name, lambda *_, **__: {})
+        monkeypatch.setattr(throughput, "stages", lambda *_: {"search": lambda: one})
         again = throughput.run(**given, workdir=tmp_path)
         assert again["previous"]["per_second"]["search"] == first["stages"]["search"]["per_second"]
         assert again["previous"]["date"] == first["date"]
         lines = Path(given["history"]).read_text().splitlines()
-        assert [list(json.loads(line)["per_second"]) for line in lines] == [STAGES, ["search"]]
+        assert [list(json.loads(line)["per_second"]) for line in lines] == [
+            STAGES,
+            ["search", "a training"],
+        ]
         other = throughput.run(
             **given | {"sizes": given["sizes"]._replace(top=1), "history": None}, workdir=tmp_path
         )

@@ -66,6 +66,13 @@ def test_a_cell_may_be_a_dictionary(tmp_path):
     assert found[0]["square"] == 9
 
 
+def test_the_seconds_of_a_row_are_not_overwritten(tmp_path):
+    """They are those that the row took, so a study that has some of its own must name them otherwise."""
+    with pytest.raises(ValueError, match="a field `seconds`"):
+        Experiment(tmp_path, seed=0).measured([Cell(1)], lambda _: {"seconds": 3.0}, belongs={})
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_torn_line_was_never_written(tmp_path):
     calls, path = [], tmp_path / "cells.jsonl"
     squares(tmp_path, [1, 2], calls)
