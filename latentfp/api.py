@@ -19,12 +19,10 @@ from latentfp.data.files import write_image
 from latentfp.deployment import attribute as attribution
 from latentfp.deployment import calibration, copies, decoders, fitting
 from latentfp.deployment import deployment as folders
-from latentfp.deployment import trace as tracing
-from latentfp.deployment.attribute import Finding, Request
+from latentfp.deployment.attribute import Finding, Request, Trace
 from latentfp.deployment.manifest import Manifest
 from latentfp.deployment.registry import User
 from latentfp.deployment.secret import Secret
-from latentfp.deployment.trace import Trace
 from latentfp.generators import linear
 from latentfp.generators.generator import Generator
 from latentfp.generators.pretrained import Pretrained, Source
@@ -179,7 +177,7 @@ class Deployment:
 
     def trace(self, images: Sequence[StrPath], *, alpha: float = attribution.ALPHA, seed: int = 0) -> Trace:
         """Which users made these files of one origin together, by averaging their images or copies."""
-        return tracing.trace(self._opened, [Path(image) for image in images], alpha=alpha, seed=seed)
+        return attribution.trace(self._opened, [Path(image) for image in images], alpha=alpha, seed=seed)
 
     def export(self, user: str, out: StrPath, *, format: str | None = None) -> Path:
         """Write a user's copy as "rosinality", "nvidia", "latentfp" or "latents"; returns `out`.

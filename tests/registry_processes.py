@@ -26,9 +26,8 @@ BATCH = 25
 def registry_of(path):
     """A registry with random codes of 64 bits and a keyed log."""
 
-    def assign(seed):
-        draw = np.random.default_rng(seed)
-        return lambda first, n, before: draw.integers(256, size=(n, 8), dtype=np.uint8)  # noqa: ARG005
+    def assign(seed, _first, n, _before):
+        return np.random.default_rng(seed).integers(256, size=(n, 8), dtype=np.uint8)
 
     return Registry(path, "ab" * 16, 64, assign, lambda: b"k" * 32)
 

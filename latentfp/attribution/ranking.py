@@ -8,12 +8,11 @@ from jaxtyping import Bool, UInt8
 from latentfp.attribution import list_decoding
 from latentfp.attribution.evidence import Soft
 from latentfp.attribution.search import best
-from latentfp.attribution.verdict import Ranked, Registered
+from latentfp.attribution.verdict import TOP, Ranked, Registered
 from latentfp.fingerprint.bch import Bch, encode
 from latentfp.fingerprint.codes import CodeBook, Packed, pack, unpack
 from latentfp.fingerprint.permutation import restore
 
-TOP = 5  # users that are ranked
 LISTED = 64  # words among which the registered ones are looked for
 
 Mask = Bool[np.ndarray, " bits"]
@@ -41,20 +40,20 @@ def decoded(code: Bch, *, users: int, key: bytes, mask: Mask, repeats: int = 1) 
     return Registered(users, code.bits, repeats, rank)
 
 
-def _search(messages: UInt8[np.ndarray, "users bytes"], soft: Soft) -> Ranked:
-    hits = best(soft, messages, top=TOP)
+def _search(messages: UInt8[np.ndarray, "users bytes"], soft: Soft, top: int = TOP) -> Ranked:
+    hits = best(soft, messages, top=top)
     bits = soft.shape[1]
     found = unpack(messages[hits.rows.ravel()], bits=bits).reshape(*hits.rows.shape, bits)
     return Ranked(hits.rows, hits.values, found, hits.values[:, 0])
 
 
-def _decode(code: Bch, users: int, key: bytes, mask: Mask, soft: Soft) -> Ranked:
+def _decode(code: Bch, users: int, key: bytes, mask: Mask, soft: Soft, top: int = TOP) -> Ranked:
     found = list_decoding.decode(code, np.where(mask, -soft, soft).astype(np.int8), top=LISTED)
     flat = found.messages.ravel()
     numbers = restore(flat, key=key, width=code.message).reshape(found.messages.shape)
     known = numbers < users
     rows = np.where(known, numbers, 0).astype(int)
-    order = np.lexsort((rows, -found.scores, ~known), axis=1)[:, :TOP]
+    order = np.lexsort((rows, -found.scores, ~known), axis=1)[:, :top]
     known, rows, scores = (np.take_along_axis(x, order, axis=1) for x in (known, rows, found.scores))
     words = encode(code, np.take_along_axis(found.messages, order, axis=1).ravel()) ^ mask
     least = -np.abs(soft.astype(int)).sum(axis=1, keepdims=True)

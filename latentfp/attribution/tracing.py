@@ -21,12 +21,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int8, UInt8
+from jaxtyping import Float, Int8
 
 from latentfp.attribution.estimate import Estimate, Status
-from latentfp.attribution.evidence import Soft, chance
-from latentfp.attribution.search import best
-from latentfp.attribution.verdict import family_wise
+from latentfp.attribution.evidence import Soft
+from latentfp.attribution.verdict import Registered, p_values
 
 FULL = 24  # the weight of a level of 1 or more
 MOST = 32  # users that are considered
@@ -54,19 +53,12 @@ def weights(levels: Float[np.ndarray, "n code"], *, repeats: int = 1) -> Int8[np
     return np.round(FULL * np.clip(mean, -1, 1)).astype(np.int8)[None]
 
 
-def suspects(
-    soft: Soft, book: UInt8[np.ndarray, "users bytes"], *, bonferroni: float = 1.0
-) -> list[list[Suspect]]:
-    """The MOST best users for every row of weights, the likeliest first.
-
-    `book`: packed codes of messages (fingerprint.codes.pack). `bonferroni`: by what chances are multiplied,
-    as in verdict.Registered.
-    """
-    hits = best(soft, book, top=MOST)
+def suspects(soft: Soft, registered: Registered) -> list[list[Suspect]]:
+    """The MOST best users for every row of weights, the likeliest first."""
     found = []
-    for weight, rows, scores in zip(soft, hits.rows, hits.values, strict=True):
-        alone = bonferroni * chance(np.repeat(weight[None], len(scores), axis=0), scores)
-        p = family_wise(np.minimum(1, alone), users=len(book))
+    ranked = registered.rank(soft, MOST)
+    for weight, rows, scores in zip(soft, ranked.users, ranked.scores, strict=True):
+        p = p_values(np.repeat(weight[None], len(scores), axis=0), scores, registered)
         found.append([Suspect(int(row), float(one)) for row, one in zip(rows, p, strict=True)])
     return found
 

@@ -20,8 +20,7 @@ Source: docs/concepts.md.
 """
 
 import enum
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -30,6 +29,7 @@ from latentfp.attribution.estimate import Estimate, Status
 from latentfp.attribution.evidence import Scores, Soft, chance, log_likelihoods, miss_p_value, soften
 
 ALPHA = 1e-6
+TOP = 5  # users that are ranked
 CLEARED = 1e-3  # chance of an image's own code below which it is taken to be no registered one
 
 
@@ -46,7 +46,12 @@ class Ranked(NamedTuple):
     bound: Int[np.ndarray, " n"]
 
 
-Rank = Callable[[Soft], Ranked]
+class Rank(Protocol):
+    """Finds the best registered users."""
+
+    def __call__(self, soft: Soft, /, top: int = TOP) -> Ranked:
+        """The best `top` of them for every image, or all where there are fewer."""
+        ...
 
 
 class Kind(enum.StrEnum):

@@ -5,8 +5,9 @@ from typing import Any, NoReturn
 
 import typer
 
-from latentfp.cli import bulk, configs, design, investigator, provider, reports
-from latentfp.cli import users as registered
+from latentfp.cli import configs, investigator, provider
+from latentfp.cli.investigator import report
+from latentfp.cli.users import audit, users
 from latentfp.runtime.environment import prepare
 
 app = typer.Typer(
@@ -16,33 +17,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Latent fingerprints: every user's copy of a generator marks its images; a file names the user.",
 )
-users = typer.Typer(no_args_is_help=True, help="The users of a deployment.")
 app.add_typer(users, name="users")
-for name, command in (
-    ("add", registered.add),
-    ("list", registered.list_),
-    ("revoke", registered.revoke),
-    ("reinstate", registered.reinstate),
-    ("save", registered.save),
-    ("export", registered.export),
-):
-    users.command(name)(command)
-audit = typer.Typer(no_args_is_help=True, help="The log of what was done to the users.")
 app.add_typer(audit, name="audit")
-audit.command("verify")(registered.audit_verify)
-audit.command("list")(registered.audit_list)
-report = typer.Typer(
-    no_args_is_help=True, help="Signed reports of cases, made by `latentfp attribute --report`."
-)
 app.add_typer(report, name="report")
-report.command("key")(reports.key)
-report.command("verify")(reports.verify)
 app.command("import")(provider.import_)
 app.command("export")(provider.export)
 for command in (
     *(provider.fit, provider.adopt, provider.calibrate, provider.generate),
-    *(investigator.attribute, investigator.verify, investigator.trace, investigator.plan),
-    *(bulk.bulk, design.design, provider.demo),
+    *(investigator.attribute, investigator.verify, investigator.trace, provider.plan),
+    *(investigator.bulk, provider.design, provider.demo),
 ):
     app.command()(command)
 for command in (configs.train, configs.study, configs.bench):

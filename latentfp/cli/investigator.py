@@ -1,33 +1,40 @@
-"""What an investigator does: attribute image files."""
+"""What an investigator does: attribute image files, and answer for what was found."""
 
-import hashlib
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from latentfp.choices import Distance, Method, Stage
-from latentfp.cli.options import DeploymentOption, StartsSeedOption, UntilOption, WhereOption
+from latentfp.cli.options import (
+    AlphaOption,
+    DeploymentOption,
+    ImagesArgument,
+    JsonOption,
+    MethodOption,
+    ResizeOption,
+    StartsSeedOption,
+    UntilOption,
+    WhereOption,
+)
 
 if TYPE_CHECKING:
-    from latentfp.deployment.attribute import Finding, Request
-    from latentfp.deployment.deployment import Deployment
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-METHODS = (
-    "auto: encoder or decoder, then descents, of which one must name the user, as far as the evidence needs; "
-    "encoder: the generator's own; decoder; refine: decoder or encoder and a descent; "
-    "multistart: descents from several starts; reference: the paper's search."
+    from latentfp.deployment.attribute import Finding
+
+report = typer.Typer(
+    no_args_is_help=True, help="Signed reports of cases, made by `latentfp attribute --report`."
 )
 
 
 def attribute(
-    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
+    images: ImagesArgument,
     deployment: DeploymentOption,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-    method: Annotated[Method, typer.Option(help=METHODS)] = Method.AUTO,
+    as_json: JsonOption = False,
+    method: MethodOption = Method.AUTO,
     until: UntilOption = Stage.MULTISTART,
     damage: Annotated[
         list[str] | None,
@@ -46,8 +53,8 @@ def attribute(
     vgg: Annotated[
         Path | None, typer.Option(help="VGG16 weights for lpips: torchvision .pth or safetensors.")
     ] = None,
-    alpha: Annotated[float, typer.Option(help="Largest p-value that names a user.")] = 1e-6,
-    resize: Annotated[bool, typer.Option(help="Resample files of another size.")] = False,
+    alpha: AlphaOption = 1e-6,
+    resize: ResizeOption = False,
     seed: StartsSeedOption = 0,
     report: Annotated[
         Path | None, typer.Option(help="Also write a page for people here, and its signed record as .json.")
@@ -77,37 +84,77 @@ def attribute(
         until=until,
         starts=starts,
         steps=steps,
-        distance=distance.value,
+        distance=distance,
         vgg=vgg,
         damage=strengths(damage) if damage else None,
         decoder=decoder,
         alpha=alpha,
         seed=seed,
     )
-    write = None if report is None and signer is None else reporter(report, signer)
+    key = None if report is None and signer is None else signing_key(report, signer)
     opened = open_deployment(deployment, generator=generator)
     complete, kept = True, []
     for finding in attribution.attribute(opened, images, request, resize=resize):
         complete &= finding.verdict != "unreadable"
         typer.echo(json.dumps(finding.to_json()) if as_json else describe(finding))
-        kept += [finding] if write else []
-    if write:
-        typer.echo(f"report: {write(opened, kept, request, resize)}", err=True)
+        kept += [finding] if key else []
+    if report and key:
+        from latentfp.report.case import write_case
+
+        write_case(report, opened, kept, request, key, resize=resize)
+        typer.echo(f"report: {report}", err=True)
     raise typer.Exit(0 if complete else 1)
 
 
+def signing_key(page: Path | None, signer: Path | None) -> "Ed25519PrivateKey":
+    """The key of a report, once all that its writing needs has been found. ValueError if not."""
+    from latentfp.deployment import signature
+    from latentfp.report.case import record_of
+
+    if page is None or signer is None:
+        raise ValueError(
+            "--report PAGE and --key FILE need each other; `latentfp report key FILE` makes a key"
+        )
+    private = signature.read_private(signer)
+    for path in (page, record_of(page)):
+        if path.exists():
+            raise ValueError(f"{path} exists and a report overwrites nothing: choose another name")
+    page.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(page.parent, os.W_OK):
+        raise ValueError(f"{page.parent} cannot be written: choose another folder for the report")
+    return private
+
+
+def strengths(given: list[str]) -> dict[str, float]:
+    """NAME=STRENGTH, NAME=STRENGTH, … as a dictionary. ValueError where it is not so."""
+    pairs = [text.partition("=") for text in given]
+    try:
+        return {name: float(value) for name, _, value in pairs}
+    except ValueError:
+        raise ValueError(f"--damage {' '.join(given)}: expected NAME=STRENGTH, such as quality=50") from None
+
+
+def describe(finding: "Finding") -> str:
+    """A finding in words."""
+    if finding.verdict == "unreadable":
+        return finding.status
+    evidence = f"{finding.matched_bits} of {finding.bits} bits, p = {finding.p_value:.2g}"
+    member = "" if finding.membership is None else f", membership p = {finding.membership:.2g}"
+    return f"{finding.file}: {finding.user or finding.verdict} ({evidence}, by {finding.stage}{member})"
+
+
 def verify(
-    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
+    images: ImagesArgument,
     deployment: DeploymentOption,
     user: Annotated[str, typer.Option(help="Whose copy is said to have made them.")],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-    method: Annotated[Method, typer.Option(help=METHODS)] = Method.AUTO,
+    as_json: JsonOption = False,
+    method: MethodOption = Method.AUTO,
     alpha: Annotated[float, typer.Option(help="Largest p-value that proves.")] = 1e-6,
-    resize: Annotated[bool, typer.Option(help="Resample files of another size.")] = False,
+    resize: ResizeOption = False,
     seed: StartsSeedOption = 0,
     generator: WhereOption = None,
 ) -> None:
-    """Prove that images are one user's: exit code 0 when all are proved, 1 when any is not.
+    """Prove that images are one user's; exits with 0 when all are proved, 1 when any is not.
 
     p_value: the chance that a random code agrees with the image as well as this user's. Nobody else is
     searched, so there is nothing to correct for but the stages of auto.
@@ -141,11 +188,11 @@ def trace(
 
     Example: latentfp trace --deployment deployment leaked/*.png
     """
-    from latentfp.deployment import trace as tracer
+    from latentfp.deployment import attribute as attribution
     from latentfp.deployment.deployment import open_deployment
 
     opened = open_deployment(deployment, generator=generator)
-    found = tracer.trace(opened, images, alpha=alpha, seed=seed)
+    found = attribution.trace(opened, images, alpha=alpha, seed=seed)
     names = [f"{one.user} (p = {one.p_value:.2g})" for one in found.accused]
     said = ", ".join(names) or f"nobody (smallest p = {found.smallest:.2g})"
     text = f"{found.read} of {found.files} files, {found.users} users: {said}"
@@ -153,66 +200,94 @@ def trace(
     raise typer.Exit(0 if found.accused else 1)
 
 
-def plan(
-    users: Annotated[int, typer.Option(help="How many users there will be.")],
-    alpha: Annotated[float, typer.Option(help="Largest rate of accusing anyone falsely, an image.")] = 1e-6,
-    bits: Annotated[int | None, typer.Option(help="Length of a code; the usual ones if left out.")] = None,
-    power: Annotated[float, typer.Option(help="Share of marked images that must be named.")] = 0.999,
+def bulk(
+    sources: Annotated[
+        list[Path], typer.Argument(help="Folders of images, or .txt files with a path a line.")
+    ],
+    deployment: DeploymentOption,
+    out: Annotated[Path, typer.Option(help="The folder for the parts; made if needed.")],
+    part: Annotated[int, typer.Option(min=1, help="Files of a part.")] = 1000,
+    process: Annotated[
+        int | None, typer.Option(help="Number of this process, from 0; from the environment if left out.")
+    ] = None,
+    processes: Annotated[int | None, typer.Option(help="How many there are.")] = None,
+    alpha: AlphaOption = 1e-6,
+    until: UntilOption = Stage.MULTISTART,
+    resize: ResizeOption = False,
+    seed: StartsSeedOption = 0,
+    generator: WhereOption = None,
 ) -> None:
-    """Say which code serves so many users, and which rate of wrong bits it forgives.
+    """Attribute very many files into Parquet parts; killed jobs go on, with any number of processes.
 
-    Example: latentfp plan --users 1000000 --alpha 1e-6
+    Each process makes its share of the parts and skips those that are there. SLURM, indexed Kubernetes jobs,
+    Open MPI and launch/local.sh say in the environment which process this is.
+
+    Example: latentfp bulk --deployment deployment --out parts files.txt
+    Example: launch/local.sh 4 latentfp bulk --deployment deployment --out parts images
     """
-    from latentfp.deployment import planning
+    from latentfp.data.listing import Listing
+    from latentfp.deployment import bulk as job
+    from latentfp.deployment.attribute import Request
+    from latentfp.deployment.deployment import open_deployment
+    from latentfp.runtime.processes import checked, share_of
 
-    lengths = planning.LENGTHS if bits is None else (bits,)
-    found = planning.plans(users, lengths=lengths, alpha=alpha, power=power)
-    if not any(isinstance(it, planning.CodePlan) for it in found):
-        raise ValueError("; ".join(map(str, found)))
-    for it in found:
-        typer.echo(it if isinstance(it, str) else planning.describe(it))
-
-
-def reporter(page: Path | None, signer: Path | None) -> Callable[..., Path]:
-    """What writes the report of a case, once everything that it needs has been found. ValueError if not."""
-    from latentfp.deployment import case, signature
-    from latentfp.report.case import record_of, write_case
-
-    if page is None or signer is None:
-        raise ValueError(
-            "--report PAGE and --key FILE need each other; `latentfp report key FILE` makes a key"
-        )
-    private, record = signature.read_private(signer), record_of(page)
-    for path in (page, record):
-        if path.exists():
-            raise ValueError(f"{path} exists and a report overwrites nothing: choose another name")
-    page.parent.mkdir(parents=True, exist_ok=True)
-    if not os.access(page.parent, os.W_OK):
-        raise ValueError(f"{page.parent} cannot be written: choose another folder for the report")
-
-    def write(opened: "Deployment", findings: "list[Finding]", request: "Request", resize: bool) -> Path:
-        made = case.make_case(opened, findings, request, resize=resize)
-        write_case(page, made, private)
-        digest = hashlib.sha256(record.read_bytes()).hexdigest()
-        opened.registry.note("report", {"record": digest})
-        return page
-
-    return write
+    if (process is None) != (processes is None):
+        raise ValueError("--process and --processes need each other: give both or neither")
+    share = share_of(os.environ)
+    if process is not None and processes is not None:
+        share = checked(process, processes, named="--process and --processes")
+    request = Request(until=until, alpha=alpha, seed=seed)
+    opened = open_deployment(deployment, generator=generator)
+    done = job.bulk(opened, Listing(sources), out, request, share, part=part, resize=resize)
+    typer.echo(f"{out}: {done.made} parts made, {done.complete} of {done.parts} there")
 
 
-def strengths(given: list[str]) -> dict[str, float]:
-    """NAME=STRENGTH, NAME=STRENGTH, … as a dictionary. ValueError where it is not so."""
-    pairs = [text.partition("=") for text in given]
+@report.command()
+def key(
+    path: Annotated[
+        Path, typer.Argument(help="The private key's file, to be made; PATH.pub is the public one.")
+    ],
+) -> None:
+    """Make a key with which reports are signed. Give the public one to whoever shall check them.
+
+    Example: latentfp report key signing.pem
+    """
+    from latentfp.deployment import signature
+
+    public = signature.create(path)
+    typer.echo(f"{path}: private, keep it; {public}: {signature.read_public(public)}")
+
+
+@report.command("verify")
+def verify_report(
+    record: Annotated[Path, typer.Argument(help="The .json beside a case's page.")],
+    public: Annotated[
+        Path | None,
+        typer.Option("--public-key", help="Of who should have signed; anyone if left out."),
+    ] = None,
+) -> None:
+    """Check that a case's record and page are what was signed, and its files those that were attributed.
+
+    Exits with 0 when they are, with 1 when record, page or a file has changed or another key signed, with 2
+    for wrong usage. Files that are no longer where they were are told, and are no failure.
+
+    Example: latentfp report verify case.json --public-key signing.pem.pub
+    """
+    from latentfp.deployment import signature
+    from latentfp.report import case
+
+    known = None if public is None else signature.read_public(public)
     try:
-        return {name: float(value) for name, _, value in pairs}
-    except ValueError:
-        raise ValueError(f"--damage {' '.join(given)}: expected NAME=STRENGTH, such as quality=50") from None
-
-
-def describe(finding: "Finding") -> str:
-    """A finding in words."""
-    if finding.verdict == "unreadable":
-        return finding.status
-    evidence = f"{finding.matched_bits} of {finding.bits} bits, p = {finding.p_value:.2g}"
-    member = "" if finding.membership is None else f", membership p = {finding.membership:.2g}"
-    return f"{finding.file}: {finding.user or finding.verdict} ({evidence}, by {finding.stage}{member})"
+        found = case.check_case(record, public=known)
+    except signature.BadSignature as error:
+        typer.echo(f"FAILED: {error}", err=True)
+        raise typer.Exit(1) from None
+    stated = "the key given" if known else "a key that it states itself, compare it with the provider's"
+    typer.echo(f"{record}: intact, with its page; signed by {found.public_key}, {stated}")
+    compared = found.files - len(found.missing)
+    typer.echo(f"{compared} of {found.files} files compared, {len(found.changed)} of them changed")
+    for path in found.missing:
+        typer.echo(f"not there to be compared: {path!a}")
+    for path in found.changed:
+        typer.echo(f"FAILED: {path!a} is not the file that was attributed", err=True)
+    raise typer.Exit(1 if found.changed else 0)

@@ -5,7 +5,13 @@ from typing import Annotated, Any
 
 import typer
 
-from latentfp.choices import Stage
+from latentfp.choices import CopyFormat, Method, Stage
+
+METHODS = (
+    "auto: encoder or decoder, then descents, of which one must name the user, as far as the evidence needs; "
+    "encoder: the generator's own; decoder; refine: decoder or encoder and a descent; "
+    "multistart: descents from several starts; reference: the paper's search."
+)
 
 
 def seed_option(text: str) -> Any:
@@ -38,7 +44,15 @@ SigmaOption = Annotated[
     float | None,
     typer.Option(help="Strength of the mark, in the latent's units; the generator's usual one if left out."),
 ]
-AlphaOption = Annotated[float, typer.Option(help="Largest p-value that names a user, in (0, 1).")]
+CopyFormatOption = Annotated[
+    CopyFormat | None, typer.Option("--format", help="The one that the generator came in, if left out.")
+]
+CopyOption = Annotated[Path, typer.Option(help="The file, or for `latentfp` the folder, to make.")]
+ImagesArgument = Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+MethodOption = Annotated[Method, typer.Option(help=METHODS)]
+AlphaOption = Annotated[float, typer.Option(help="Largest p-value that names a user.")]
+ResizeOption = Annotated[bool, typer.Option(help="Resample files of another size.")]
 StartsSeedOption = Annotated[int, seed_option("Of the starts.")]
 UntilOption = Annotated[
     Stage,

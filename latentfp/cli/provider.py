@@ -1,4 +1,4 @@
-"""What a provider does: fit a fingerprint space, register users, make their images, adopt a decoder."""
+"""What a provider does: plan and fit a fingerprint space, make images and checkpoints, adopt a decoder."""
 
 import secrets
 from pathlib import Path
@@ -6,8 +6,78 @@ from typing import Annotated
 
 import typer
 
-from latentfp.choices import CodeKind, Coding, CopyFormat, Format, ImageFormat, Layout
-from latentfp.cli.options import DeploymentOption, GeneratorOption, SigmaOption, WhereOption, seed_option
+from latentfp.choices import CodeKind, Coding, Format, ImageFormat, Layout
+from latentfp.cli.options import (
+    CopyFormatOption,
+    CopyOption,
+    DeploymentOption,
+    GeneratorOption,
+    SigmaOption,
+    WhereOption,
+    seed_option,
+)
+
+
+def plan(
+    users: Annotated[int, typer.Option(help="How many users there will be.")],
+    alpha: Annotated[float, typer.Option(help="Largest rate of accusing anyone falsely, an image.")] = 1e-6,
+    bits: Annotated[int | None, typer.Option(help="Length of a code; the usual ones if left out.")] = None,
+    power: Annotated[float, typer.Option(help="Share of marked images that must be named.")] = 0.999,
+) -> None:
+    """Say which code serves so many users, and which rate of wrong bits it forgives.
+
+    Example: latentfp plan --users 1000000 --alpha 1e-6
+    """
+    from latentfp.deployment import planning
+
+    lengths = planning.LENGTHS if bits is None else (bits,)
+    found = planning.plans(users, lengths=lengths, alpha=alpha, power=power)
+    if not any(isinstance(it, planning.CodePlan) for it in found):
+        raise ValueError("; ".join(map(str, found)))
+    for it in found:
+        typer.echo(it if isinstance(it, str) else planning.describe(it))
+
+
+def design(
+    out: Annotated[Path, typer.Option(help="The file to write, for `latentfp fit --design`.")],
+    target_accuracy: Annotated[
+        float, typer.Option(help="Share of bits that shall be read right under every attack.")
+    ] = 0.99,
+    attack: Annotated[
+        str, typer.Option(help="nie2023, or some of none,blur,noise,jpeg,combination,crop.")
+    ] = "nie2023",
+    generator: GeneratorOption = "avatars",
+    bits: Annotated[int | None, typer.Option(help="Length of a code; 64, or what --users need.")] = None,
+    users: Annotated[int | None, typer.Option(help="How many users the code must tell apart.")] = None,
+    alpha: Annotated[float, typer.Option(help="False-accusation rate among these users.")] = 1e-6,
+    samples: Annotated[int, typer.Option(min=1, help="Latents at which axes are surveyed.")] = 8,
+    seed: Annotated[int, seed_option("Of these latents.")] = 0,
+) -> None:
+    """Choose axes and strength at the least visible change, by prediction: nothing is attributed.
+
+    Example: latentfp design --attack noise --target-accuracy 0.95 --out design.json
+    """
+    from latentfp.deployment import design as designing
+    from latentfp.deployment.fitting import USUAL, basis_of
+    from latentfp.generators import pretrained
+
+    if bits is not None and users is not None:
+        raise ValueError("the users say how many bits are needed: give --bits or --users")
+    lengths = [designing.BITS if bits is None else bits]
+    if users is not None:
+        lengths = designing.lengths_for(users, alpha=alpha, target=target_accuracy)
+    loaded = pretrained.load(generator)
+    asked = {"target": target_accuracy, "attacks": attack, "bits": lengths}
+    designing.check(loaded, **asked)
+    found = designing.design(loaded, basis_of(loaded, USUAL), **asked, samples=samples, seed=seed)
+    designing.write(out, found)
+    right = ", ".join(f"{name} {share:.1%}" for name, share in found.accuracy.items())
+    typer.echo(
+        f"{len(found.axes)} bits, sigma {found.sigma:.3g}, {found.psnr:.1f} dB\n"
+        f"predicted right bits: {right}\n"
+        f"axes {', '.join(map(str, found.axes))}\n"
+        f"Next: latentfp fit --generator {generator} --design {out} --out DEPLOYMENT"
+    )
 
 
 def fit(
@@ -60,27 +130,10 @@ def fit(
 
     Example: latentfp fit --out deployment --sigma 2
     """
+    options = locals()
     from latentfp.deployment import fitting
 
-    made = fitting.fit(
-        out,
-        generator=generator,
-        sigma=sigma,
-        shift=shift,
-        bits=bits,
-        coding=coding,
-        min_distance=min_distance,
-        samples=samples,
-        seed=seed,
-        repeats=repeats,
-        layout=layout,
-        axes=axes,
-        codes=codes.value,
-        message=message,
-        secret=secret,
-        design=design,
-        bundle=bundle,
-    )
+    made = fitting.fit(**options)
     it = made.manifest
     where = f"axes {it.shift} to {it.shift + it.bits - 1}" if design is None else f"the axes of {design}"
     typer.echo(
@@ -118,10 +171,8 @@ def import_(
 
 def export(
     generator: GeneratorOption,
-    out: Annotated[Path, typer.Option(help="The file, or for `latentfp` the folder, to make.")],
-    form: Annotated[
-        CopyFormat | None, typer.Option("--format", help="The one that it came in, if left out.")
-    ] = None,
+    out: CopyOption,
+    form: CopyFormatOption = None,
 ) -> None:
     """Write a generator without any code for the software of others; users' copies: `latentfp users export`.
 

@@ -6,15 +6,24 @@ from typing import Annotated
 
 import typer
 
-from latentfp.choices import CopyFormat, Status
-from latentfp.cli.options import DeploymentOption, WhereOption, seed_option
+from latentfp.choices import Status
+from latentfp.cli.options import (
+    CopyFormatOption,
+    CopyOption,
+    DeploymentOption,
+    JsonOption,
+    WhereOption,
+    seed_option,
+)
 
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+users = typer.Typer(no_args_is_help=True, help="The users of a deployment.")
+audit = typer.Typer(no_args_is_help=True, help="The log of what was done to the users.")
 NoteOption = Annotated[str, typer.Option(help="Added to the user's notes and to the audit log.")]
 NameArgument = Annotated[str, typer.Argument(help="Who.")]
 SHOWN = 10  # names that are repeated
 
 
+@users.command("add")
 def add(
     deployment: DeploymentOption,
     names: Annotated[list[str] | None, typer.Argument(help="One or more names.")] = None,
@@ -44,6 +53,7 @@ def add(
     typer.echo(f"added {', '.join(table.names) if 0 < len(added) <= SHOWN else count}")
 
 
+@users.command("list")
 def list_(deployment: DeploymentOption, as_json: JsonOption = False) -> None:
     """List the users. Codes are not shown: they would let anyone write a user's mark.
 
@@ -57,6 +67,7 @@ def list_(deployment: DeploymentOption, as_json: JsonOption = False) -> None:
         typer.echo(json.dumps(fields | {"note": user.note}, ensure_ascii=False) if as_json else row)
 
 
+@users.command("revoke")
 def revoke(name: NameArgument, deployment: DeploymentOption, note: NoteOption = "") -> None:
     """Take a user's copy out of use; images of it are still attributed.
 
@@ -68,6 +79,7 @@ def revoke(name: NameArgument, deployment: DeploymentOption, note: NoteOption = 
     typer.echo(f"revoked {name}")
 
 
+@users.command("reinstate")
 def reinstate(name: NameArgument, deployment: DeploymentOption, note: NoteOption = "") -> None:
     """Put a revoked user's copy into use again.
 
@@ -79,6 +91,7 @@ def reinstate(name: NameArgument, deployment: DeploymentOption, note: NoteOption
     typer.echo(f"reinstated {name}")
 
 
+@users.command("save")
 def save(
     deployment: DeploymentOption,
     out: Annotated[Path, typer.Option(help="The .csv or .parquet to make, readable by its owner alone.")],
@@ -98,13 +111,12 @@ def save(
     typer.echo(f"{out}: {count} users")
 
 
+@users.command("export")
 def export(
     user: Annotated[str, typer.Argument(help="Whose copy.")],
     deployment: DeploymentOption,
-    out: Annotated[Path, typer.Option(help="The file, or for `latentfp` the folder, to make.")],
-    form: Annotated[
-        CopyFormat | None, typer.Option("--format", help="The one that the generator came in, if left out.")
-    ] = None,
+    out: CopyOption,
+    form: CopyFormatOption = None,
     generator: WhereOption = None,
 ) -> None:
     """Write a user's copy of the generator: whatever it makes bears the user's code.
@@ -118,6 +130,7 @@ def export(
     typer.echo(f"{out}: the copy of {user}, format {written}")
 
 
+@audit.command("verify")
 def audit_verify(deployment: DeploymentOption) -> None:
     """Verify the audit log: its chain of hashes, and that it ends where the users do.
 
@@ -129,6 +142,7 @@ def audit_verify(deployment: DeploymentOption) -> None:
     typer.echo(f"{seal.entries} entries, head {seal.head.hex()}" if seal.entries else "0 entries")
 
 
+@audit.command("list")
 def audit_list(deployment: DeploymentOption, as_json: JsonOption = False) -> None:
     """List the entries of the audit log as they are stored.
 

@@ -1,8 +1,8 @@
-"""Attribution with a deployment: from files or images to findings.
+"""Attribution with a deployment: from files or images to findings, and from files of one origin to a trace.
 
 `prepare` opens what a request needs, once; `attribute_all` then answers as often as it is asked; `attribute`
 does both, and enters what it found in the audit log. Images go in groups, so that the early ones are answered
-while the later ones wait.
+while the later ones wait. `trace` asks who made all images together.
 
 Everything random about an image follows from the SHA-256 of its file, or, for an image without a file, of its
 pixels. So the same file gets the same finding alone, in any list and in any number of processes: on a CPU
@@ -25,21 +25,21 @@ from jaxtyping import Float
 
 from latentfp import rng
 from latentfp.attribution import cascade as cascades
-from latentfp.attribution import reference
+from latentfp.attribution import objective, reference, tracing
 from latentfp.attribution.cascade import MULTISCALE, Budget, Cascade, DecisionRule, Judged, as_filed
 from latentfp.attribution.decoder import TrainedDecoder
-from latentfp.attribution.estimate import Answer, Progress, Status, hashed, ignore, select
-from latentfp.attribution.objective import Distance
+from latentfp.attribution.estimate import Answer, ImageIds, Progress, Status, hashed, ignore, select
 from latentfp.attribution.observation import VISIBLE
 from latentfp.attribution.verdict import ALPHA, Registered
 from latentfp.augment import damage
-from latentfp.choices import Method, Stage
+from latentfp.choices import CodeKind, Distance, Method, Stage
 from latentfp.data.files import Size, UnreadableImage, file_hash, find_images, pixels_of, read_images
 from latentfp.deployment import decoders
 from latentfp.deployment.calibration import null_of
-from latentfp.deployment.codebook import registered
+from latentfp.deployment.codebook import SEARCHED, registered
 from latentfp.deployment.constants import subject_in
-from latentfp.deployment.deployment import Deployment, Opening, load_generator, open_deployment
+from latentfp.deployment.deployment import MANIFEST, Deployment, Opening, load_generator, open_deployment
+from latentfp.deployment.manifest import sha256
 from latentfp.fingerprint.codes import pack
 from latentfp.generators.generator import Generator
 from latentfp.generators.pretrained import Pretrained
@@ -58,7 +58,7 @@ class Request(NamedTuple):
     until: Stage = Stage.MULTISTART
     starts: int | None = None
     steps: int | None = None
-    distance: str = "multiscale"
+    distance: Distance = Distance.MULTISCALE
     vgg: Path | None = None
     damage: Mapping[str, float] | None = None
     decoder: Path | None = None
@@ -98,18 +98,18 @@ class Finding(NamedTuple):
     file: str
     sha256: str | None
     verdict: str
-    user: str | None
-    matched_bits: int | None
-    bits: int
-    p_value: float | None
-    miss_p_value: float | None
-    residual: float | None
-    membership: float | None
-    status: str
-    stage: str | None
-    passes: int
-    iterations: int
-    seconds: float
+    user: str | None = None
+    matched_bits: int | None = None
+    bits: int = 0
+    p_value: float | None = None
+    miss_p_value: float | None = None
+    residual: float | None = None
+    membership: float | None = None
+    status: str = "ok"
+    stage: str | None = None
+    passes: int = 0
+    iterations: int = 0
+    seconds: float = 0.0
     damage: dict[str, float] | None = None
     ranked: tuple[Candidate, ...] = ()
     answer: Answer | None = None
@@ -196,6 +196,57 @@ def attribute(
             yield from some
 
 
+class Accused(NamedTuple):
+    """A user who is traced, and the chance that any innocent one scores as well."""
+
+    user: str
+    p_value: float
+
+
+class Trace(NamedTuple):
+    """What is said of all files together, of which `read` could be read.
+
+    `smallest`: the p-value of the best user, accused or not.
+    """
+
+    files: int
+    read: int
+    users: int
+    smallest: float
+    accused: tuple[Accused, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields of `latentfp trace --json`."""
+        return {**self._asdict(), "accused": [one._asdict() for one in self.accused]}
+
+
+def trace(folder: Opening, images: Sequence[Path], *, alpha: float, seed: int) -> Trace:
+    """Who made the images below `images` together, entered in the audit log.
+
+    All files count as of one origin, and are read by a descent from what is read at once, or by several
+    starts. ValueError: algebraic codes, no users, no readable file, `alpha` out of reach.
+    """
+    opened = open_deployment(folder)
+    if opened.manifest.codes.kind is CodeKind.BCH:
+        raise ValueError("words of an algebraic code depend on each other: only random codes can be traced")
+    request = Request(method=Method.REFINE, alpha=alpha, seed=seed)
+    prepared, paths = prepare(opened, load_generator(opened), request), find_images(images)
+    read = [it for it in _items(prepared, paths) if not isinstance(it.pixels, UnreadableImage)]
+    if not read:
+        raise ValueError("none of the files could be read as an image of this generator's size")
+    ids, values = _values(read)
+    with progress("tracing", len(read)) as advance:
+        estimate = cascades.run(prepared.cascade, values, ids, progress=advance).estimate
+    among = prepared.rule.registered
+    soft = tracing.weights(tracing.levels_of(estimate), repeats=among.repeats)
+    (ranked,) = tracing.suspects(soft, among)
+    traced = tracing.traced(ranked, alpha=prepared.rule.alpha)
+    accused = tuple(Accused(prepared.name_of(one.user), one.p_value) for one in traced)
+    found = Trace(len(paths), len(read), among.users, ranked[0].p_value, accused)
+    opened.registry.note("trace", found.to_json())
+    return found
+
+
 def listed(images: Any) -> list[Any]:
     """Files, folders of files, PIL images and arrays [h w 3] or [n h w 3], one or several, as a flat list."""
     if isinstance(images, str | os.PathLike):
@@ -215,10 +266,22 @@ def attribute_all(
     What is not of the generator's size is refused, or resampled with `resize`. An image without a file is
     called "image 0", "image 1", … by its place. ValueError for an array that is no image.
     """
+    rest = _items(prepared, sources, resize=resize)
+    while group := list(islice(rest, GROUP)):
+        readable = [it for it in group if not isinstance(it.pixels, UnreadableImage)]
+        progress(len(group) - len(readable), "")
+        found = iter(_answered(prepared, readable, progress) if readable else [])
+        for it in group:
+            if isinstance(it.pixels, UnreadableImage):
+                bits, status = prepared.rule.registered.bits, str(it.pixels)
+                yield Finding(it.name, it.sha256, "unreadable", bits=bits, status=status)
+            else:
+                yield next(found)
+
+
+def _items(prepared: Prepared, sources: Sequence[Any], *, resize: bool = False) -> Iterator[Item]:
     size = prepared.image_shape[:2]
-    return _findings(
-        prepared, (_item(i, it, size=size, resize=resize) for i, it in enumerate(sources)), progress
-    )
+    return (_item(place, source, size=size, resize=resize) for place, source in enumerate(sources))
 
 
 def _item(place: int, source: Any, *, size: Size, resize: bool) -> Item:
@@ -240,23 +303,8 @@ def pixel_hash(pixels: Pixels) -> str:
     return hashlib.sha256(head.encode() + np.ascontiguousarray(pixels).tobytes()).hexdigest()
 
 
-def _findings(prepared: Prepared, items: Iterable[Item], progress: Progress) -> Iterator[Finding]:
-    rest = iter(items)
-    while group := list(islice(rest, GROUP)):
-        readable = [it for it in group if not isinstance(it.pixels, UnreadableImage)]
-        progress(len(group) - len(readable), "")
-        found = iter(_answered(prepared, readable, progress) if readable else [])
-        for it in group:
-            if isinstance(it.pixels, UnreadableImage):
-                yield _unreadable(it, bits=prepared.rule.registered.bits)
-            else:
-                yield next(found)
-
-
 def _answered(prepared: Prepared, items: Sequence[Item], progress: Progress) -> list[Finding]:
-    pixels = [it.pixels for it in items if not isinstance(it.pixels, UnreadableImage)]
-    known = [it.sha256 or pixel_hash(image) for it, image in zip(items, pixels, strict=True)]
-    ids, images = hashed(known), to_float(np.stack(pixels))
+    ids, images = _values(items)
     _warm(prepared.cascade)
     began = time.perf_counter()
     found, said = cascades.attribute(prepared.cascade, prepared.rule, images, ids, progress=progress)
@@ -265,6 +313,13 @@ def _answered(prepared: Prepared, items: Sequence[Item], progress: Progress) -> 
         _finding(prepared, it, select(found, np.array([i])), judged, seconds)
         for i, (it, judged) in enumerate(zip(items, said, strict=True))
     ]
+
+
+def _values(items: Sequence[Item]) -> tuple[ImageIds, Float[np.ndarray, "n h w 3"]]:
+    """The ids of images that could be read, and their values in [-1, 1]."""
+    pixels = [it.pixels for it in items if not isinstance(it.pixels, UnreadableImage)]
+    known = [it.sha256 or pixel_hash(image) for it, image in zip(items, pixels, strict=True)]
+    return hashed(known), to_float(np.stack(pixels))
 
 
 def _warm(cascade: Cascade) -> None:
@@ -301,26 +356,6 @@ def _finding(prepared: Prepared, item: Item, found: Answer, judged: Judged, seco
     )
 
 
-def _unreadable(item: Item, *, bits: int) -> Finding:
-    return Finding(
-        file=item.name,
-        sha256=item.sha256,
-        verdict="unreadable",
-        user=None,
-        matched_bits=None,
-        bits=bits,
-        p_value=None,
-        miss_p_value=None,
-        residual=None,
-        membership=None,
-        status=str(item.pixels),
-        stage=None,
-        passes=0,
-        iterations=0,
-        seconds=0.0,
-    )
-
-
 def _visible(distortion: Float[np.ndarray, " m"]) -> dict[str, float]:
     """The strengths of a damage, from its distortion parameters, that can be seen."""
     strengths = damage.from_coordinates(distortion)._asdict()
@@ -337,9 +372,9 @@ def _registered(opened: Deployment, user: str | None) -> Registered:
     return registered(opened.codebook, lambda: code, users=1)
 
 
-def choose_distance(name: str, vgg: Path | None) -> Distance:
+def choose_distance(distance: Distance, vgg: Path | None) -> objective.Distance:
     """multiscale, or lpips with the weights in the file `vgg`."""
-    if (name == "lpips") != (vgg is not None):
+    if (distance is Distance.LPIPS) != (vgg is not None):
         raise ValueError("--distance lpips and --vgg FILE need each other: give both or neither")
     if vgg is None:
         return MULTISCALE
@@ -385,3 +420,38 @@ def find_decoder(opened: Deployment, loaded: Pretrained, request: Request) -> Tr
             "which takes a hundred times longer; train one as configs/decoder_stylegan2_avatars.py does\n"
         )
     return trained
+
+
+def request_facts(request: Request, *, resize: bool) -> dict[str, Any]:
+    """What was asked, as JSON."""
+    asked = {**request._asdict(), "until": request.until.name.lower(), "resize": resize}
+    asked |= {name: None if asked[name] is None else str(asked[name]) for name in ("vgg", "decoder")}
+    return asked | {"damage": None if request.damage is None else dict(request.damage)}
+
+
+def deployment_facts(opened: Deployment, request: Request) -> dict[str, Any]:
+    """What answers depend on: identity, and hashes of manifest, generator, basis, decoder and codes."""
+    manifest = opened.manifest
+    trained = decoders.find(opened) if request.decoder is None else decoders.load(request.decoder, opened)
+    users = opened.registry.count()
+    codes = opened.registry.packed().tobytes() if users <= SEARCHED else None
+    return {
+        "id": manifest.id,
+        "created": manifest.created,
+        "manifest": sha256((opened.path / MANIFEST).read_bytes()),
+        "generator": manifest.generator._asdict(),
+        "parts": dict(manifest.parts),
+        "decoder": None if trained is None else trained.sha256,
+        "bits": manifest.bits,
+        "sigma": manifest.sigma,
+        "shift": manifest.shift,
+        "coding": manifest.coding,
+        "code_book": {
+            **manifest.codes._asdict(),
+            "min_distance": manifest.min_distance,
+            "repeats": manifest.repeats,
+            "secret": manifest.rotation != "",
+        },
+        "users": users,
+        "codes": None if codes is None else sha256(codes),
+    }

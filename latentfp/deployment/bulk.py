@@ -12,15 +12,20 @@ that is killed in between makes the part, and the entry, again.
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from latentfp.data.files import file_hash
 from latentfp.data.listing import Listing
-from latentfp.deployment.attribute import Finding, Request, attribute_all, prepare
-from latentfp.deployment.case import deployment_facts, request_facts
-from latentfp.deployment.deployment import Deployment, Opening, load_generator, open_deployment
-from latentfp.runtime.files import claim as claim_file
-from latentfp.runtime.files import replacing
+from latentfp.deployment.attribute import (
+    Finding,
+    Request,
+    attribute_all,
+    deployment_facts,
+    prepare,
+    request_facts,
+)
+from latentfp.deployment.deployment import Opening, load_generator, open_deployment
+from latentfp.runtime.files import claim, replacing
 from latentfp.runtime.processes import Share
 from latentfp.runtime.progress import track
 
@@ -56,7 +61,16 @@ def bulk(
     since, for instance by a new user; and as `prepare`.
     """
     opened = open_deployment(folder)
-    claim(out, _setting(opened, files, request, part=part, resize=resize))
+    setting = {  # what the parts depend on; of the list, its hash
+        "deployment": deployment_facts(opened, request),
+        "request": request_facts(request, resize=resize),
+        "files": len(files),
+        "names": files.sha256(),
+        "part": part,
+    }
+    path = out / SETTING
+    if not claim(path, json.dumps(setting, indent=1, sort_keys=True) + "\n"):
+        raise ValueError(f"{out} holds the parts of another job, see {path}: choose another folder")
     parts = -(-len(files) // part)
     missing = [number for number in share.of(range(parts)) if not _path(out, number).exists()]
     prepared = prepare(opened, load_generator(opened), request, resized=resize)
@@ -71,26 +85,6 @@ def bulk(
 
 def _path(out: Path, number: int) -> Path:
     return out / f"part-{number:06d}.parquet"
-
-
-def _setting(
-    opened: Deployment, files: Listing, request: Request, *, part: int, resize: bool
-) -> dict[str, Any]:
-    """What the parts depend on; of the list, its hash."""
-    return {
-        "deployment": deployment_facts(opened, request),
-        "request": request_facts(request, resize=resize),
-        "files": len(files),
-        "names": files.sha256(),
-        "part": part,
-    }
-
-
-def claim(out: Path, setting: dict[str, Any]) -> None:
-    """Make `out` the folder of a job, or see that it is this job's. ValueError if it is another's."""
-    path = out / SETTING
-    if not claim_file(path, json.dumps(setting, indent=1, sort_keys=True) + "\n"):
-        raise ValueError(f"{out} holds the parts of another job, see {path}: choose another folder")
 
 
 def write(path: Path, findings: Iterator[Finding]) -> None:

@@ -81,7 +81,7 @@ def calibrate(folder: Opening, *, images: int, seed: int) -> Path:
     if images < FEWEST:
         raise ValueError(f"got {images} images, expected at least {FEWEST}; 1000 support a limit of 0.001")
     opened = open_deployment(folder)
-    loaded, decoder = load_generator(opened), _decoder(opened)
+    loaded, decoder = load_generator(opened), decoders.hash_of(opened)
     found = reference_residuals(opened, loaded, images=images, seed=seed)
     finite = np.sort(found[np.isfinite(found)])
     failed = len(found) - len(finite)
@@ -139,13 +139,9 @@ def null_of(opened: Deployment) -> Null | None:
         raise TamperedDeployment(path, f"not what `latentfp calibrate` writes ({error})") from error
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
         raise TamperedDeployment(path, "found residuals that are not finite numbers")
-    if (measured.deployment, measured.decoder) != (opened.manifest.id, _decoder(opened)):
+    if (measured.deployment, measured.decoder) != (opened.manifest.id, decoders.hash_of(opened)):
         return None
     return Null(np.concatenate([values, failed]), Stage.MULTISTART)
-
-
-def _decoder(opened: Deployment) -> str:
-    return decoders.hash_of(opened) or ""
 
 
 class Validation(NamedTuple):

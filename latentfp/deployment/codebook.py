@@ -10,7 +10,6 @@ over all codes, which a word of a BCH code alone is not.
 
 import secrets
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -23,10 +22,6 @@ from latentfp.deployment.secret import Secret
 from latentfp.fingerprint.bch import Bch, encode
 from latentfp.fingerprint.codes import Packed, balance, draw_codes, fair_bits, pack, unpack
 from latentfp.fingerprint.permutation import permute
-
-# Packed codes [n bytes] of users number `first` … `first` + n - 1, counted from 1; the last argument gives
-# the codes of all users before them.
-Assign = Callable[[int, int, Callable[[], Packed]], Packed]
 
 SEARCHED = 2**24  # users among whom every image is compared with every code
 
@@ -70,19 +65,32 @@ class Codebook(NamedTuple):
         return fair_bits(self.derived("mask"), self.bits // self.repeats)
 
 
-def assign(book: Codebook, seed: int | None = None) -> Assign:
-    """The codes of new users. `seed` makes random ones repeatable, and known to whoever knows it."""
+def assign(book: Codebook, seed: int | None, first: int, count: int, before: Callable[[], Packed]) -> Packed:
+    """The packed codes [n bytes] of `count` new users, of which the first is number `first`, from 1.
+
+    `before()`: the codes of all users before them. `seed` makes random codes repeatable, and known to whoever
+    knows it. ValueError for a seed of algebraic codes or out of range, and where no such codes are left.
+    """
     if book.facts.kind is CodeKind.BCH:
         if seed is not None:
             raise ValueError(
                 "algebraic codes follow from the secret and the user's number: leave the seed out"
             )
-        return partial(_words, book)
+        return _words(book, first, count)
     if seed is not None and not 0 <= seed < 2**64:
         raise ValueError(f"got the seed {seed}, expected 0 … 2^64 - 1")
     if seed is None:
         seed = secrets.randbits(128) if book.secret is None else int.from_bytes(book.derived("random"))
-    return partial(_drawn, book, seed)
+    drawn = draw_codes(
+        seed,
+        count,
+        bits=book.bits,
+        min_distance=book.min_distance,
+        existing=unpack(before(), bits=book.bits),
+        repeats=book.repeats,
+        balanced=book.balanced,
+    )
+    return pack(drawn)
 
 
 def registered(book: Codebook, codes: Callable[[], Packed], *, users: int) -> Registered:
@@ -98,23 +106,7 @@ def registered(book: Codebook, codes: Callable[[], Packed], *, users: int) -> Re
     return ranking.among_packed(codes(), bits=book.bits, repeats=book.repeats, bonferroni=bonferroni)
 
 
-def _drawn(book: Codebook, seed: int, first: int, count: int, before: Callable[[], Packed]) -> Packed:
-    del first  # as many as there are before
-    taken = unpack(before(), bits=book.bits)
-    drawn = draw_codes(
-        seed,
-        count,
-        bits=book.bits,
-        min_distance=book.min_distance,
-        existing=taken,
-        repeats=book.repeats,
-        balanced=book.balanced,
-    )
-    return pack(drawn)
-
-
-def _words(book: Codebook, first: int, count: int, before: Callable[[], Packed]) -> Packed:
-    del before  # words of different messages keep their distance
+def _words(book: Codebook, first: int, count: int) -> Packed:
     if first - 1 + count > 1 << book.facts.message:
         raise ValueError(f"only 2^{book.facts.message} users have codes: fit a deployment of longer codes")
     numbers = np.arange(first - 1, first - 1 + count, dtype=np.uint64)

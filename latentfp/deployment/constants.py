@@ -64,15 +64,6 @@ def subject_in(opened: Deployment, loaded: Pretrained) -> Subject:
     )
 
 
-def prepare(opened: Deployment, loaded: Pretrained) -> None:
-    """Compute the constants that the deployment's attribution will need, unless they are there."""
-    subject = subject_in(opened, loaded)
-    if subject.complete:
-        subject.curvature()
-    if subject.generator.encode is not None:
-        subject.calibration()
-
-
 def _kept(
     opened: Deployment, name: str, kind: Callable[..., Constant], compute: Callable[[], Constant]
 ) -> Constant:
@@ -106,7 +97,7 @@ def _belonging(opened: Deployment) -> str:
         "sigma": manifest.sigma,
         "shift": manifest.shift,
         "bits": manifest.bits,
-        "coding": manifest.coding.value,
+        "coding": manifest.coding,
     }
     return json.dumps(facts, sort_keys=True)
 

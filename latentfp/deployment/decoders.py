@@ -42,7 +42,7 @@ def belonging(deployment: Deployment) -> dict[str, Any]:
         "sigma": manifest.sigma,
         "shift": manifest.shift,
         "bits": manifest.bits,
-        "coding": manifest.coding.value,
+        "coding": manifest.coding,
         "rotation": manifest.rotation,
     }
 
@@ -159,10 +159,10 @@ def find(deployment: Deployment, loaded: Pretrained | None = None) -> TrainedDec
     return load(folder, deployment, loaded) if folder.exists() else None
 
 
-def hash_of(deployment: Deployment) -> str | None:
-    """The hash of the own decoder's weights, as its description says; None where there is none."""
+def hash_of(deployment: Deployment) -> str:
+    """The hash of the own decoder's weights, as its description says; empty where there is none."""
     folder = deployment.path / FOLDER
-    return _describe(folder / DESCRIPTION)["weights"] if folder.exists() else None
+    return _describe(folder / DESCRIPTION)["weights"] if folder.exists() else ""
 
 
 def adopt(deployment: Deployment, folder: Path) -> TrainedDecoder:

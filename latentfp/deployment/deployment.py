@@ -207,7 +207,7 @@ def _registry(folder: Path, manifest: Manifest, secret: Callable[[], Secret | No
         folder / USERS,
         manifest.id,
         manifest.bits,
-        lambda seed: assign(_codebook(manifest, secret()), seed),
+        lambda *new: assign(_codebook(manifest, secret()), *new),
         key,
     )
 

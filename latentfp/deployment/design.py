@@ -3,7 +3,7 @@
 A shipped generator has a `design.json` that a sweep over strength and first axis chose. Other generators get
 64 bits on their last axes, and must be told the strength: it depends on the latent's units. Or axes, which
 need not follow each other, and strength are chosen by prediction, `design`: the least visible code that
-survives; `write` puts them into a file, and `read_chosen` finds them there.
+survives; `write` puts them into a file, and `read` finds them there.
 
 For every attack the information that it leaves is measured at samples of the prior (fingerprint/
 sensitivity.py); the distortion is taken for known, as the model that the descents fit. Axes are ranked by the
@@ -28,7 +28,7 @@ from latentfp import rng
 from latentfp.attribution.observation import DAMAGED
 from latentfp.augment.damage import Damage, coordinates
 from latentfp.deployment.copies import draw_latents
-from latentfp.deployment.planning import LENGTHS, plan
+from latentfp.deployment.planning import CodePlan, plans
 from latentfp.fingerprint import sensitivity
 from latentfp.fingerprint.basis import Basis, check_place
 from latentfp.fingerprint.sensitivity import Marking
@@ -58,26 +58,25 @@ RANGE = 2.0
 
 
 class Design(NamedTuple):
-    """`sigma` in the latent's units; `bits` axes from number `shift` on."""
+    """`sigma` in the latent's units; `bits` axes from number `shift` on.
+
+    `axes`: the numbers of those that `with_last` brings there; None: they are there already.
+    """
 
     sigma: float
     shift: int
     bits: int
+    axes: tuple[int, ...] | None = None
 
 
-class Chosen(NamedTuple):
-    """What a file of `latentfp design` says: the numbers of the code's axes, and the strength."""
+def read(path: Path, loaded: Pretrained) -> Design:
+    """The design in a file of `latentfp design`: a code on the last axes, where those that it names come.
 
-    axes: tuple[int, ...]
-    sigma: float
-
-
-def read_chosen(path: Path, loaded: Pretrained) -> Chosen:
-    """The design in a file. ValueError where it is none, or one for a generator of other contents."""
+    ValueError where it is none, or one for a generator of other contents.
+    """
     try:
         found = json.loads(path.read_text())
-        made_for, axes, sigma = found["identity"], found["axes"], float(found["sigma"])
-        chosen = Chosen(tuple(int(axis) for axis in axes), sigma)
+        made_for, sigma, axes = found["identity"], float(found["sigma"]), tuple(map(int, found["axes"]))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not a file of `latentfp design`: {error!r}") from None
     if made_for != loaded.identity:
@@ -85,7 +84,7 @@ def read_chosen(path: Path, loaded: Pretrained) -> Chosen:
             f"{path} is a design for another generator: found {made_for} ({found.get('generator')}), "
             f"expected {loaded.identity} ({loaded.name})"
         )
-    return chosen
+    return Design(sigma, loaded.generator.latent_dim - len(axes), len(axes), axes)
 
 
 def complete(loaded: Pretrained, *, sigma: float | None, shift: int | None, bits: int | None) -> Design:
@@ -172,20 +171,16 @@ def attack_names(attacks: str) -> tuple[str, ...]:
 
 def lengths_for(users: int, *, alpha: float, target: float) -> list[int]:
     """Lengths that can serve so many users where a share `target` of bits is right. ValueError for none."""
-    found, reasons = [], []
-    for bits in LENGTHS:
-        try:
-            rate = plan(users, bits=bits, alpha=alpha).error_rate
-        except ValueError as error:
-            reasons.append(str(error))
-            continue
-        if rate >= 1 - target:
-            found.append(bits)
-        else:
-            reasons.append(f"{bits} bits tolerate {rate:.1%} wrong ones, not {1 - target:.1%}")
-    if not found:
+    found = plans(users, alpha=alpha)
+    enough = [it.bits for it in found if isinstance(it, CodePlan) and it.error_rate >= 1 - target]
+    if not enough:
+        too_few = f"wrong ones, not {1 - target:.1%}"
+        reasons = [
+            it if isinstance(it, str) else f"{it.bits} bits tolerate {it.error_rate:.1%} {too_few}"
+            for it in found
+        ]
         raise ValueError("no length serves: " + "; ".join(reasons))
-    return found
+    return enough
 
 
 def survey(loaded: Pretrained, basis: Basis, attacks: Sequence[str], *, samples: int, seed: int) -> Survey:

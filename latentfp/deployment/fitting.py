@@ -13,7 +13,8 @@ from latentfp.deployment import decoders
 from latentfp.deployment import secret as secrets
 from latentfp.deployment.codebook import CodeFacts, CodeKind
 from latentfp.deployment.deployment import BASIS, Deployment, create, read_basis
-from latentfp.deployment.design import Chosen, Design, complete, read_chosen
+from latentfp.deployment.design import Design, complete
+from latentfp.deployment.design import read as read_design
 from latentfp.deployment.manifest import GeneratorFacts, check_distance, check_strength
 from latentfp.deployment.secret import Secret
 from latentfp.fingerprint import bch
@@ -127,8 +128,7 @@ def fit(
         raise ValueError(
             "a design says sigma and bits, and numbers the axes of the usual samples: leave them out"
         )
-    picked = None if design is None else read_chosen(design, loaded)
-    place = complete(loaded, sigma=sigma, shift=shift, bits=bits) if picked is None else _last(loaded, picked)
+    place = read_design(design, loaded) if design else complete(loaded, sigma=sigma, shift=shift, bits=bits)
     book, distance = _code_book(
         CodeKind(codes), place.bits, repeats, message=message, distance=min_distance, secret=secret
     )
@@ -142,8 +142,10 @@ def fit(
     made = create(
         out,
         generator=GeneratorFacts(loaded.name, loaded.identity),
-        basis=basis if picked is None else with_last(basis, picked.axes),
-        **place._asdict(),
+        basis=basis if place.axes is None else with_last(basis, place.axes),
+        sigma=place.sigma,
+        shift=place.shift,
+        bits=place.bits,
         coding=coded,
         min_distance=distance,
         repeats=repeats,
@@ -178,12 +180,6 @@ def _bundled(loaded: Pretrained, wanted: bool | None) -> Path | None:
     size = sum((loaded.folder / name).stat().st_size for name in (pretrained.DESCRIPTION, pretrained.WEIGHTS))
     usual = size < BUNDLED and loaded.name not in pretrained.shipped()
     return loaded.folder if (usual if wanted is None else wanted) else None
-
-
-def _last(loaded: Pretrained, picked: Chosen) -> Design:
-    """A code on the last axes, where `with_last` puts those that were picked."""
-    bits = len(picked.axes)
-    return Design(picked.sigma, loaded.generator.latent_dim - bits, bits)
 
 
 def _code_book(

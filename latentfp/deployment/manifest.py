@@ -119,10 +119,8 @@ def axes_hash(space: Space) -> str:
 
 def to_json(manifest: Manifest) -> bytes:
     """The contents of `manifest.json`."""
-    enums = {"coding": manifest.coding.value, "layout": manifest.layout.value}
-    codes = {**manifest.codes._asdict(), "kind": manifest.codes.kind.value}
-    plain = {"generator": manifest.generator._asdict(), "codes": codes, **enums}
-    fields = {"format": FORMAT, **manifest._asdict(), **plain}
+    records = {"generator": manifest.generator._asdict(), "codes": manifest.codes._asdict()}
+    fields = {"format": FORMAT, **manifest._asdict(), **records}
     return json.dumps({**fields, "digest": _digest(fields)}, indent=2).encode()
 
 

@@ -29,7 +29,6 @@ from jaxtyping import Bool
 
 from latentfp.choices import Status
 from latentfp.deployment.audit import AuditKey, AuditLog, Entry, Seal, unkeyed
-from latentfp.deployment.codebook import Assign
 from latentfp.deployment.manifest import TamperedDeployment, now
 from latentfp.fingerprint.codes import CodeBook, Packed, unpack
 from latentfp.runtime.progress import Advance, progress
@@ -92,7 +91,7 @@ COLUMNS = ", ".join(_Row._fields)
 class Registry(NamedTuple):
     """The users in the file `path` of the deployment called `identity`, with codes of `bits` bits.
 
-    `assign(seed)` is the function that gives new users their codes (codebook.py); `key`: of the audit log.
+    `assign` gives new users their codes (codebook.py); `key`: of the audit log.
     Any number of processes may read and add at once. Besides their own errors all methods raise
     TamperedDeployment when the file is not as it was written, and OSError, with nothing changed, when the
     disk is full, the file locked or the folder closed.
@@ -101,7 +100,7 @@ class Registry(NamedTuple):
     path: Path
     identity: str
     bits: int
-    assign: Callable[[int | None], Assign]
+    assign: Callable[[int | None, int, int, Callable[[], Packed]], Packed]
     key: AuditKey = unkeyed
 
     @property
@@ -142,7 +141,7 @@ class Registry(NamedTuple):
             if not wanted:
                 return ids
             if codes is None:
-                codes = self.assign(seed)(first, len(wanted), lambda: self._packed(connection))
+                codes = self.assign(seed, first, len(wanted), lambda: self._packed(connection))
             check_codes(codes, len(wanted), bits=self.bits)
             rows = (
                 _Row(number, name, code.tobytes(), created, Status.ACTIVE.value, said)

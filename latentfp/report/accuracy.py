@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from latentfp.report.charts import panels, series
-from latentfp.report.markdown import Row, percent_range, plain, table, write_page
-from latentfp.report.wording import duration
+from latentfp.report.markdown import Row, duration, percent_range, plain, table, write_page
 
 TITLES = {"paper": "The paper's full setting", "sigma": "Strength", "shift": "Shift", "attack": "Attack"}
 AXES = {
@@ -32,7 +31,6 @@ def write_accuracy(folder: Path, result: dict[str, Any]) -> Path:
         f"{len(result['cells'])} cells in {duration(result['seconds'])}. "
         "Intervals are 95 %, exact binomial (Clopper and Pearson).",
     ]
-    folder.mkdir(parents=True, exist_ok=True)
     for group, title in TITLES.items():
         cells = [cell for cell in result["cells"] if cell["group"] == group]
         if not cells:

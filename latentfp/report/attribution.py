@@ -3,8 +3,17 @@
 from pathlib import Path
 from typing import Any
 
-from latentfp.report.markdown import Cell, Row, number, percent_range, plain, table, write_page
-from latentfp.report.wording import count, duration
+from latentfp.report.markdown import (
+    Cell,
+    Row,
+    count,
+    duration,
+    number,
+    percent_range,
+    plain,
+    table,
+    write_page,
+)
 
 NAMES = {
     "encoder": "the generator's encoder",

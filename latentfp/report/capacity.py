@@ -17,9 +17,8 @@ SHOWN = (1, 1000, 10**6)  # users in the table
 def write_capacity(folder: Path, result: dict[str, Any]) -> Path:
     """Write capacity.parquet, .md and .svg, the result of studies.capacity.run."""
     rows = result["rows"]
-    folder.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(tidy(result)), folder / "capacity.parquet")
     _plot(folder / "capacity.svg", rows)
+    pq.write_table(pa.Table.from_pylist(tidy(result)), folder / "capacity.parquet")
     return write_page(
         folder / "capacity.md",
         result,
@@ -54,7 +53,8 @@ def _plot(path: Path, rows: list[dict[str, Any]]) -> None:
     """The undamaged files, and the mean over the attacks of every suite."""
     attacked = [row for row in rows if row["attack"] != "none"]
     curves = {"clean": [next(row for row in rows if row["attack"] == "none")]}
-    curves |= {name: [row for row in attacked if row["suite"] == name] for name in _suites(rows)}
+    suites = dict.fromkeys(row["suite"] for row in rows)
+    curves |= {name: [row for row in attacked if row["suite"] == name] for name in suites}
     with panels(path, [""], width=6.2, height=3.6) as (axes,):
         for i, (name, some) in enumerate(curves.items()):
             users = [cell["users"] for cell in some[0]["named"]]
@@ -62,10 +62,6 @@ def _plot(path: Path, rows: list[dict[str, Any]]) -> None:
             series(axes, users, shares, mark=i, label=name, linestyle="-", linewidth=1.2)
         axes.set(xscale="log", xlabel="registered users", ylabel="share of files that name their user")
         axes.set_ylim(-0.03, 1.03)
-
-
-def _suites(rows: list[dict[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(row["suite"] for row in rows))
 
 
 def _table(rows: list[dict[str, Any]], name: str) -> str:

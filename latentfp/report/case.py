@@ -1,25 +1,68 @@
-"""The page of a case, and its signed record beside it.
+"""A case: what was found of some files, with all that others need to check it, as a page and a signed record.
 
-PAGE.html is for people: it needs nothing else and runs nothing. PAGE.json is the record (deployment/case.py)
-with the hash of the page, signed. `check_case` finds what was changed since.
+PAGE.html is for people: it needs nothing else and runs nothing. PAGE.json is the record beside it:
+
+case        when, with which versions, and what was asked
+deployment  its identity, and hashes of manifest, generator, basis, decoder and registered codes
+files       of each the SHA-256, the finding, P(bit = 1) of every bit, and its sensitivity: what other
+            methods and seeds say of it. These decide nothing; the verdict is the first finding.
+page        its name and hash
+signature   deployment/signature.py
+
+`check_case` finds what was changed since.
 """
 
 import json
+import math
+import platform
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from scipy.special import expit
 
+import latentfp
+from latentfp.attribution.decoder import Reading, rendered
+from latentfp.choices import Distance, Method
 from latentfp.data.files import UnreadableImage, file_hash, read_image
-from latentfp.deployment.case import Case
-from latentfp.deployment.manifest import sha256
-from latentfp.deployment.signature import BadSignature, sign, verify
-from latentfp.report.html import badge, difference, filled, picture, side_by_side, strip, table, terms
-from latentfp.report.wording import count, power_of_ten
+from latentfp.deployment import decoders
+from latentfp.deployment.attribute import (
+    Finding,
+    Request,
+    attribute_all,
+    deployment_facts,
+    prepare,
+    request_facts,
+)
+from latentfp.deployment.constants import subject_in
+from latentfp.deployment.deployment import Deployment, load_generator
+from latentfp.deployment.manifest import now, sha256
+from latentfp.deployment.signature import BadSignature, Record, sign, verify
+from latentfp.generators.pretrained import Pretrained
+from latentfp.pixels import to_pixels
+from latentfp.report.html import (
+    badge,
+    difference,
+    filled,
+    picture,
+    power_of_ten,
+    side_by_side,
+    strip,
+    table,
+    terms,
+)
+from latentfp.report.markdown import count
 from latentfp.runtime.files import replacing
 from latentfp.types import Pixels
 
+FORMAT = 1
+SEEDS = 3  # of descents from several starts
 LARGEST = 1 << 30  # bytes of a record
 FACTS = (
     "residual",
@@ -42,19 +85,34 @@ class Checked(NamedTuple):
     missing: list[str]
 
 
-def write_case(page: Path, case: Case, key: Ed25519PrivateKey) -> Path:
-    """Write the page and, with the suffix .json, its record; returns the record's path.
+def write_case(
+    page: Path,
+    opened: Deployment,
+    findings: Sequence[Finding],
+    request: Request,
+    key: Ed25519PrivateKey,
+    *,
+    resize: bool = False,
+) -> Path:
+    """Write the page of files that were attributed as `request` asks and, with the suffix .json, its record.
 
-    ValueError for a page whose own suffix is .json.
+    Other methods attribute the files again. The record's hash enters the audit log; returns its path.
+    ValueError where a file has changed since, and for a page whose own suffix is .json.
     """
-    record_path = record_of(page)
-    text = render(case, record_path.name).encode("utf-8", "backslashreplace")
-    whole = {**case.record, "page": {"name": page.name, "sha256": sha256(text)}}
-    record = json.dumps(sign(whole, key), indent=1)
+    record_path, loaded = record_of(page), load_generator(opened)
+    for it in findings:
+        if file_hash(it.file) != it.sha256:
+            raise ValueError(f"{it.file} has changed since it was attributed: attribute it again")
+    record = _record(opened, loaded, findings, request, resize=resize)
+    text = render(record, _explanations(opened, loaded, findings), record_path.name)
+    encoded = text.encode("utf-8", "backslashreplace")
+    signed = sign({**record, "page": {"name": page.name, "sha256": sha256(encoded)}}, key)
+    data = json.dumps(signed, indent=1).encode() + b"\n"
     page.parent.mkdir(parents=True, exist_ok=True)
-    for path, data in ((page, text), (record_path, record.encode() + b"\n")):
+    for path, content in ((page, encoded), (record_path, data)):
         with replacing(path) as fresh:
-            fresh.write_bytes(data)
+            fresh.write_bytes(content)
+    opened.registry.note("report", {"record": sha256(data)})
     return record_path
 
 
@@ -89,7 +147,7 @@ def check_case(path: Path, *, public: str | None = None) -> Checked:
     return Checked(key, len(named), changed, missing)
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, Any]]) -> Record:
     """An object in which no name comes twice: programs differ in which one they take."""
     names = [name for name, _ in pairs]
     if len(set(names)) < len(names):
@@ -97,11 +155,103 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def render(case: Case, record_name: str) -> str:
+def _record(
+    opened: Deployment, loaded: Pretrained, findings: Sequence[Finding], request: Request, *, resize: bool
+) -> Record:
+    versions = {"latentfp": latentfp, "jax": jax, "numpy": np, "scipy": scipy}
+    other = _sensitivity(opened, loaded, findings, request, resize=resize)
+    return {
+        "case": {
+            "format": FORMAT,
+            "created": now(),
+            "versions": {
+                "python": platform.python_version(),
+                **{name: package.__version__ for name, package in versions.items()},
+            },
+            "platform": f"{platform.platform()}, {jax.default_backend()}",
+            "request": request_facts(request, resize=resize),
+        },
+        "deployment": deployment_facts(opened, request),
+        "files": [_entry(it, [row[i] for row in other]) for i, it in enumerate(findings)],
+    }
+
+
+def _entry(finding: Finding, sensitivity: list[Record]) -> Record:
+    posteriors = [] if finding.answer is None else expit(finding.answer.estimate.logits[0]).tolist()
+    return {
+        **{name: _number(value) for name, value in finding.to_json().items()},
+        "posteriors": [round(p, 6) for p in posteriors],
+        **({} if finding.answer is None else {"sensitivity": sensitivity}),
+    }
+
+
+def _sensitivity(
+    opened: Deployment,
+    loaded: Pretrained,
+    findings: Sequence[Finding],
+    request: Request,
+    *,
+    resize: bool,
+) -> list[list[Record]]:
+    """For every variation of the request what it says of each file."""
+    paths = [Path(it.file) for it in findings]
+    rows = []
+    for varied in _variations(opened, loaded, request):
+        prepared = prepare(opened, loaded, varied, resized=resize)
+        found = attribute_all(prepared, paths, resize=resize)
+        rows.append([_brief(varied.method, varied.seed, it) for it in found])
+    return rows
+
+
+def _variations(opened: Deployment, loaded: Pretrained, request: Request) -> Iterable[Request]:
+    """The same request with other seeds, then every stage alone, the starts with several seeds."""
+    for i in range(1, SEEDS):
+        yield request._replace(seed=request.seed + i)
+    alone = request._replace(starts=None, steps=None, distance=Distance.MULTISCALE, vgg=None)
+    if loaded.generator.encode is not None:
+        yield alone._replace(method=Method.ENCODER)
+    if opened.basis.stds.shape[0] < loaded.generator.latent_dim:
+        return
+    if decoders.find(opened) is not None or request.decoder is not None:
+        yield alone._replace(method=Method.DECODER)
+        yield alone._replace(method=Method.REFINE)
+    for i in range(SEEDS):
+        yield alone._replace(method=Method.MULTISTART, seed=request.seed + i)
+
+
+def _brief(method: Method, seed: int, finding: Finding) -> Record:
+    kept = ("verdict", "user", "matched_bits", "p_value", "residual")
+    said = {name: _number(getattr(finding, name)) for name in kept}
+    best = finding.ranked[0].user if finding.ranked else None
+    return {"method": method, "seed": seed, **said, "best": best}
+
+
+def _explanations(opened: Deployment, loaded: Pretrained, findings: Sequence[Finding]) -> list[Pixels | None]:
+    """What the generator makes of each estimate, with the inferred warp, blur and tone, in 8 bits."""
+    subject = subject_in(opened, loaded)
+    shown: list[Pixels | None] = []
+    for finding in findings:
+        if finding.answer is None or not subject.complete:
+            shown.append(None)
+            continue
+        estimate = finding.answer.estimate
+        content = jnp.asarray(estimate.content) / subject.space.content_stds[None]
+        reading = Reading(content, jnp.asarray(estimate.logits), jnp.asarray(finding.answer.distortion))
+        images = rendered(loaded.generator, loaded.params, subject.whitened, reading)
+        shown.append(np.asarray(to_pixels(jnp.nan_to_num(images)))[0])
+    return shown
+
+
+def _number(value: Any) -> Any:
+    """JSON has no infinite numbers and no NaN."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def render(record: Record, explanations: Sequence[Pixels | None], record_name: str) -> str:
     """The page as text."""
-    record, files = case.record, case.record["files"]
-    about, deployment = record["case"], record["deployment"]
+    about, deployment, files = record["case"], record["deployment"], record["files"]
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    shown = zip(files, explanations, strict=True)
     settings = {
         "generator": escape(deployment["generator"]["name"]),
         "users searched": str(deployment["users"]),
@@ -110,7 +260,6 @@ def render(case: Case, record_name: str) -> str:
         "limit for a name": f"p ≤ {power_of_ten(about['request']['alpha'])}",
         "seed": str(about["request"]["seed"]),
     }
-    shown = zip(files, case.explanations, strict=True)
     return filled(
         "case.html",
         title=escape(f"Case of {about['created']}"),
@@ -126,7 +275,7 @@ def render(case: Case, record_name: str) -> str:
     )
 
 
-def _headline(files: list[dict[str, Any]]) -> str:
+def _headline(files: list[Record]) -> str:
     words = {"user": "attributed to a user", "none": "to none", "inconclusive": "inconclusive"}
     counts = {word: sum(it["verdict"] == kind for it in files) for kind, word in words.items()}
     unread = len(files) - sum(counts.values())
@@ -136,7 +285,7 @@ def _headline(files: list[dict[str, Any]]) -> str:
     )
 
 
-def _file(file: dict[str, Any], explanation: Pixels | None) -> str:
+def _file(file: Record, explanation: Pixels | None) -> str:
     name = f"<h3>{escape(file['file'])}</h3>"
     if file["verdict"] == "unreadable":
         return f"{name}<p>{badge('unreadable', '!', 'not readable')} {escape(file['status'])}</p>"
@@ -153,7 +302,7 @@ def _file(file: dict[str, Any], explanation: Pixels | None) -> str:
     return "".join(parts)
 
 
-def _facts(file: dict[str, Any]) -> list[str]:
+def _facts(file: Record) -> list[str]:
     damage = ", ".join(f"{name} {strength:g}" for name, strength in (file["damage"] or {}).items())
     miss = "–" if file["miss_p_value"] is None else power_of_ten(file["miss_p_value"])
     membership = "not tested" if file["membership"] is None else power_of_ten(file["membership"])
@@ -166,12 +315,12 @@ def _facts(file: dict[str, Any]) -> list[str]:
     ]
 
 
-def _ranked(candidate: dict[str, Any]) -> list[str]:
+def _ranked(candidate: Record) -> list[str]:
     likelihood = f"{candidate['log_likelihood']:.2f}"
     return [escape(candidate["user"]), str(candidate["matched_bits"]), likelihood]
 
 
-def _varied(row: dict[str, Any]) -> list[str]:
+def _varied(row: Record) -> list[str]:
     p = "–" if row["p_value"] is None else power_of_ten(row["p_value"])
     said = escape(row["user"] or row["verdict"])
     return [
@@ -185,11 +334,11 @@ def _varied(row: dict[str, Any]) -> list[str]:
     ]
 
 
-def _residual(row: dict[str, Any]) -> str:
+def _residual(row: Record) -> str:
     return "–" if row["residual"] is None else f"{row['residual']:.3g}"
 
 
-def _pictures(file: dict[str, Any], explanation: Pixels | None) -> str:
+def _pictures(file: Record, explanation: Pixels | None) -> str:
     """The file, its explanation and their difference; what cannot be shown is left out."""
     try:
         size = None if explanation is None else explanation.shape[:2]
@@ -204,7 +353,7 @@ def _pictures(file: dict[str, Any], explanation: Pixels | None) -> str:
     return f"<div class='faces'><figure>{side_by_side(panels)}</figure></div>"
 
 
-def _origin(record: dict[str, Any]) -> list[list[str]]:
+def _origin(record: Record) -> list[list[str]]:
     found = record["deployment"]
     rows = {
         "deployment": found["id"],

@@ -44,7 +44,7 @@ def panels(
     """Panels side by side, to be drawn in the block; at its end they are written to `path`.
 
     `width` of each and `height`, in inches; `margin`: further width on the left; `shared`: one y axis for
-    all. Series that have a label are explained below the panels.
+    all. The folder is made; series that have a label are explained below the panels.
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(margin + width * len(titles), height), layout="constrained")
@@ -55,6 +55,7 @@ def panels(
         labelled = grid[0].get_legend_handles_labels()
         if labelled[0]:
             figure.legend(*labelled, loc="outside lower right", ncols=3, frameon=False)
+        path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
 
 

@@ -13,6 +13,7 @@ from latentfp.report.html import (
     difference,
     filled,
     picture,
+    power_of_ten,
     side_by_side,
     spectrum,
     strip,
@@ -20,7 +21,7 @@ from latentfp.report.html import (
     terms,
     whisker,
 )
-from latentfp.report.wording import count, duration, power_of_ten
+from latentfp.report.markdown import count, duration
 from latentfp.studies.demo import CLEAN, File, Record
 
 Images = dict[str, dict[str, File]]  # of a user: image -> attack -> file

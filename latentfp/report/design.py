@@ -15,9 +15,9 @@ PREDICTED = {"predicted": "{predicted[accuracy]:.1%}", "PSNR predicted": "{predi
 def write_design(folder: Path, result: dict[str, Any]) -> Path:
     """Write design.md, design.svg and design_front.svg, the result of studies.design.run."""
     ranks, rows = result["rank_correlation"], result["rows"]
-    by_attack = {name: [row for row in rows if row["attack"] == name] for name in _attacks(rows)}
+    attacks = dict.fromkeys(row["attack"] for row in rows)
+    by_attack = {name: [row for row in rows if row["attack"] == name] for name in attacks}
     best = {attack: front(some) for attack, some in by_attack.items()}
-    folder.mkdir(parents=True, exist_ok=True)
     _plot_prediction(folder / "design.svg", by_attack)
     _plot_fronts(folder / "design_front.svg", by_attack, best)
     ranked = ", ".join(f"{attack} {number(ranks[attack], '.2f')}" for attack in by_attack)
@@ -78,10 +78,6 @@ def _plot_fronts(
 def _places(rows: Sequence[Row]) -> tuple[list[float], list[float]]:
     measured = [row["measured"] for row in rows]
     return [it["psnr"] for it in measured], [it["accuracy"] for it in measured]
-
-
-def _attacks(rows: Sequence[Row]) -> list[str]:
-    return list(dict.fromkeys(row["attack"] for row in rows))
 
 
 def _compared(designs: Sequence[Row]) -> str:

@@ -8,8 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from latentfp.report.charts import ACCENT, SOFT, diagonal, panels, series
-from latentfp.report.markdown import Cell, Row, table, thousands, write_page
-from latentfp.report.wording import count
+from latentfp.report.markdown import Cell, Row, count, table, thousands, write_page
 
 ALL = "all"  # kinds of images together
 READINGS: dict[str, Cell] = {
@@ -28,7 +27,6 @@ def write_false_accusations(folder: Path, result: dict[str, Any]) -> Path:
     above = [(row, alpha) for row, alpha, it in cells if it["interval"][0] > float(alpha)]
     named = "; ".join(f"{row['kind']} with {row['users']} users at {alpha}" for row, alpha in above) or "none"
     images = next(row["images"] for row in rows if row["kind"] == ALL)
-    folder.mkdir(parents=True, exist_ok=True)
     _plot(folder / "false_accusations.svg", result)
     return write_page(
         folder / "false_accusations.md",

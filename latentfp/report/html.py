@@ -1,4 +1,4 @@
-"""The parts of an HTML page: its template, tables, badges, inline drawings, and images as data URIs.
+"""The parts of an HTML page: its template, tables, numbers, badges, inline drawings, and images as data URIs.
 
 A page needs nothing else and runs nothing: images are inside it as PNG, drawings as SVG, and its head forbids
 the browser to fetch anything. Colours are left to the style sheet (classes `bar`, `wrong`, `tick` …), so that
@@ -60,6 +60,15 @@ def _cells(row: Sequence[str], named: bool) -> str:
 def terms(values: Mapping[str, str]) -> str:
     """Names with their values, which are HTML, as entries of a <dl>."""
     return "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in values.items())
+
+
+def power_of_ten(value: float) -> str:
+    """A number of two digits as HTML, with a power of ten below 0.01 and from 10 000 on."""
+    if value == 0 or 0.01 <= abs(value) < 10_000:
+        return f"{value:.2g}" if value < 100 else f"{value:.0f}"
+    mantissa, exponent = f"{value:.1e}".split("e")
+    factor = "" if mantissa == "1.0" else f"{mantissa.removesuffix('.0')} × "
+    return f"{factor}10<sup>{int(exponent)}</sup>".replace("<sup>-", "<sup>−")
 
 
 def badge(kind: str, sign: str, words: str) -> str:

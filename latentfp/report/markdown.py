@@ -1,5 +1,6 @@
-"""Pages of results in Markdown: tables, numbers, and how the page was made."""
+"""Pages of results in Markdown: tables, numbers and counts in words, and how the page was made."""
 
+import math
 import string
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -66,3 +67,18 @@ def plain(value: str) -> str:
 def thousands(value: int) -> str:
     """An integer with a space between thousands."""
     return f"{value:,}".replace(",", " ")
+
+
+def duration(seconds: float) -> str:
+    """Seconds below two minutes, minutes and seconds below two hours, hours and minutes above."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(math.floor(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def count(number: int, noun: str) -> str:
+    """1 file, 2 files."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -4,7 +4,8 @@ All-bits accuracy is the share of images with every bit right; its 95 % interval
 Bit accuracy has none: the bits of one image depend on each other.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from latentfp.report.charts import MARKS, diagonal, panels, series
-from latentfp.report.markdown import Cell, Row, percent_range, plain, table, write_page
-from latentfp.report.wording import count, duration
+from latentfp.report.markdown import Cell, Row, count, duration, percent_range, plain, table, write_page
 
 METHODS = {"encoder": "encoder", "decoder": "decoder", "refine": "descent"}
 CLEAN = "none"
@@ -23,7 +23,6 @@ def write_robustness(folder: Path, result: dict[str, Any]) -> Path:
     """Write NAME.md, NAME.svg and NAME_reliability.svg, the result of studies.robustness.run."""
     name, rows = result["name"], result["rows"]
     methods = {method: words for method, words in METHODS.items() if method in rows[0]["methods"]}
-    folder.mkdir(parents=True, exist_ok=True)
     _plot(folder / f"{name}.svg", result, methods)
     _reliability(folder / f"{name}_reliability.svg", result, methods)
     pooled = {
@@ -52,16 +51,13 @@ def _accuracies(rows: Sequence[Row], methods: dict[str, str]) -> str:
     columns: dict[str, Cell] = {"attack": "{attack}"}
     for method, words in methods.items():
         columns[f"{words}: bits"] = f"{{methods[{method}][bit_accuracy]:.2%}}"
-        columns[f"{words}: all bits"] = _complete(method)
+        columns[f"{words}: all bits"] = partial(_complete, method)
     return table(rows, {**columns, "images": lambda row: _images(row, methods)})
 
 
-def _complete(method: str) -> Callable[[Row], str]:
-    def cell(row: Row) -> str:
-        it = row["methods"][method]
-        return f"{it['all_bits'] / it['images']:.1%} ({percent_range(it['interval'])})"
-
-    return cell
+def _complete(method: str, row: Row) -> str:
+    it = row["methods"][method]
+    return f"{it['all_bits'] / it['images']:.1%} ({percent_range(it['interval'])})"
 
 
 def _images(row: Row, methods: dict[str, str]) -> str:

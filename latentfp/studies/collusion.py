@@ -18,12 +18,11 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from latentfp import rng
-from latentfp.attribution import tracing
+from latentfp.attribution import ranking, tracing
 from latentfp.augment.attacks import Attack, nothing
 from latentfp.augment.collusion import COLLUSIONS
 from latentfp.choices import Method
 from latentfp.deployment.copies import draw_latents
-from latentfp.fingerprint.codes import pack
 from latentfp.fingerprint.embed import embed_levels
 from latentfp.pixels import to_float, to_pixels
 from latentfp.studies.context import Context, answers, identity, marked, open_context, through_files
@@ -134,8 +133,8 @@ def judged(
         random = np.random.default_rng([seed, 1, registry])
         others = random.integers(2, size=(settings.users - k, bits)).astype(bool)
         for c in range(coalitions):
-            book = pack(np.concatenate([codes[c], others]))
-            (ranked,) = tracing.suspects(soft[c : c + 1], book)
+            registered = ranking.among(np.concatenate([codes[c], others]))
+            (ranked,) = tracing.suspects(soft[c : c + 1], registered)
             for a, alpha in enumerate(settings.alphas):
                 accused = [one.user for one in tracing.traced(ranked, alpha=alpha)]
                 guilty[a, c, registry] = sum(user < k for user in accused)

@@ -178,7 +178,7 @@ def _pixels(
 def _stranger(name: str) -> Subject:
     """The first shipped generator of another name, its codes where and how strongly they usually are."""
     loaded = pretrained.load(next(other for other in pretrained.shipped() if other != name))
-    sigma, shift, bits = complete(loaded, sigma=None, shift=None, bits=None)
+    sigma, shift, bits, _ = complete(loaded, sigma=None, shift=None, bits=None)
     space = split(basis_of(loaded, USUAL), shift=shift, bits=bits)
     return subject_of(loaded, space, sigma=sigma, coding=Coding.ANTIPODAL)
 

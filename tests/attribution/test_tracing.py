@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from latentfp.attribution.estimate import Estimate, Status
+from latentfp.attribution.ranking import among
 from latentfp.attribution.tracing import FULL, levels_of, suspects, traced, weights
-from latentfp.fingerprint.codes import pack
 
 BITS = 64
 
@@ -39,7 +39,7 @@ def test_colluders_who_average_are_all_accused(k, bits):
         codes[1] = codes[0]
         codes[1, ::2] ^= True
     levels = 2 * codes[:k].mean(axis=0)[None] - 1
-    (ranked,) = suspects(weights(levels), pack(codes))
+    (ranked,) = suspects(weights(levels), among(codes))
     assert {one.user for one in traced(ranked, alpha=1e-6)} == set(range(k))
     assert [one.p_value for one in ranked] == sorted(one.p_value for one in ranked)
 
@@ -49,10 +49,10 @@ def test_the_p_value_of_two_users_is_that_of_the_bits_that_they_share():
     codes = fair(random, 100)
     codes[1] = codes[0]
     codes[1, 30:] ^= True
-    (ranked,) = suspects(weights(2 * codes[:2].mean(axis=0)[None] - 1.0), pack(codes))
+    (ranked,) = suspects(weights(2 * codes[:2].mean(axis=0)[None] - 1.0), among(codes))
     expected = -np.expm1(100 * np.log1p(-(0.5**30)))
     np.testing.assert_allclose([ranked[0].p_value, ranked[1].p_value], expected, rtol=1e-9)
-    (paid,) = suspects(weights(2 * codes[:2].mean(axis=0)[None] - 1.0), pack(codes), bonferroni=3.0)
+    (paid,) = suspects(weights(2 * codes[:2].mean(axis=0)[None] - 1.0), among(codes, bonferroni=3.0))
     np.testing.assert_allclose(paid[0].p_value / ranked[0].p_value, 3, rtol=1e-6)
 
 
@@ -62,7 +62,7 @@ def test_innocents_are_accused_no_more_often_than_promised():
     random, trials = np.random.default_rng(1), 2000
     biased = np.clip(0.8 + random.normal(0, 0.5, BITS) * (np.arange(BITS) % 3), -1, 1)
     soft = weights(biased[None])
-    ranked = [suspects(soft, pack(fair(random, 40)))[0] for _ in range(trials)]
+    ranked = [suspects(soft, among(fair(random, 40)))[0] for _ in range(trials)]
     for alpha in (0.1, 0.01):
         accused = sum(bool(traced(some, alpha=alpha)) for some in ranked)
         # Exact but for equal scores, so near the promise from below: four standard errors.

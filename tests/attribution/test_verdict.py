@@ -146,10 +146,10 @@ def test_nobody_found_is_nobody_accused():
     """As where the words of an algebraic code that are near belong to nobody."""
     soft = np.full((1, BITS), 20, np.int8)
 
-    def rank(_):
-        nobody = np.full((1, 2), -1)
-        least = np.full((1, 2), -20 * BITS)
-        return Ranked(nobody, least, np.zeros((1, 2, BITS), bool), np.array([20 * (BITS - 30)]))
+    def rank(_soft, top=2):
+        nobody = np.full((1, top), -1)
+        least = np.full((1, top), -20 * BITS)
+        return Ranked(nobody, least, np.zeros((1, top, BITS), bool), np.array([20 * (BITS - 30)]))
 
     (verdict,) = judge(estimate_of(soft > 0), Registered(10, BITS, 1, rank), alpha=0.9)
     assert (verdict.kind, verdict.user, verdict.p_value, verdict.ranked) == (Kind.NONE, None, 1.0, ())

@@ -21,7 +21,7 @@ from latentfp.attribution.ranking import among
 from latentfp.attribution.refine import SOLVED
 from latentfp.augment import damage
 from latentfp.augment.damage import Damage
-from latentfp.choices import Method, Stage
+from latentfp.choices import Distance, Method, Stage
 from latentfp.data.files import read_image, write_image
 from latentfp.deployment import attribute as attribution
 from latentfp.deployment import decoders
@@ -192,10 +192,10 @@ class TestFindDecoder:
 
 
 def test_lpips_and_its_weights_need_each_other(tmp_path):
-    for name, vgg in (("lpips", None), ("multiscale", tmp_path / "vgg.pth")):
+    for distance, vgg in ((Distance.LPIPS, None), (Distance.MULTISCALE, tmp_path / "vgg.pth")):
         with pytest.raises(ValueError, match="need each other"):
-            attribution.choose_distance(name, vgg)
-    assert attribution.choose_distance("multiscale", None) is cascades.MULTISCALE
+            attribution.choose_distance(distance, vgg)
+    assert attribution.choose_distance(Distance.MULTISCALE, None) is cascades.MULTISCALE
 
 
 FIELDS = [

@@ -31,7 +31,7 @@ def nobody():
 
 
 def codes_of(book, first, count, before=nobody):
-    return unpack(assign(book)(first, count, before), bits=book.bits)
+    return unpack(assign(book, None, first, count, before), bits=book.bits)
 
 
 def test_algebraic_codes_are_masked_words_apart():
@@ -77,13 +77,13 @@ def test_algebraic_codes_need_the_secret_and_take_no_seed():
     with pytest.raises(ValueError, match="follow from the deployment's secret, and none is given"):
         codes_of(algebraic(None), 1, 1)
     with pytest.raises(ValueError, match="leave the seed out"):
-        assign(algebraic(), 5)
+        assign(algebraic(), 5, 1, 1, nobody)
 
 
 def test_no_more_users_than_words():
     assert len(codes_of(algebraic(), 2**36 - 1, 2)) == 2
     with pytest.raises(ValueError, match=r"only 2\^36 users have codes"):
-        assign(algebraic())(2**36, 2, nobody)
+        assign(algebraic(), None, 2**36, 2, nobody)
 
 
 class TestRegistered:

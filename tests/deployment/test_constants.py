@@ -10,7 +10,7 @@ import safetensors.numpy
 from linear_space import write_deployment
 
 from latentfp.deployment import constants
-from latentfp.deployment.constants import prepare, subject_in
+from latentfp.deployment.constants import subject_in
 from latentfp.deployment.deployment import load_generator, open_deployment
 
 FILES = {"curvature.safetensors", "encoder.safetensors"}
@@ -57,7 +57,7 @@ def test_they_are_computed_once_and_not_before_they_are_needed(opened, computed)
 
 
 def test_a_copy_of_the_deployment_has_them(opened, computed, tmp_path):
-    prepare(opened, load_generator(opened))
+    arrays(opened)
     moved = opened.path.rename(tmp_path / "moved")
     arrays(open_deployment(moved))
     assert computed == ["mean_curvature", "calibrate"]
@@ -133,11 +133,3 @@ def test_a_deployment_that_cannot_be_written_has_them_in_the_cache(opened, compu
     arrays(opened)
     assert computed.count("mean_curvature") == 2
     os.chmod(tmp_path / "cache" / "constants", 0o700)
-
-
-def test_preparing_computes_what_will_be_asked_for(opened, computed):
-    loaded = load_generator(opened)
-    prepare(opened, loaded._replace(generator=loaded.generator._replace(encode=None)))
-    assert computed == ["mean_curvature"]
-    prepare(opened, loaded)
-    assert computed == ["mean_curvature", "calibrate"]

@@ -9,9 +9,9 @@ from typer.testing import CliRunner
 
 from latentfp import cli
 from latentfp.data.files import read_image, write_image
+from latentfp.deployment.attribute import trace
 from latentfp.deployment.copies import generate_files
 from latentfp.deployment.deployment import open_deployment
-from latentfp.deployment.trace import trace
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,8 @@ from latentfp.choices import Method
 from latentfp.data.files import file_hash, write_image
 from latentfp.deployment import signature
 from latentfp.deployment.attribute import Request, attribute
-from latentfp.deployment.case import make_case
 from latentfp.deployment.deployment import open_deployment, open_registry
-from latentfp.report.case import check_case, record_of
+from latentfp.report.case import check_case, record_of, write_case
 
 
 def run(*arguments):
@@ -179,11 +178,13 @@ def test_a_file_that_changed_meanwhile_is_not_reported(folder, tmp_path):
     path = tmp_path / "noise.png"
     path.write_bytes((folder / "images" / "noise.png").read_bytes())
     request = Request(method=Method.ENCODER)
-    findings = list(attribute(folder / "deployment", [path], request))
+    opened, key = open_deployment(folder / "deployment"), signature.read_private(folder / "sign.pem")
+    findings = list(attribute(opened, [path], request))
     assert findings[0].sha256 == file_hash(path)
     path.write_bytes((folder / "images" / "a&b<i>.png").read_bytes())
     with pytest.raises(ValueError, match="has changed since"):
-        make_case(folder / "deployment", findings, request)
+        write_case(tmp_path / "case.html", opened, findings, request, key)
+    assert [it.name for it in tmp_path.iterdir()] == ["noise.png"]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '"text"', "[" * 100_000, '{"a":' * 990 + "1" + "}" * 990])

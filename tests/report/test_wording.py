@@ -2,7 +2,8 @@
 
 import pytest
 
-from latentfp.report import wording
+from latentfp.report.html import power_of_ten
+from latentfp.report.markdown import duration
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,7 @@ from latentfp.report import wording
     ],
 )
 def test_power_of_ten(value, text):
-    assert wording.power_of_ten(value) == text
+    assert power_of_ten(value) == text
 
 
 @pytest.mark.parametrize(
@@ -38,4 +39,4 @@ def test_power_of_ten(value, text):
     ],
 )
 def test_duration(seconds, text):
-    assert wording.duration(seconds) == text
+    assert duration(seconds) == text
