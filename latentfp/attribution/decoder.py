@@ -146,6 +146,7 @@ def iterate(
     return found
 
 
+@partial(jax.jit, static_argnames="decoder")
 def iteration(
     decoder: Decoder, weights: Params, images: Images, residual: Images, reading: Reading
 ) -> Reading:

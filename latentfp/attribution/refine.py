@@ -71,12 +71,28 @@ class State(NamedTuple):
     steps: Int[Array, " b"]
 
 
+class ConjugateGradients(NamedTuple):
+    """Of every row: how far x has come, what is left of the right side, and where to go next."""
+
+    x: Point
+    residual: Point
+    direction: Point
+    power: PerImage  # residual · M⁻¹ residual
+
+
 class Problem(NamedTuple):
     """The images, and how they are compared."""
 
     targets: Observed
     errors: Observed
     distortions: Distortions
+
+
+class Linear(NamedTuple):
+    """What is seen at a point, in units of the errors, and its Jacobian there: a function of moves."""
+
+    seen: Observed
+    push: Callable[[Point], Observed]
 
 
 def predicted(
@@ -136,7 +152,6 @@ def init(
     )
 
 
-@partial(jax.jit, static_argnames=("observation", "generator", "settings", "bits"), donate_argnames="state")
 def step(
     observation: Observation,
     generator: Generator,
@@ -147,21 +162,58 @@ def step(
     *,
     bits: int,
 ) -> State:
-    """One damped step of every image that is not done: 3 + 2 · inner passes."""
-    d = model.space.rows.shape[0]
+    """One damped step of every image that is not done: 3 + 2 · inner passes.
+
+    One conjugate gradient is a program of its own: XLA's CPU backend runs the convolutions of a loop's body
+    several times slower, and a program of all of them takes long to compile and to load.
+    """
+    linear, search = _linearize(observation, generator, model, problem, state)
+    for _ in range(settings.inner):
+        search = _conjugate_gradient(linear, model.curvature, problem, state, search)
+    return _move(observation, generator, model, settings, problem, state, linear.seen, search.x, bits)
+
+
+@partial(jax.jit, static_argnames=("observation", "generator"))
+def _linearize(
+    observation: Observation, generator: Generator, model: Model, problem: Problem, state: State
+) -> tuple[Linear, ConjugateGradients]:
     see = partial(predicted, observation, generator, model, problem)
-    scale = jnp.maximum(state.scale, state.residual)
-    weight = 1 / scale[:, None] ** 2
-    seen, push = jax.linearize(see, state.point)
-    pull = jax.linear_transpose(push, state.point)
-    curve, precondition = _curvatures(model.curvature, problem, state.damping, weight, d)
+    linear = Linear(*jax.linearize(see, state.point))
+    _, precondition = _curvatures(model.curvature, problem, state)
+    pull = jax.linear_transpose(linear.push, state.point)
+    gradient = pull((linear.seen - problem.targets) * _weight(state))[0] + state.point
+    return linear, conjugate_gradients(precondition, -gradient)
+
+
+@partial(jax.jit, donate_argnames="search")
+def _conjugate_gradient(
+    linear: Linear, curvature: Curvature, problem: Problem, state: State, search: ConjugateGradients
+) -> ConjugateGradients:
+    curve, precondition = _curvatures(curvature, problem, state)
+    pull = jax.linear_transpose(linear.push, state.point)
 
     def damped(move: Point) -> Point:
-        return pull(push(move) * weight)[0] + move + curve(move)
+        return pull(linear.push(move) * _weight(state))[0] + move + curve(move)
 
-    gradient = pull((seen - problem.targets) * weight)[0] + state.point
-    moved = state.point + conjugate_gradients(damped, precondition, -gradient, steps=settings.inner)
-    after = see(moved)
+    return next_conjugate_gradient(damped, precondition, search)
+
+
+@partial(jax.jit, static_argnames=("observation", "generator", "settings", "bits"), donate_argnames="state")
+def _move(
+    observation: Observation,
+    generator: Generator,
+    model: Model,
+    settings: Settings,
+    problem: Problem,
+    state: State,
+    seen: Observed,
+    move: Point,
+    bits: int,
+) -> State:
+    """The state after this move, which is taken where it lowers the objective."""
+    d, weight = model.space.rows.shape[0], _weight(state)
+    moved = state.point + move
+    after = predicted(observation, generator, model, problem, moved)
     old = _objective(seen - problem.targets, state.point, weight)
     new = _objective(after - problem.targets, moved, weight)
     better = (new < old) & ~state.done
@@ -192,24 +244,26 @@ def passes(steps: Int[np.ndarray, " b"], settings: Settings) -> Int[np.ndarray, 
     return 1 + steps * (3 + 2 * settings.inner)
 
 
+def _weight(state: State) -> Float[Array, "b 1"]:
+    return 1 / jnp.maximum(state.scale, state.residual)[:, None] ** 2
+
+
 def _curvatures(
-    curvature: Curvature, problem: Problem, damping: PerImage, weight: Float[Array, "b 1"], d: int
+    curvature: Curvature, problem: Problem, state: State
 ) -> tuple[Callable[[Point], Point], Callable[[Point], Point]]:
     """damping · M, and (1 + damping)⁻¹ M⁻¹; the curvature along every damage is DISTORTION_CURVATURE."""
-    sharp = weight * sharpness(problem)[:, None]
+    sharp, damping = _weight(state) * sharpness(problem)[:, None], state.damping[:, None]
     content = curvature.eigenvalues[None] * sharp + 1
-    vectors = curvature.eigenvectors
+    distortion = sharp * DISTORTION_CURVATURE + 1
+    vectors, d = curvature.eigenvectors, curvature.eigenvalues.shape[0]
 
     def by(move: Point, factor: Float[Array, "b d"], rest: Float[Array, "b 1"]) -> Point:
         turned = ((move[:, :d] @ vectors) * factor) @ vectors.T
         return jnp.concatenate([turned, move[:, d:] * rest], axis=1)
 
-    distortion = sharp * DISTORTION_CURVATURE + 1
     return (
-        lambda move: by(move, content * damping[:, None], distortion * damping[:, None]),
-        lambda move: by(
-            move, 1 / (content * (1 + damping[:, None])), 1 / (distortion * (1 + damping[:, None]))
-        ),
+        lambda move: by(move, content * damping, distortion * damping),
+        lambda move: by(move, 1 / (content * (1 + damping)), 1 / (distortion * (1 + damping))),
     )
 
 
@@ -228,31 +282,23 @@ def _objective(z: Observed, point: Point, weight: Float[Array, "b 1"]) -> PerIma
     return jnp.where(jnp.isfinite(value), value, jnp.inf)
 
 
-def conjugate_gradients(
-    operator: Callable[[Point], Point],
-    precondition: Callable[[Point], Point],
-    right: Point,
-    *,
-    steps: int,
-) -> Point:
-    """`steps` preconditioned conjugate gradients for operator(x) = right, row by row.
+def conjugate_gradients(precondition: Callable[[Point], Point], right: Point) -> ConjugateGradients:
+    """Preconditioned conjugate gradients for operator(x) = right, row by row, before the first one."""
+    scaled = precondition(right)
+    return ConjugateGradients(jnp.zeros_like(right), right, scaled, jnp.sum(right * scaled, axis=1))
 
-    Unrolled: XLA's CPU backend runs the convolutions of a loop's body several times slower. The operator is a
-    function of its own, so that it is traced once and not `steps` times.
-    """
-    operator = jax.jit(operator)
-    x, residual = jnp.zeros_like(right), right
+
+def next_conjugate_gradient(
+    operator: Callable[[Point], Point], precondition: Callable[[Point], Point], search: ConjugateGradients
+) -> ConjugateGradients:
+    """One more of them."""
+    curved = operator(search.direction)
+    length = _ratio(search.power, jnp.sum(search.direction * curved, axis=1))[:, None]
+    residual = search.residual - length * curved
     scaled = precondition(residual)
-    direction, power = scaled, jnp.sum(residual * scaled, axis=1)
-    for _ in range(steps):
-        curved = operator(direction)
-        length = _ratio(power, jnp.sum(direction * curved, axis=1))
-        x = x + length[:, None] * direction
-        residual = residual - length[:, None] * curved
-        scaled = precondition(residual)
-        power, before = jnp.sum(residual * scaled, axis=1), power
-        direction = scaled + _ratio(power, before)[:, None] * direction
-    return x
+    power = jnp.sum(residual * scaled, axis=1)
+    direction = scaled + _ratio(power, search.power)[:, None] * search.direction
+    return ConjugateGradients(search.x + length * search.direction, residual, direction, power)
 
 
 def _ratio(numerator: PerImage, denominator: PerImage) -> PerImage:

@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, ParamSpec
 
+import jax
 import numpy as np
 
 from latentfp.types import Images, Key, Latents, Params
@@ -72,7 +73,8 @@ def cached_by_fields(make: Callable[Fields, Generator]) -> Callable[Fields, Gene
     """`make`, which gives the very same generator whenever it is asked for the same fields.
 
     JAX compiles a program anew for functions that it has not seen, so a generator that is loaded twice must
-    have the same ones. Fields may hold lists and dictionaries, as JSON does.
+    have the same ones. `synthesize` is compiled, so that it is traced once for all programs that render.
+    Fields may hold lists and dictionaries, as JSON does.
     """
     signature = inspect.signature(make)
     made: dict[Any, Generator] = {}
@@ -83,7 +85,8 @@ def cached_by_fields(make: Callable[Fields, Generator]) -> Callable[Fields, Gene
         bound.apply_defaults()
         asked = _hashable(bound.arguments)
         if asked not in made:
-            made[asked] = make(*args, **fields)
+            generator = make(*args, **fields)
+            made[asked] = generator._replace(synthesize=jax.jit(generator.synthesize))
         return made[asked]
 
     return cached

@@ -11,7 +11,13 @@ from linear_subject import UNKNOWN, draw_thetas, images_at, make_subject, poster
 
 from latentfp.attribution import refine
 from latentfp.attribution.observation import ROUNDING, UNDAMAGED
-from latentfp.attribution.refine import SOLVED, Model, Settings, conjugate_gradients
+from latentfp.attribution.refine import (
+    SOLVED,
+    Model,
+    Settings,
+    conjugate_gradients,
+    next_conjugate_gradient,
+)
 from latentfp.augment import damage
 
 D, BITS = 24, 8
@@ -190,11 +196,18 @@ def systems(rows=3, d=6):
     return matrices, random.normal(size=(rows, d))
 
 
+def solved(operator, precondition, right, *, steps):
+    search = conjugate_gradients(precondition, right)
+    for _ in range(steps):
+        search = next_conjugate_gradient(operator, precondition, search)
+    return search.x
+
+
 @pytest.mark.parametrize("preconditioned", [False, True])
 def test_conjugate_gradients_solve_in_as_many_steps_as_dimensions(preconditioned):
     matrices, right = systems()
     diagonal = np.einsum("rii->ri", matrices) if preconditioned else np.ones_like(right)
-    found = conjugate_gradients(
+    found = solved(
         lambda x: jnp.einsum("rij,rj->ri", jnp.asarray(matrices, jnp.float32), x),
         lambda x: x / jnp.asarray(diagonal, jnp.float32),
         jnp.asarray(right, jnp.float32),
@@ -208,5 +221,5 @@ def test_conjugate_gradients_solve_in_as_many_steps_as_dimensions(preconditioned
 def test_conjugate_gradients_stay_at_a_solution():
     """A solved row, by a zero right side or an exact preconditioner, is left as it is: no 0 / 0."""
     right = jnp.asarray([[0.0, 0.0], [3.0, -1.0]])
-    found = conjugate_gradients(lambda x: 2 * x, lambda x: x / 2, right, steps=5)
+    found = solved(lambda x: 2 * x, lambda x: x / 2, right, steps=5)
     np.testing.assert_array_equal(found, right / 2)
