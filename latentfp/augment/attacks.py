@@ -4,15 +4,14 @@ An attack takes the pixels of one file to the pixels of another. Both ends are 8
 file could not hold. A new setting is one row: a name and a composition of
 
     edited(step, …)     float image operations, compiled together; rounded to 8 bits once, after the last one
-    coded(codec)        a real codec, uint8 in and out
+    coded(codec, …)     a real codec, uint8 in and out
     in_order(…)         one after the other, each rounded to 8 bits
 
-The same composition is the same attack, made and compiled once. The steps here are single operations at a
-stated strength, in the units of papers: blur in pixels, noise in units of [0, 1], crop and resize as shares
-of a *side*, rotation in degrees counter-clockwise, colours as factors.
+A step is an operation at a stated strength: keyless(rotate, degrees=30.0), or drawn(gaussian_noise, std=0.1)
+where it is random. The same composition is the same attack, made and compiled once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import NamedTuple
 
@@ -20,22 +19,11 @@ import jax
 import numpy as np
 
 from latentfp import rng
-from latentfp.augment.blur import gaussian_blur, sharpness
-from latentfp.augment.codecs import libjpeg
-from latentfp.augment.colour import brightness, contrast, saturation
-from latentfp.augment.geometry import crop_and_resize, random_crop_and_resize, rotate, shrink_and_enlarge
-from latentfp.augment.noise import gaussian_noise
 from latentfp.pixels import to_float, to_pixels
 from latentfp.types import Image, Key, Pixels
 
 Step = Callable[[Key, Image], Image]
 Apply = Callable[[Key, Pixels], Pixels]
-FACTORS = {
-    "brightness": brightness,
-    "contrast": contrast,
-    "saturation": saturation,
-    "sharpness": sharpness,
-}
 
 
 class Attack(NamedTuple):
@@ -65,14 +53,22 @@ def edited(*steps: Step) -> Apply:
     return lambda key, pixels: np.asarray(edit(key, pixels))
 
 
-def keyless(operation: Callable[[Image], Image]) -> Step:
-    """An operation without randomness as a step."""
-    return lambda _, image: operation(image)
+@cache
+def keyless(operation: Callable[..., Image], **strength: float) -> Step:
+    """An operation on the image alone, at this strength, as a step."""
+    return lambda _, image: operation(image, **strength)
 
 
-def coded(codec: Callable[[Pixels], Pixels]) -> Apply:
+@cache
+def drawn(operation: Callable[..., Image], **strength: float) -> Step:
+    """An operation with randomness, at this strength, as a step."""
+    return partial(operation, **strength)
+
+
+@cache
+def coded(codec: Callable[..., Pixels], **options: float | int) -> Apply:
     """A codec as an attack: nothing random."""
-    return lambda _, pixels: codec(pixels)
+    return lambda _, pixels: codec(pixels, **options)
 
 
 @cache
@@ -87,55 +83,16 @@ def in_order(*attacks: Apply) -> Apply:
     return apply
 
 
-@cache
-def nothing() -> Apply:
-    """The file as it is."""
-    return coded(lambda pixels: pixels)
+def graded(
+    label: str,
+    operation: Callable[..., Image],
+    strength: str,
+    values: Sequence[float],
+    *,
+    step: Callable[..., Step] = keyless,
+) -> tuple[Attack, ...]:
+    """An operation alone at each of the values of its strength: an attack each, called `label value`."""
+    return tuple(Attack(f"{label} {x:g}", edited(step(operation, **{strength: x}))) for x in values)
 
 
-@cache
-def blur(sigma: float) -> Step:
-    """Gaussian, 25 taps."""
-    return keyless(partial(gaussian_blur, sigma=sigma, kernel_size=25))
-
-
-@cache
-def noise(std: float) -> Step:
-    """Gaussian, of standard deviation `std` of the range [0, 1]."""
-    return partial(gaussian_noise, std=2 * std)
-
-
-@cache
-def crop(scale: float) -> Step:
-    """The centre, resized back."""
-    return keyless(partial(crop_and_resize, scale=scale))
-
-
-@cache
-def crop_anywhere(scale: float) -> Step:
-    """A window at random, resized back."""
-    return partial(random_crop_and_resize, scale=scale)
-
-
-@cache
-def resize(scale: float) -> Step:
-    """Shrunk, and enlarged again."""
-    return keyless(partial(shrink_and_enlarge, scale=scale))
-
-
-@cache
-def rotation(degrees: float) -> Step:
-    """About the centre, black corners."""
-    return keyless(partial(rotate, degrees=degrees))
-
-
-@cache
-def factor(name: str, by: float) -> Step:
-    """One of FACTORS."""
-    return keyless(partial(FACTORS[name], factor=by))
-
-
-@cache
-def jpeg(quality: int) -> Apply:
-    """Real libjpeg at 4:2:0."""
-    return coded(partial(libjpeg, quality=quality))
+NOTHING = Attack("none", coded(lambda pixels: pixels))  # the file as it is

@@ -12,11 +12,17 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
 from latentfp import rng
-from latentfp.augment import attacks
-from latentfp.augment.attacks import Apply, Attack, coded, edited, in_order, keyless
-from latentfp.augment.blur import gaussian_blur
+from latentfp.augment.attacks import NOTHING, Apply, Attack, coded, drawn, edited, graded, in_order, keyless
+from latentfp.augment.blur import gaussian_blur, sharpness
 from latentfp.augment.codecs import libjpeg
-from latentfp.augment.geometry import rotate, warp
+from latentfp.augment.colour import brightness, contrast, saturation
+from latentfp.augment.geometry import (
+    crop_and_resize,
+    random_crop_and_resize,
+    rotate,
+    shrink_and_enlarge,
+    warp,
+)
 from latentfp.augment.learned import ascend, autoencoded, away_from, diffused, embedded, encoded
 from latentfp.augment.noise import gaussian_noise, poisson, salt_and_pepper, speckle
 from latentfp.augment.overlay import overlay, random_erase, strokes, text_opacity
@@ -34,14 +40,16 @@ SIDE = 512  # pixels of the images that WAVES and MarkDiffusion mean
 #     combination   blur → noise → 8 bits → JPEG, at the same strengths
 #     crop          the centre, 0.8 of each side, resized back: the strongest of Kim et al.
 
-NIE2023_COMBINATION = in_order(edited(attacks.blur(0.5), attacks.noise(0.05)), attacks.jpeg(50))
+NIE2023_COMBINATION = in_order(
+    edited(keyless(gaussian_blur, sigma=0.5), drawn(gaussian_noise, std=0.1)), coded(libjpeg, quality=50)
+)
 NIE2023 = (
-    Attack("none", attacks.nothing()),
-    Attack("blur", edited(attacks.blur(0.5))),
-    Attack("noise", edited(attacks.noise(0.05))),
-    Attack("jpeg", attacks.jpeg(50)),
+    NOTHING,
+    Attack("blur", edited(keyless(gaussian_blur, sigma=0.5))),
+    Attack("noise", edited(drawn(gaussian_noise, std=0.1))),
+    Attack("jpeg", coded(libjpeg, quality=50)),
     Attack("combination", NIE2023_COMBINATION),
-    Attack("crop", edited(attacks.crop(0.8))),
+    Attack("crop", edited(keyless(crop_and_resize, scale=0.8))),
 )
 
 
@@ -52,8 +60,10 @@ NIE2023 = (
 # The strongest of each training range, as in their tests; the blur is in pixels whatever the size of the
 # image.
 
+BLURRED_CROP = (keyless(gaussian_blur, sigma=3.0), keyless(crop_and_resize, scale=0.8))
 KIM2021 = Attack(
-    "Kim 2021", in_order(edited(attacks.blur(3.0), attacks.crop(0.8), attacks.noise(0.05)), attacks.jpeg(75))
+    "Kim 2021",
+    in_order(edited(*BLURRED_CROP, drawn(gaussian_noise, std=0.1)), coded(libjpeg, quality=75)),
 )
 
 
@@ -77,19 +87,25 @@ def overlay_text(image: Image) -> Image:
 
 
 STABLE_SIGNATURE_COMBINATION = in_order(
-    edited(attacks.crop(math.sqrt(0.5)), attacks.factor("brightness", 1.5)), attacks.jpeg(80)
+    edited(keyless(crop_and_resize, scale=math.sqrt(0.5)), keyless(brightness, factor=1.5)),
+    coded(libjpeg, quality=80),
 )
 STABLE_SIGNATURE = (
-    Attack("none", attacks.nothing()),
-    *(Attack(f"crop {area:g}", edited(attacks.crop(math.sqrt(area)))) for area in (0.5, 0.1)),
-    *(Attack(f"rotation {turn:g}", edited(attacks.rotation(turn))) for turn in (25.0, 90.0)),
-    *(Attack(f"resize {area:g}", edited(attacks.resize(math.sqrt(area)))) for area in (0.5, 0.1)),
-    *(Attack(f"JPEG {quality}", attacks.jpeg(quality)) for quality in (80, 50)),
+    NOTHING,
     *(
-        Attack(f"{name} {by:g}", edited(attacks.factor(name, by)))
-        for name in attacks.FACTORS
-        for by in (1.5, 2.0)
+        Attack(f"crop {area:g}", edited(keyless(crop_and_resize, scale=math.sqrt(area))))
+        for area in (0.5, 0.1)
     ),
+    *graded("rotation", rotate, "degrees", (25.0, 90.0)),
+    *(
+        Attack(f"resize {area:g}", edited(keyless(shrink_and_enlarge, scale=math.sqrt(area))))
+        for area in (0.5, 0.1)
+    ),
+    *(Attack(f"JPEG {quality}", coded(libjpeg, quality=quality)) for quality in (80, 50)),
+    *graded("brightness", brightness, "factor", (1.5, 2.0)),
+    *graded("contrast", contrast, "factor", (1.5, 2.0)),
+    *graded("saturation", saturation, "factor", (1.5, 2.0)),
+    *graded("sharpness", sharpness, "factor", (1.5, 2.0)),
     Attack("text", edited(keyless(overlay_text))),
     Attack("combination", STABLE_SIGNATURE_COMBINATION),
 )
@@ -138,14 +154,14 @@ def waves_distortions(strength: float) -> dict[str, Apply]:
     """The eight single distortions at a relative strength in (0, 1], in the order of the chains."""
     area, hidden = _between(1.0, 0.5, strength), _between(0.0, 0.25, strength)
     return {
-        "rotation": edited(attacks.rotation(_between(0.0, 45.0, strength))),
-        "crop": edited(attacks.crop_anywhere(math.sqrt(area))),
-        "erasing": edited(partial(random_erase, area=hidden, aspect=1.0)),
-        "brightness": edited(attacks.factor("brightness", _between(1.0, 2.0, strength))),
-        "contrast": edited(attacks.factor("contrast", _between(1.0, 2.0, strength))),
-        "blur": edited(keyless(partial(_waves_blur, strength=strength))),
-        "noise": edited(attacks.noise(_between(0.0, 0.1, strength))),
-        "JPEG": attacks.jpeg(int(_between(90.0, 10.0, strength))),
+        "rotation": edited(keyless(rotate, degrees=_between(0.0, 45.0, strength))),
+        "crop": edited(drawn(random_crop_and_resize, scale=math.sqrt(area))),
+        "erasing": edited(drawn(random_erase, area=hidden, aspect=1.0)),
+        "brightness": edited(keyless(brightness, factor=_between(1.0, 2.0, strength))),
+        "contrast": edited(keyless(contrast, factor=_between(1.0, 2.0, strength))),
+        "blur": edited(keyless(_waves_blur, strength=strength)),
+        "noise": edited(drawn(gaussian_noise, std=_between(0.0, 0.2, strength))),
+        "JPEG": coded(libjpeg, quality=int(_between(90.0, 10.0, strength))),
     }
 
 
@@ -161,7 +177,7 @@ def waves_chains(strength: float) -> dict[str, Apply]:
 
 
 WAVES = (
-    Attack("none", attacks.nothing()),
+    NOTHING,
     *(
         Attack(f"{name} at {strength:g}", apply)
         for strength in (0.5, 1.0)
@@ -254,13 +270,13 @@ def _noise_of(image: Image) -> Array:
 
 
 MARKDIFFUSION = (
-    Attack("none", attacks.nothing()),
-    Attack("JPEG 95", attacks.jpeg(95)),
-    Attack("rotation 30", edited(attacks.rotation(30.0))),
-    Attack("crop 0.8", edited(attacks.crop(0.8))),
-    Attack("blur 2", edited(attacks.blur(2.0))),
-    Attack("noise 25/255", edited(attacks.noise(25 / 255))),
-    Attack("brightness 1.2", edited(attacks.factor("brightness", 1.2))),
+    NOTHING,
+    Attack("JPEG 95", coded(libjpeg, quality=95)),
+    *graded("rotation", rotate, "degrees", (30.0,)),
+    *graded("crop", crop_and_resize, "scale", (0.8,)),
+    *graded("blur", gaussian_blur, "sigma", (2.0,)),
+    Attack("noise 25/255", edited(drawn(gaussian_noise, std=50 / 255))),
+    *graded("brightness", brightness, "factor", (1.2,)),
     Attack("masks", edited(mask)),
     Attack("strokes", edited(draw_strokes)),
     Attack("adaptive noise", edited(adaptive_noise)),
@@ -320,10 +336,8 @@ def wouaf_erase(key: Key, image: Image) -> Image:
     return random_erase(rng.stream(key, "place"), image, area=area, aspect=aspect)
 
 
-def wouaf() -> Apply:
-    """All of them, with noise of standard deviation 0.2 of the range [0, 1] and real JPEG."""
-    noise = partial(gaussian_noise, std=2 * 0.2)
-    return in_order(
-        edited(wouaf_shift, wouaf_turn, wouaf_blur, wouaf_lighten, noise, wouaf_erase),
-        coded(partial(libjpeg, quality=50)),
-    )
+WOUAF_NOISE = drawn(gaussian_noise, std=2 * 0.2)
+WOUAF = in_order(
+    edited(wouaf_shift, wouaf_turn, wouaf_blur, wouaf_lighten, WOUAF_NOISE, wouaf_erase),
+    coded(libjpeg, quality=50),
+)

@@ -19,13 +19,12 @@
 Nie et al. test blur 0.5, noise 0.05, JPEG 50 and the combination. No setting occurs twice in a suite.
 """
 
-from functools import partial
-
-from latentfp.augment import attacks, codecs
-from latentfp.augment.attacks import Attack, coded, edited, keyless
-from latentfp.augment.colour import hue
-from latentfp.augment.geometry import flip, random_perspective
-from latentfp.augment.noise import salt_and_pepper
+from latentfp.augment.attacks import NOTHING, Attack, coded, drawn, edited, graded, keyless
+from latentfp.augment.blur import gaussian_blur
+from latentfp.augment.codecs import jpeg2000, libjpeg, webp
+from latentfp.augment.colour import brightness, contrast, hue
+from latentfp.augment.geometry import crop_and_resize, flip, random_perspective, rotate, shrink_and_enlarge
+from latentfp.augment.noise import gaussian_noise, salt_and_pepper
 from latentfp.augment.published import (
     KIM2021,
     MARKDIFFUSION,
@@ -34,8 +33,8 @@ from latentfp.augment.published import (
     STABLE_SIGNATURE,
     STABLE_SIGNATURE_COMBINATION,
     WAVES,
+    WOUAF,
     waves_chains,
-    wouaf,
 )
 
 FACTORS = (0.5, 0.75, 1.5, 2.0)  # of brightness and of contrast
@@ -56,49 +55,43 @@ MIXTURES = (
     Attack("combination", NIE2023_COMBINATION),
     KIM2021,
     Attack("Stable Signature", STABLE_SIGNATURE_COMBINATION),
-    Attack("WOUAF", wouaf()),
+    Attack("WOUAF", WOUAF),
     *(Attack(f"WAVES {name}", apply) for name, apply in waves_chains(0.5).items()),
 )
 
 ROBUSTNESS = (
-    Attack("none", attacks.nothing()),
-    *(Attack(f"blur {sigma:g}", edited(attacks.blur(sigma))) for sigma in (0.5, 1.0, 2.0, 3.0)),
-    *(Attack(f"noise {std:g} of [0,1]", edited(attacks.noise(std))) for std in (0.05, 0.1, 0.2)),
-    *(Attack(f"JPEG {quality}", attacks.jpeg(quality)) for quality in (80, 50, 30, 10)),
-    *(Attack(f"crop {scale:g}", edited(attacks.crop(scale))) for scale in (0.8, 0.5)),
-    *(Attack(f"rotation {turn:g}", edited(attacks.rotation(turn))) for turn in (-30.0, -10.0, 10.0, 30.0)),
+    NOTHING,
+    *graded("blur", gaussian_blur, "sigma", (0.5, 1.0, 2.0, 3.0)),
     *(
-        Attack(f"{name} {by:g}", edited(attacks.factor(name, by)))
-        for name in ("brightness", "contrast")
-        for by in FACTORS
+        Attack(f"noise {std:g} of [0,1]", edited(drawn(gaussian_noise, std=2 * std)))
+        for std in (0.05, 0.1, 0.2)
     ),
+    *(Attack(f"JPEG {quality}", coded(libjpeg, quality=quality)) for quality in (80, 50, 30, 10)),
+    *graded("crop", crop_and_resize, "scale", (0.8, 0.5)),
+    *graded("rotation", rotate, "degrees", (-30.0, -10.0, 10.0, 30.0)),
+    *graded("brightness", brightness, "factor", FACTORS),
+    *graded("contrast", contrast, "factor", FACTORS),
     *MIXTURES,
 )
 
 CODECS = (
-    Attack("none", attacks.nothing()),
-    *(Attack(f"JPEG {quality}", attacks.jpeg(quality)) for quality in (95, 75, 50)),
-    *(Attack(f"WebP {quality}", coded(partial(codecs.webp, quality=quality))) for quality in (90, 75, 50)),
-    *(
-        Attack(f"JPEG 2000 {ratio:g}:1", coded(partial(codecs.jpeg2000, ratio=ratio)))
-        for ratio in (4.0, 8.0, 16.0)
-    ),
+    NOTHING,
+    *(Attack(f"JPEG {quality}", coded(libjpeg, quality=quality)) for quality in (95, 75, 50)),
+    *(Attack(f"WebP {quality}", coded(webp, quality=quality)) for quality in (90, 75, 50)),
+    *(Attack(f"JPEG 2000 {ratio:g}:1", coded(jpeg2000, ratio=ratio)) for ratio in (4.0, 8.0, 16.0)),
 )
 
 GEOMETRY = (
-    Attack("none", attacks.nothing()),
+    NOTHING,
     Attack("flip", edited(keyless(flip))),
-    *(Attack(f"resize {scale:g}", edited(attacks.resize(scale))) for scale in (0.75, 0.5)),
-    *(
-        Attack(f"perspective {by:g}", edited(partial(random_perspective, distortion=by)))
-        for by in (0.1, 0.3, 0.5)
-    ),
+    *graded("resize", shrink_and_enlarge, "scale", (0.75, 0.5)),
+    *graded("perspective", random_perspective, "distortion", (0.1, 0.3, 0.5), step=drawn),
 )
 
 PIXELS = (
-    Attack("none", attacks.nothing()),
-    *(Attack(f"hue {turn:g}", edited(keyless(partial(hue, turn=turn)))) for turn in (-0.1, 0.1, 0.25)),
-    *(Attack(f"salt and pepper {by:g}", edited(partial(salt_and_pepper, amount=by))) for by in (0.01, 0.05)),
+    NOTHING,
+    *graded("hue", hue, "turn", (-0.1, 0.1, 0.25)),
+    *graded("salt and pepper", salt_and_pepper, "amount", (0.01, 0.05), step=drawn),
 )
 
 SUITES: dict[str, tuple[Attack, ...]] = {

@@ -25,7 +25,7 @@ from latentfp.attribution.decoder import TrainedDecoder
 from latentfp.attribution.descent import Subject
 from latentfp.attribution.estimate import Answer
 from latentfp.attribution.ranking import among
-from latentfp.augment.attacks import Attack, nothing
+from latentfp.augment.attacks import NOTHING
 from latentfp.augment.learned import ascend
 from latentfp.choices import Method
 from latentfp.pixels import to_float, to_pixels
@@ -45,7 +45,6 @@ from latentfp.types import Image, Images, Key, Scalar
 
 ERASE, FORGE = "erase", "forge"
 METHODS = (Method.DECODER, Method.REFINE, Method.AUTO)
-SAVED = Attack("none", nothing())
 LEVEL = 2 / 255  # one grey level, in [-1, 1]
 Codes = Bool[np.ndarray, "n k"]
 Book = Bool[np.ndarray, "users k"]
@@ -77,7 +76,7 @@ def measure(experiment: Experiment, settings: Settings) -> dict[str, Any]:
     if settings.users < 2 * settings.images:
         raise ValueError(f"{settings}: expected at least {2 * settings.images} users, two for every file")
     logits, book = _reader(context.subject, context.decoder), _book(context, settings)
-    files = attacked_files(context, book[: settings.images], SAVED)
+    files = attacked_files(context, book[: settings.images], NOTHING)
     cells = [{"aim": aim, "radius": radius} for aim, radius in product((ERASE, FORGE), settings.radii)]
     numbers = experiment.measured(
         cells,
@@ -103,7 +102,7 @@ def _judged(
     victims = book[settings.images : 2 * settings.images]
     target = victims if aim == FORGE else np.asarray(jax.jit(logits)(to_float(files))) <= 0
     moved = _moved(logits, files, target, radius, settings.steps, context.seed)
-    moved = through_files(moved, SAVED, seed=context.seed)
+    moved = through_files(moved, NOTHING, seed=context.seed)
     change = np.abs(moved.astype(int) - files)
     found = {**cell, "largest_change": int(change.max())}
     for method in METHODS:

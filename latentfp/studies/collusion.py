@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from latentfp import rng
 from latentfp.attribution import ranking, tracing
-from latentfp.augment.attacks import Attack, nothing
+from latentfp.augment.attacks import NOTHING
 from latentfp.augment.collusion import COLLUSIONS
 from latentfp.choices import Method
 from latentfp.deployment.copies import draw_latents
@@ -103,7 +103,7 @@ def _files(
         keys = jax.vmap(lambda i: rng.stream(where, "collusion", i))(jnp.arange(files))
         collude = jax.jit(jax.vmap(COLLUSIONS[collusion], in_axes=(0, 1)))
         made = np.asarray(to_pixels(collude(keys, jnp.stack(copies))))
-    return through_files(made, Attack("none", nothing()), seed=context.seed)
+    return through_files(made, NOTHING, seed=context.seed)
 
 
 def _of_mean_code(
