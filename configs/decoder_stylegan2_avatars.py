@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from configs import base
 from latentfp.deployment import decoder_training
-from latentfp.training.decoder import Learning, Network
+from latentfp.training.decoder import Learning
 from latentfp.training.examples import Shares
 
 STEPS = 12_000
@@ -24,7 +24,7 @@ def get_config() -> ConfigDict:
         {
             "make": decoder_training.objective,
             "deployment": "runs/avatars",
-            "network": {"make": Network, "channels": 32, "squeeze": 48, "width": 640, "blocks": 2},
+            "network": {"channels": 32, "squeeze": 48, "width": 640, "blocks": 2},
             "shares": {"make": Shares, "clean": 0.35, "mixed": 0.2, "fresh": 0.5, "ramp": 4000},
             "learning": {
                 "make": Learning,

@@ -28,7 +28,7 @@ Key = jaxtyping.Key[Array, ""]  # a typed JAX random key
 Params = PyTree[Any]
 
 
-def by_path(tree: Params) -> dict[str, Any]:
-    """The leaves of a tree by their path, joined by "/", in the order of `jax.tree.leaves`."""
-    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+def by_path(tree: Params, *, separator: str = "/") -> dict[str, Any]:
+    """The leaves of a tree by their path, joined by the separator, in the order of `jax.tree.leaves`."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator=separator): leaf for path, leaf in leaves}

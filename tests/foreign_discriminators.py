@@ -12,8 +12,7 @@ from latentfp import rng
 from latentfp.checkpoints.adopt import Imported, NameTable, Rule, adopt, ignored
 from latentfp.checkpoints.stylegan2 import DENSE, FILTER, OIHW, ROSINALITY_IGNORED, SAME
 from latentfp.checkpoints.torch_files import flatten
-from latentfp.generators.stylegan2.discriminator import Discriminator
-from latentfp.generators.stylegan2.synthesis import resolutions
+from latentfp.generators.stylegan2.networks import Discriminator, resolutions
 
 
 def _flat(x):

@@ -16,8 +16,7 @@ from stylegan2_oracle import wide
 
 from latentfp import rng
 from latentfp.generators.stylegan2.model import StyleGAN2
-from latentfp.training.gan import GanState
-from latentfp.training.gan_losses import Gan
+from latentfp.training.gan import Gan, GanState
 
 DIM, LAYERS, SIZE = 3, 6, 2  # layers of a StyleGAN2 of 16×16 images
 RATE = 0.1

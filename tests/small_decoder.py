@@ -10,9 +10,8 @@ from linear_space import write_deployment
 from latentfp.attribution.decoder import Decoder, TrainedDecoder, blank
 from latentfp.deployment import decoders
 from latentfp.deployment.deployment import Deployment, load_generator, open_deployment
-from latentfp.training.decoder import Network
 
-NETWORK = Network(channels=4, squeeze=3, width=8, blocks=1)
+NETWORK: dict[str, Any] = {"channels": 4, "squeeze": 3, "width": 8, "blocks": 1}
 SHY = 0.01  # factor of the moves, as initialised
 
 
@@ -20,7 +19,7 @@ def small_decoder(
     *, content: int, bits: int, size: int = 16, iterations: int = 2, seed: int = 0
 ) -> TrainedDecoder:
     """For images of `size` × `size`; its hash is none."""
-    decoder = Decoder(content=content, bits=bits, **NETWORK._asdict())
+    decoder = Decoder(content=content, bits=bits, **NETWORK)
     image, reading = jnp.zeros((1, size, size, 3)), blank(1, content=content, bits=bits)
     weights: dict[str, Any] = {**decoder.init(jax.random.key(seed), image, image, reading)["params"]}
     weights["move"] = {**weights["move"], "kernel": SHY * weights["move"]["kernel"]}
@@ -35,7 +34,7 @@ def write_decoder(
     size = load_generator(deployment).generator.image_shape[0]
     made = small_decoder(content=content, bits=bits, size=size, iterations=iterations, seed=seed)
     belongs = {**decoders.belonging(deployment), **other}
-    decoders.save(folder, made.weights, network=NETWORK._asdict(), iterations=iterations, belongs=belongs)
+    decoders.save(folder, made.weights, network=NETWORK, iterations=iterations, belongs=belongs)
     return folder
 
 

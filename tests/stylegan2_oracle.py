@@ -35,9 +35,9 @@ def correlate(x, kernel, pad, stride=1):
     return np.moveaxis(np.array(rows), 2, 0)
 
 
-def fir(x, pad, gain=1.0, stride=1):
+def fir(x, pad, gain=1.0):
     each_channel = gain * FIR[:, :, None, None] * np.eye(x.shape[-1])
-    return correlate(x, each_channel, pad, stride)
+    return correlate(x, each_channel, pad)
 
 
 def upsample(x):
@@ -45,10 +45,6 @@ def upsample(x):
     zeros_between = np.zeros((b, 2 * h, 2 * w, c))
     zeros_between[:, ::2, ::2] = x
     return fir(zeros_between, (2, 1), gain=4)
-
-
-def downsample(x):
-    return fir(x, (1, 1), stride=2)
 
 
 def conv(x, kernel):

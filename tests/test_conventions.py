@@ -13,7 +13,7 @@ import jaxtyping
 import pytest
 
 from latentfp import build
-from latentfp.generators.stylegan2 import mapping
+from latentfp.generators.stylegan2 import networks
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = sorted((ROOT / "latentfp").rglob("*.py"))
@@ -171,9 +171,9 @@ def test_every_file_of_the_package_is_in_the_wheel():
 
 def test_shapes_are_checked_while_testing():
     with pytest.raises(jaxtyping.TypeCheckError):
-        mapping.broadcast(jnp.zeros((2, 3, 4)), 5)
+        networks.broadcast(jnp.zeros((2, 3, 4)), 5)
     with pytest.raises(jaxtyping.TypeCheckError):
-        mapping.mix(jnp.zeros((2, 5, 4)), jnp.zeros((2, 5, 3)), jnp.zeros((2,), int))
+        networks.mix(jnp.zeros((2, 5, 4)), jnp.zeros((2, 5, 3)), jnp.zeros((2,), int))
 
 
 def test_shapes_are_not_checked_otherwise():

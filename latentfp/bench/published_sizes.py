@@ -21,7 +21,7 @@ from latentfp import rng
 from latentfp.checkpoints import latent_diffusion_names
 from latentfp.checkpoints.adopt import restore
 from latentfp.checkpoints.stylegan2 import to_rosinality
-from latentfp.checkpoints.torch_writer import write_tensors
+from latentfp.checkpoints.torch_files import write_tensors
 from latentfp.generators.latent_diffusion import model as latent_diffusion
 from latentfp.generators.stylegan2 import model as stylegan2
 

@@ -19,8 +19,7 @@ from typing import Any, NamedTuple
 import latentfp
 from latentfp.data.files import write_image
 from latentfp.fingerprint.codes import draw_codes
-from latentfp.runtime.machine import hardware
-from latentfp.runtime.provenance import code_version
+from latentfp.runtime.provenance import code_version, hardware
 from latentfp.studies.context import Context, identity, marked_images, open_context
 from latentfp.studies.experiment import Experiment, Numbers
 

@@ -24,10 +24,8 @@ from jaxtyping import Int, Int8, UInt8
 
 from latentfp.attribution.search import Hits, best, nearest
 from latentfp.fingerprint.codes import pack
-from latentfp.runtime.machine import hardware
-from latentfp.runtime.memory import peak_memory
 from latentfp.runtime.progress import track
-from latentfp.runtime.provenance import code_version
+from latentfp.runtime.provenance import code_version, hardware, peak_memory
 from latentfp.studies.experiment import Experiment, Numbers
 
 WRONG = 0.1  # chance of a wrong bit in a query that is a registered code

@@ -36,10 +36,8 @@ from latentfp.bench.stages import (
 from latentfp.runtime import lines
 from latentfp.runtime.fields import recorded
 from latentfp.runtime.lines import Entry
-from latentfp.runtime.machine import hardware
-from latentfp.runtime.memory import peak_memory
 from latentfp.runtime.progress import track
-from latentfp.runtime.provenance import code_version
+from latentfp.runtime.provenance import code_version, hardware, peak_memory
 from latentfp.studies.context import identity, open_context
 from latentfp.studies.experiment import Numbers
 

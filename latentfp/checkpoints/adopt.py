@@ -17,6 +17,7 @@ import numpy as np
 
 from latentfp.types import Params, by_path
 
+MOST_NAMED = 8
 Change = Callable[[np.ndarray], np.ndarray]
 
 
@@ -74,17 +75,18 @@ def adopt(source: Mapping[str, np.ndarray], table: NameTable, template: Params) 
         if name in source:
             values[target], reason = _fit(source[name], table.rules[target].change, slots[target])
             unusable |= {f"{name} ({reason})": target} if reason else {}
-    _complain(
-        table.title,
-        {
-            "missing": used - source.keys(),
-            "unused": _strangers(source.keys() - used, [*table.constants, *table.ignored]),
-            "without a rule": slots.keys() - table.rules.keys(),
-            "with a rule but no place": table.rules.keys() - slots.keys(),
-            "not the constant that they should be": _changed(source, table.constants),
-            "unusable": unusable,
-        },
-    )
+    known = [*table.constants, *table.ignored]
+    problems = {
+        "missing": used - source.keys(),
+        "unused": [x for x in source.keys() - used if not any(fnmatchcase(x, pattern) for pattern in known)],
+        "without a rule": slots.keys() - table.rules.keys(),
+        "with a rule but no place": table.rules.keys() - slots.keys(),
+        "not the constant that they should be": _changed(source, table.constants),
+        "unusable": unusable,
+    }
+    report = [f"{len(names)} {kind}: {_short(names)}" for kind, names in problems.items() if names]
+    if report:
+        raise ValueError(f"weights do not match {table.title}: {'; '.join(report)}")
     return jax.tree_util.tree_unflatten(structure, [values[target] for target in slots])
 
 
@@ -121,10 +123,6 @@ def _fit(array: np.ndarray, change: Change, slot: Any) -> tuple[Any, str]:
     return jnp.asarray(ours, slot.dtype), ""
 
 
-def _strangers(names: Collection[str], patterns: Collection[str]) -> set[str]:
-    return {name for name in names if not any(fnmatchcase(name, pattern) for pattern in patterns)}
-
-
 def _changed(source: Mapping[str, np.ndarray], constants: Mapping[str, np.ndarray]) -> set[str]:
     return {
         name
@@ -140,12 +138,6 @@ def rounding(array: np.ndarray) -> float:
     return max(1e-5, float(jnp.finfo(array.dtype).eps)) if jnp.issubdtype(array.dtype, jnp.floating) else 0.0
 
 
-def _complain(title: str, problems: Mapping[str, Collection[str]]) -> None:
-    report = [f"{len(names)} {kind}: {_short(names)}" for kind, names in problems.items() if names]
-    if report:
-        raise ValueError(f"weights do not match {title}: {'; '.join(report)}")
-
-
-def _short(names: Collection[str], most: int = 8) -> str:
-    listed = ", ".join(sorted(names)[:most])
-    return listed if len(names) <= most else f"{listed}, …"
+def _short(names: Collection[str]) -> str:
+    listed = ", ".join(sorted(names)[:MOST_NAMED])
+    return listed if len(names) <= MOST_NAMED else f"{listed}, …"

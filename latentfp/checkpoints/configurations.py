@@ -7,6 +7,7 @@ as by OmegaConf, with which these configurations were written: 15e-4 is one, whi
 import json
 import re
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import yaml
 
 MAX_BYTES = 2**16  # the largest public ones have about 4 KiB
 MAX_DEPTH = 32
+MAX_NAMED = 20  # settings that one message names
 
 
 class Loader(yaml.SafeLoader):
@@ -46,15 +48,19 @@ def part(configuration: Mapping[str, Any], *names: str) -> dict[str, Any]:
     return found
 
 
-def check(configuration: Mapping[str, Any], supported: Mapping[str, tuple[Any, ...]], title: str) -> None:
-    """ValueError that names every setting with an unsupported value; absent ones are as supported."""
+def check(settings: Mapping[str, Any], supported: Mapping[str, tuple[Any, ...]], title: str) -> None:
+    """ValueError that names settings with an unsupported value; absent ones are as supported.
+
+    supported: names, which may be patterns as of file names, and their values.
+    """
     wrong = [
-        f"{name} is {configuration[name]!s:.80}, supported is {' or '.join(map(str, values))}"
-        for name, values in supported.items()
-        if name in configuration and configuration[name] not in values
+        f"{name} is {value!s:.80}, supported is {' or '.join(map(str, values))}"
+        for pattern, values in supported.items()
+        for name, value in settings.items()
+        if fnmatchcase(str(name), pattern) and value not in values
     ]
     if wrong:
-        raise ValueError(f"{title} has settings that are not supported: {'; '.join(wrong)}")
+        raise ValueError(f"{title} has settings that are not supported: {'; '.join(wrong[:MAX_NAMED])}")
 
 
 def numbers(configuration: Mapping[str, Any], name: str, *, most: int = 2**16) -> list[int]:

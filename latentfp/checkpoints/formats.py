@@ -9,20 +9,18 @@ latentfp     a generator folder of ours
 Nothing in a file is executed, and nothing but numbers and names is taken from it.
 """
 
+import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from latentfp.checkpoints import compvis, diffusers, stylegan2
+from latentfp.checkpoints import latent_diffusion, stylegan2
 from latentfp.checkpoints.adopt import Imported
 from latentfp.checkpoints.configurations import read_configuration
-from latentfp.checkpoints.torch_files import is_legacy, read_tensors
-from latentfp.checkpoints.torch_writer import write_tensors
+from latentfp.checkpoints.torch_files import is_legacy, read_tensors, write_tensors
 from latentfp.choices import Format
 from latentfp.generators import pretrained
 from latentfp.runtime.files import file_hash
-
-CONFIGURATIONS = ("*.yaml", "*.yml")
 
 
 class Origin(NamedTuple):
@@ -47,7 +45,7 @@ def recognise(path: Path) -> Format:
         return Format.ROSINALITY
     if "G_ema" in names:
         return Format.NVIDIA
-    if "state_dict" in names or any(str(name).startswith(compvis.DENOISER) for name in names):
+    if "state_dict" in names or any(str(name).startswith(latent_diffusion.DENOISER) for name in names):
         return Format.COMPVIS
     raise ValueError(f"{path}: {_unknown(path, names)}")
 
@@ -62,16 +60,17 @@ def read(path: Path, form: Format, configuration: Path | None = None) -> tuple[I
         raise ValueError(f"{path}: {form} needs no --config, only {Format.COMPVIS} does")
     try:
         if form is Format.COMPVIS:
-            tree = compvis.expect_unconditional(read_tensors(path))
+            tree = latent_diffusion.expect_unconditional(read_tensors(path))
             configuration = _beside(path) if configuration is None else configuration
-            found = compvis.from_compvis(tree, read_configuration(configuration))
+            found = latent_diffusion.from_compvis(tree, read_configuration(configuration))
         else:
             found = READERS[form](path)
     except ValueError as error:
         named = str(error) if str(path) in str(error) else f"{path}: {error}"
         raise ValueError(named) from None
     files = _files(path) + ([] if configuration is None else [configuration])
-    return found, Origin(form, path.name, {_name(path, file): file_hash(file) for file in files})
+    names = [str(file.relative_to(path)) if path.is_dir() else file.name for file in files]
+    return found, Origin(form, path.name, dict(zip(names, map(file_hash, files), strict=True)))
 
 
 def import_generator(
@@ -122,7 +121,7 @@ def _latentfp(path: Path) -> Imported:
 READERS: dict[Format, Callable[[Path], Imported]] = {
     Format.ROSINALITY: lambda path: stylegan2.from_rosinality(read_tensors(path)),
     Format.NVIDIA: _nvidia,
-    Format.DIFFUSERS: diffusers.from_diffusers,
+    Format.DIFFUSERS: latent_diffusion.from_diffusers,
     Format.LATENTFP: _latentfp,
 }
 WRITERS: dict[Format, Callable[[Mapping[str, Any], Any], dict[str, Any]]] = {
@@ -144,14 +143,14 @@ def _unknown(path: Path, names: set[Any]) -> str:
             "it is a user's copy as a map of latents, no generator: apply it to latents that are to be "
             "decoded, with latentfp.fingerprint.pipeline"
         )
-    if path.name in diffusers.WEIGHTS:
+    if path.name in latent_diffusion.WEIGHTS:
         return "it is one file of a folder of diffusers: import the folder, which says what its networks are"
     held = ", ".join(f"{name!s:.60}" for name in sorted(names, key=str)[:4]) or "no names"
     return f"it is no generator in one of the formats {', '.join(Format)}: it holds {held}"
 
 
 def _beside(path: Path) -> Path:
-    found = sorted(file for pattern in CONFIGURATIONS for file in path.parent.glob(pattern))
+    found = sorted(file for pattern in ("*.yaml", "*.yml") for file in path.parent.glob(pattern))
     if len(found) != 1:
         names = ", ".join(file.name for file in found) or "none"
         raise ValueError(f"{path}: give its .yaml with --config, beside it there is {names}")
@@ -159,15 +158,9 @@ def _beside(path: Path) -> Path:
 
 
 def _files(path: Path) -> list[Path]:
+    """What a generator was read from: the file, or the folder's configurations and weights."""
     if path.is_file():
         return [path]
-    kept = [
-        path / diffusers.PIPELINE,
-        *sorted(path.glob("**/*.json")),
-        *sorted(path.glob("**/*.safetensors")),
-    ]
-    return [file for file in dict.fromkeys([*kept, *sorted(path.glob("**/*.bin"))]) if file.is_file()]
-
-
-def _name(path: Path, file: Path) -> str:
-    return str(file.relative_to(path)) if path.is_dir() else file.name
+    kinds = [sorted(path.glob(f"**/*.{suffix}")) for suffix in ("json", "safetensors", "bin")]
+    found = dict.fromkeys([path / latent_diffusion.PIPELINE, *itertools.chain(*kinds)])
+    return [file for file in found if file.is_file()]

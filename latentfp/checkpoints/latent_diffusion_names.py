@@ -50,6 +50,10 @@ DIFFUSERS: Renaming = [
     (r"(attention\d+|attentions/0)/out/", r"\1/to_out/0/"),
     *LEAVES,
 ]  # fmt: skip
+DIFFUSERS_LEVEL: Renaming = [
+    (r"(blocks/\d+)_block", r"\1/resnets/"), (r"(blocks/\d+)_attention", r"\1/attentions/"),
+    (r"(blocks/\d+)_halve", r"\1/downsamplers/0"), (r"(blocks/\d+)_double", r"\1/upsamplers/0"),
+]  # fmt: skip
 COMPVIS_BLOCK: Renaming = [
     ("norm0/", "in_layers/0/"), ("conv0/", "in_layers/2/"), ("/time/", "/emb_layers/1/"),
     ("norm1/", "out_layers/0/"), ("conv1/", "out_layers/3/"), ("skip/", "skip_connection/"),
@@ -76,15 +80,11 @@ def compvis_first_stage(template: Params) -> NameTable:
 def diffusers_first_stage(template: Params, stage: FirstStage, *, early: bool = False) -> NameTable:
     """The rules of a VQModel or AutoencoderKL; `early`: with the old names of the attention."""
     last = len(stage.channels) - 1
-    levels = [
-        (r"encoder/level(\d+)_block", r"encoder/down_blocks/\1/resnets/"),
-        (r"encoder/level(\d+)_halve", r"encoder/down_blocks/\1/downsamplers/0"),
-        (r"decoder/level(\d+)_block", lambda m: f"decoder/up_blocks/{last - int(m[1])}/resnets/"),
-        (r"decoder/level(\d+)_double", lambda m: f"decoder/up_blocks/{last - int(m[1])}/upsamplers/0"),
-    ]
+    up = (r"decoder/level(\d+)", lambda m: f"decoder/up_blocks/{last - int(m[1])}")
+    renaming = [*DIFFUSERS, ("encoder/level", "encoder/down_blocks/"), up, *DIFFUSERS_LEVEL]
 
     def name(path: str) -> str:
-        found = _renamed(path, [*DIFFUSERS, *levels])
+        found = _renamed(path, renaming)
         for new, old in EARLY.items() if early else ():
             found = found.replace(f".{new}.", f".{old}.")
         return found
@@ -95,17 +95,9 @@ def diffusers_first_stage(template: Params, stage: FirstStage, *, early: bool = 
 def diffusers_unet(template: Params, unet: UNet) -> NameTable:
     """The rules of a UNet2DModel."""
     last = len(unet.channels) - 1
-    levels = [
-        (r"^down(\d+)_block", r"down_blocks/\1/resnets/"),
-        (r"^down(\d+)_attention", r"down_blocks/\1/attentions/"),
-        (r"^down(\d+)_halve", r"down_blocks/\1/downsamplers/0"),
-        (r"^up(\d+)_block", lambda m: f"up_blocks/{last - int(m[1])}/resnets/"),
-        (r"^up(\d+)_attention", lambda m: f"up_blocks/{last - int(m[1])}/attentions/"),
-        (r"^up(\d+)_double", lambda m: f"up_blocks/{last - int(m[1])}/upsamplers/0"),
-    ]
-    return NameTable(
-        "a UNet of diffusers", _rules(template, lambda path: _renamed(path, [*DIFFUSERS, *levels]))
-    )
+    up = (r"^up(\d+)", lambda m: f"up_blocks/{last - int(m[1])}")
+    renaming = [*DIFFUSERS, (r"^down(\d+)", r"down_blocks/\1"), up, *DIFFUSERS_LEVEL]
+    return NameTable("a UNet of diffusers", _rules(template, lambda path: _renamed(path, renaming)))
 
 
 def compvis_unet(template: Params, unet: UNet) -> NameTable:

@@ -18,19 +18,19 @@ from collections.abc import Mapping
 from fnmatch import filter as matching
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from latentfp import rng
 from latentfp.checkpoints import torch_files
 from latentfp.checkpoints.adopt import Change, Imported, NameTable, Rule, adopt, ignored, restore
+from latentfp.checkpoints.configurations import check
 from latentfp.checkpoints.pickles import Builders, expect, load
 from latentfp.checkpoints.torch_files import PathLike, flatten, opened
+from latentfp.generators import pretrained
 from latentfp.generators.stylegan2 import model
-from latentfp.generators.stylegan2.mapping import sample
+from latentfp.generators.stylegan2.networks import resolutions, sample
 from latentfp.generators.stylegan2.ops import FIR
-from latentfp.generators.stylegan2.synthesis import noise_sizes, resolutions
 from latentfp.types import Latent, Params
 
 Tensors = Mapping[str, np.ndarray]
@@ -147,7 +147,7 @@ def from_rosinality(tree: Any) -> Imported:
         source |= {f"g_ema.noises.noise_{i}": np.asarray(each)[None, None] for i, each in enumerate(maps)}
         notes.append(f"no noise maps in the file: fixed ones are drawn from seed {NOISE_SEED}, which is kept")
     table = rosinality_generator(size, fields["mapping_layers"])
-    params = adopt(source, table, _template(fields))
+    params = adopt(source, table, pretrained.shapes("stylegan2", fields, None))
     params = params if averaged else {**params, "w_average": _average(fields, params)}
     seed = None if noisy else NOISE_SEED
     return Imported("stylegan2", fields, params, ignored(source, table), seed, tuple(notes))
@@ -158,7 +158,7 @@ def from_nvidia(settings: Settings, tensors: Tensors) -> Imported:
     if any(matching(tensors, "synthesis.L[0-9]*.weight")):
         raise ValueError(STYLEGAN3)
     classes = _extent(tensors, EMBEDDING, 1) if EMBEDDING in tensors else 0
-    _check(settings, {**SUPPORTED, "c_dim": (classes,)})
+    check(settings, {**SUPPORTED, "c_dim": (classes,)}, "this network")
     size = _size(tensors, "synthesis.b*.conv0.weight")
     embedded = _extent(tensors, EMBEDDING, 0) if classes else 0
     fields = {
@@ -171,7 +171,7 @@ def from_nvidia(settings: Settings, tensors: Tensors) -> Imported:
         "clamp": _clamp(settings),
     }
     table = nvidia_generator(size, fields["mapping_layers"], labelled=classes > 0)
-    params = adopt(tensors, table, _template(fields))
+    params = adopt(tensors, table, pretrained.shapes("stylegan2", fields, None))
     return Imported("stylegan2", fields, params, ignored(tensors, table))
 
 
@@ -339,17 +339,6 @@ def _extent(tensors: Tensors, name: str, axis: int) -> int:
     return shape[axis] if axis < len(shape) else 1
 
 
-def _check(settings: Settings, supported: Mapping[str, tuple[Any, ...]]) -> None:
-    wrong = [
-        f"{name} is {settings[name]!r}, supported is {' or '.join(map(repr, values))}"
-        for pattern, values in supported.items()
-        for name in matching(settings, pattern)
-        if settings[name] not in values
-    ]
-    if wrong:
-        raise ValueError(f"this network has settings that are not supported: {'; '.join(wrong[:8])}")
-
-
 def _clamp(settings: Settings) -> float | None:
     """The one bound of all clamped layers."""
     clamps = {settings[name] for name in matching(settings, "*.conv_clamp")}
@@ -357,14 +346,6 @@ def _clamp(settings: Settings) -> float | None:
         raise ValueError(f"its layers have {len(clamps)} different values of conv_clamp, supported is one")
     clamp = clamps.pop()
     return None if clamp is None else float(clamp)
-
-
-def _template(fields: Mapping[str, Any]) -> Params:
-    nets = model.networks(**fields)
-    weights = jax.eval_shape(lambda: model.init(nets, rng.root(0)))
-    noise = tuple(jax.ShapeDtypeStruct((n, n), jnp.float32) for n in noise_sizes(fields["size"]))
-    average = jax.ShapeDtypeStruct((fields["latent_dim"],), jnp.float32)
-    return {**weights, "noise": noise, "w_average": average}
 
 
 def _average(fields: Mapping[str, Any], params: Params) -> Latent:

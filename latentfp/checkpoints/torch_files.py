@@ -1,6 +1,6 @@
-"""Tensors of PyTorch checkpoints and safetensors files as NumPy arrays, without PyTorch, running nothing.
+"""Tensors of PyTorch and safetensors files as NumPy arrays, and back, without PyTorch, running nothing.
 
-Three containers, told apart by their first bytes:
+Three containers are read, told apart by their first bytes:
 * zip (PyTorch 1.6 and later): a pickle `*/data.pkl`, and one member `*/data/KEY` for each storage;
 * the older one: pickles of a magic number, a version, the system, the object and the storage keys, then the
   storages in that order;
@@ -11,6 +11,10 @@ Three containers, told apart by their first bytes:
 A tensor is a storage with an offset, a shape and strides. The file is mapped into memory and every array is a
 read-only view of it, so files larger than the memory can be read and tensors that share a storage still do.
 Other files that are often met in place of weights are refused by what they are.
+
+Written is the first container, for `torch.load` with weights only: a pickle of protocol 2 holds the
+dictionaries; a tensor is a call of `torch._utils._rebuild_tensor_v2` on a storage, which lies in a member of
+its own. Strings, numbers and tuples are written by `pickle` itself.
 """
 
 import functools
@@ -19,20 +23,25 @@ import json
 import math
 import mmap
 import os
+import pickle
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 from numpy.lib.stride_tricks import as_strided
 
 from latentfp.checkpoints.pickles import PLAIN, Builders, Name, expect, load
+from latentfp.runtime.files import replacing
 
 PathLike = str | os.PathLike[str]
+Tree = Mapping[str, Any]  # of names to arrays, plain values or such mappings
 
 KINDS = {
     "Double": "<f8", "Float": "<f4", "Half": "<f2", "BFloat16": jnp.bfloat16, "Bool": "?",
@@ -46,6 +55,7 @@ SAFETENSORS = {
     "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
     "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1",
 }  # fmt: skip
+WRITTEN = {"float32": "FloatStorage", "float16": "HalfStorage"}
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 BIG_ENDIAN = "it was written on a big-endian machine, which is not supported: save it again on another"
 MAX_HEADER = 100_000_000  # bytes of a safetensors header; the limit of the public implementation
@@ -305,3 +315,55 @@ def _numbers(buffer: memoryview, dtype: np.dtype, start: int, count: int) -> np.
     if not 0 <= start <= end <= len(buffer):
         raise ValueError(f"it is truncated or damaged: {count} numbers of {dtype} do not fit at byte {start}")
     return np.frombuffer(buffer[start:end], dtype) if count else np.empty(0, dtype)
+
+
+def write_tensors(path: Path, tree: Tree) -> None:
+    """Write nested dictionaries of float32 or float16 arrays, numbers, text and None.
+
+    ValueError where the file exists.
+    """
+    storages: list[np.ndarray] = []
+    program = b"\x80\x02" + _dictionary(tree, storages) + b"."
+    with replacing(path) as fresh:
+        with zipfile.ZipFile(fresh, "x", zipfile.ZIP_STORED) as archive:
+            archive.writestr("archive/data.pkl", program)
+            archive.writestr("archive/byteorder", b"little")
+            for key, array in enumerate(storages):
+                archive.writestr(f"archive/data/{key}", array.tobytes())
+            archive.writestr("archive/version", b"3\n")
+        if path.exists():
+            raise ValueError(f"{path} exists and nothing is overwritten: choose another name")
+
+
+def _dictionary(tree: Tree, storages: list[np.ndarray]) -> bytes:
+    items = b"".join(_plain(name) + _value(value, storages) for name, value in tree.items())
+    return b"}(" + items + b"u"
+
+
+def _value(value: Any, storages: list[np.ndarray]) -> bytes:
+    if isinstance(value, Mapping):
+        return _dictionary(value, storages)
+    return _tensor(value, storages) if isinstance(value, np.ndarray) else _plain(value)
+
+
+def _tensor(array: Float[np.ndarray, "..."], storages: list[np.ndarray]) -> bytes:
+    storages.append(np.array(array, order="C"))
+    kind = _name("torch", WRITTEN[array.dtype.name])
+    identity = [_plain("storage"), kind, _plain(str(len(storages) - 1)), _plain("cpu"), _plain(array.size)]
+    strides = tuple(step // array.itemsize for step in storages[-1].strides)
+    hooks = _name("collections", "OrderedDict") + b")R"
+    arguments = [_tuple(identity) + b"Q", _plain(0), _plain(array.shape), _plain(strides), b"\x89", hooks]
+    return _name("torch._utils", "_rebuild_tensor_v2") + _tuple(arguments) + b"R"
+
+
+def _name(module: str, name: str) -> bytes:
+    return f"c{module}\n{name}\n".encode()
+
+
+def _tuple(parts: list[bytes]) -> bytes:
+    return b"(" + b"".join(parts) + b"t"
+
+
+def _plain(value: str | int | float | tuple[int, ...] | None) -> bytes:
+    """The instructions for a plain value, without the frame of a whole pickle."""
+    return pickle.dumps(value, 2)[2:-1]

@@ -231,6 +231,9 @@ def _decode(path: StrPath, file: BinaryIO) -> Image.Image:
             return _load(path, data)
     except UnreadableImage:
         raise
+    except Image.DecompressionBombError as error:
+        reason = f"declares more than {MAX_PIXELS} pixels"
+        raise UnreadableImage(path, reason, "scale it down if it is an image") from error
     except UnknownRange as error:
         raise UnreadableImage(path, str(error), "save it with 8 bits a channel") from error
     except UnidentifiedImageError as error:
@@ -242,7 +245,11 @@ def _decode(path: StrPath, file: BinaryIO) -> Image.Image:
 
 def _load(path: StrPath, data: bytes) -> Image.Image:
     parts = containers.parts_of(data)
-    image = _header(path, data if parts is None else parts.image)
+    image = Image.open(io.BytesIO(data if parts is None else parts.image), formats=READABLE)
+    if image.width * image.height > MAX_PIXELS:
+        raise Image.DecompressionBombError
+    if getattr(image, "is_animated", False):
+        raise UnreadableImage(path, "holds several frames or pages", "save the one that is meant as PNG")
     image.load()
     if parts is None:
         return to_srgb(image, profile=image.info.get("icc_profile"), orientation=_orientation(image))
@@ -253,20 +260,3 @@ def _orientation(image: Image.Image) -> int:
     with suppress(Exception):  # of Pillow on broken metadata
         return image.getexif().get(ExifTags.Base.Orientation, 1)
     return 1
-
-
-def _header(path: StrPath, data: bytes) -> Image.Image:
-    """The image with nothing decoded yet, refused by its header alone."""
-    try:
-        image = Image.open(io.BytesIO(data), formats=READABLE)
-    except Image.DecompressionBombError:
-        raise _too_large(path) from None
-    if image.width * image.height > MAX_PIXELS:
-        raise _too_large(path)
-    if getattr(image, "is_animated", False):
-        raise UnreadableImage(path, "holds several frames or pages", "save the one that is meant as PNG")
-    return image
-
-
-def _too_large(path: StrPath) -> UnreadableImage:
-    return UnreadableImage(path, f"declares more than {MAX_PIXELS} pixels", "scale it down if it is an image")

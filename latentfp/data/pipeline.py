@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int, UInt8
@@ -73,32 +72,21 @@ def open_source(dataset: str, *, split: str, size: int, data_dir: str | Path, me
     folder, only train. `memory`: bytes, see Source.
     ValueError for an unknown style or split, a size that does not divide 64, a folder without usable images.
     """
-    from latentfp.data.datasets import Records, prepare
+    from latentfp.data.datasets import Avatars, Records, folder_builder, prepare
 
     name, _, style = dataset.partition("/")
     if name == "avatars":
-        builder = _avatars(style or avatars.STYLES[0], size, data_dir)
+        style = style or avatars.STYLES[0]
+        avatars.check(style)
+        if size < 1 or avatars.SIZE % size:
+            stored = f"{avatars.SIZE} x {avatars.SIZE}"
+            raise ValueError(f"got size {size}, but avatars are {stored}: choose a divisor")
+        builder = Avatars(config=style, data_dir=data_dir, file_format="array_record")
     else:
-        builder = _folder(dataset, size, data_dir)
+        builder = folder_builder(Path(dataset), size=size, data_dir=Path(data_dir))
     prepare(builder)
     records = Records(builder, split)
     return Source(len(records), records.images, size=size, memory=memory)
-
-
-def _avatars(style: str, size: int, data_dir: str | Path) -> Any:
-    from latentfp.data.datasets import Avatars
-
-    avatars.check(style)
-    if size < 1 or avatars.SIZE % size:
-        stored = f"{avatars.SIZE} x {avatars.SIZE}"
-        raise ValueError(f"got size {size}, but avatars are {stored}: choose a divisor")
-    return Avatars(config=style, data_dir=data_dir, file_format="array_record")
-
-
-def _folder(path: str, size: int, data_dir: str | Path) -> Any:
-    from latentfp.data.datasets import folder_builder
-
-    return folder_builder(Path(path), size=size, data_dir=Path(data_dir))
 
 
 def indices(n: int, batch: int, *, seed: int, step: int) -> Int[np.ndarray, " b"]:

@@ -29,7 +29,7 @@ from latentfp.choices import Coding
 from latentfp.deployment.deployment import BASIS, Deployment
 from latentfp.fingerprint.basis import Space
 from latentfp.generators.pretrained import Pretrained
-from latentfp.runtime.cache import private_folder
+from latentfp.runtime.environment import private_folder
 from latentfp.runtime.files import replacing
 
 VERSION = 1  # of how they are computed

@@ -1,7 +1,9 @@
 """The training of a decoder for a deployment. Apart from decoders.py, for reading codes needs none of it."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from latentfp.deployment import decoders
 from latentfp.deployment.constants import subject_in
@@ -16,7 +18,7 @@ from latentfp.types import Params
 def objective(
     deployment: str | os.PathLike[str],
     *,
-    network: training.Network,
+    network: Mapping[str, Any],
     shares: Shares,
     learning: training.Learning,
     pool: Pool = NO_POOL,
@@ -28,9 +30,7 @@ def objective(
 
     def export(weights: Params, folder: Path) -> None:
         belongs = decoders.belonging(opened)
-        decoders.save(
-            folder, weights, network=network._asdict(), iterations=learning.iterations, belongs=belongs
-        )
+        decoders.save(folder, weights, network=network, iterations=learning.iterations, belongs=belongs)
 
     source = Source(loaded.generator, loaded.params, opened.space, manifest.sigma, manifest.coding)
     return training.objective(

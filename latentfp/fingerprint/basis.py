@@ -20,7 +20,7 @@ from jaxtyping import Array, Float
 
 from latentfp.types import Content, Latent
 
-OVERSAMPLED = 16  # further directions of a randomised search for leading axes
+OVERSAMPLED, PASSES = 16, 4  # further directions, and passes, of a randomised search for leading axes
 Samples = Float[np.ndarray, "n d"] | Float[Array, "n d"]
 
 
@@ -65,10 +65,10 @@ def fit_basis(w: Samples) -> Basis:
     return Basis(*(jnp.asarray(part, jnp.float32) for part in (mean, _pointing_up(columns.T[::-1]), stds)))
 
 
-def fit_leading(w: Samples, *, axes: int, passes: int = 4) -> Basis:
+def fit_leading(w: Samples, *, axes: int) -> Basis:
     """The `axes` leading principal axes of samples `w` [n d] where a d × d covariance does not fit.
 
-    Randomised subspace iteration in float32 with 16 further directions and `passes` passes over the samples,
+    Randomised subspace iteration in float32 with 16 further directions and four passes over the samples,
     which are never copied: beside them it needs about 4 (axes + 16) (n + d) bytes, three times. Axes of
     variances that lie close together come out as rotations of each other. Source: Halko, Martinsson and Tropp
     2011 (arXiv 0909.4061), algorithm 4.4. ValueError as `fit_basis`, for n <= axes + 16.
@@ -81,7 +81,7 @@ def fit_leading(w: Samples, *, axes: int, passes: int = 4) -> Basis:
         raise ValueError("got non-finite samples, expected finite latents: check the generator's weights")
     w, start = np.asarray(w, np.float32), np.random.default_rng(0).standard_normal((d, width), np.float32)
     basis = np.linalg.qr(start)[0]
-    for _ in range(passes):
+    for _ in range(PASSES):
         scores = np.linalg.qr(w @ basis - mean @ basis)[0]
         basis = np.linalg.qr(w.T @ scores)[0]  # scores have mean 0, so w need not be centred
     scores = (w @ basis - mean @ basis).astype(np.float64)

@@ -100,11 +100,6 @@ def unpack(packed: Packed, *, bits: int) -> CodeBook:
     return np.unpackbits(packed, axis=1, count=bits).astype(bool)
 
 
-def hamming(a: CodeBook, b: OtherBook) -> Int[np.ndarray, "n m"]:
-    """In how many bits each code of `a` differs from each of `b`."""
-    return _distances(pack(a), pack(b))
-
-
 def _distances(a: Packed, b: OtherPacked) -> Int[np.ndarray, "n m"]:
     differing = a.view(np.uint64)[:, None] ^ b.view(np.uint64)[None]
     return np.bitwise_count(differing).sum(axis=-1, dtype=np.int64)

@@ -12,14 +12,13 @@ example; batch with `jax.vmap`.
 Source: Nie et al. 2023, section 3.1; docs/concepts.md.
 """
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from latentfp.choices import Coding
 from latentfp.fingerprint.basis import Space, coordinates
-from latentfp.types import Content, Key, Latent
+from latentfp.types import Content, Latent
 
 Bits = Bool[Array, " k"] | Bool[np.ndarray, " k"]
 Levels = Float[Array, " k"]
@@ -50,8 +49,3 @@ def embed_levels(space: Space, w0: Latent, level: Levels, *, sigma: Strength) ->
     """The true sample `w0` with these levels, which may lie between those of bits, along V."""
     own = coordinates(space, w0) @ space.code_axes
     return w0 - own + mark(space, level, sigma=sigma)
-
-
-def sample_content(key: Key, space: Space) -> Content:
-    """alpha ~ N(0, s²), independent along the content axes, as the paper's StyleGAN2 code draws it."""
-    return space.content_stds * jax.random.normal(key, space.content_stds.shape)

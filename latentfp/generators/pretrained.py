@@ -1,9 +1,7 @@
 """Opening generators: by the name of a shipped one, by folder, or one of your own (custom.py).
 
-A folder holds `generator.json` and `weights.safetensors`.
-
-A folder may also hold a part of a generator, the first stage of a latent diffusion, for a training to go on
-from.
+A folder holds `generator.json` and `weights.safetensors`, of a generator or of a part of one, the first stage
+of a latent diffusion, for a training to go on from.
 
 `generator.json` holds the kind of generator, the fields that make it, the seed of its fixed noise maps (null
 where the weights hold the maps), the SHA-256 of the weights, and for an import what it was made of; the
@@ -81,7 +79,7 @@ class Kind(NamedTuple):
 
     make: Callable[..., Generator] | None
     template: Callable[[Mapping[str, Any]], Params]
-    derived: Callable[[Mapping[str, Any], int], Params]
+    derived: Callable[[Mapping[str, Any], int], Params] = lambda _fields, _seed: {}
 
 
 def _stylegan2_template(fields: Mapping[str, Any]) -> Params:
@@ -102,15 +100,14 @@ KINDS = {
     "linear": Kind(
         linear.make,
         lambda fields: linear.init(rng.root(0), **{k: v for k, v in fields.items() if k != "gain"}),
-        lambda _fields, _seed: {},
     ),
     "stylegan2": Kind(
         stylegan2.make,
         _stylegan2_template,
         lambda fields, seed: {"noise": stylegan2.fixed_noise(fields["size"], seed)},
     ),
-    "first_stage": Kind(None, _first_stage_template, lambda _fields, _seed: {}),
-    "latent_diffusion": Kind(latent_diffusion.make, _latent_diffusion_template, lambda _fields, _seed: {}),
+    "first_stage": Kind(None, _first_stage_template),
+    "latent_diffusion": Kind(latent_diffusion.make, _latent_diffusion_template),
 }
 
 
@@ -133,7 +130,7 @@ def save(
 
     `source`: what an imported generator was made of.
     """
-    flat = by_path({name: params[name] for name in _shapes(KINDS[kind], fields, noise_seed)})
+    flat = by_path({name: params[name] for name in shapes(kind, fields, noise_seed)})
     dtype = np.float16 if half else np.float32
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / DESCRIPTION) as told, replacing(folder / WEIGHTS) as fresh:
@@ -190,14 +187,8 @@ def load_stored(name: str) -> Pretrained:
     derived = {} if stored.noise_seed is None else kind.derived(stored.fields, stored.noise_seed)
     params = stored.params | derived
     known = name if name in shipped() else str(folder)
-    identity = custom.digest(
-        {
-            "fields": stored.fields,
-            "kind": stored.kind,
-            "noise_seed": stored.noise_seed,
-            "weights": stored.sha256,
-        }
-    )
+    facts = {name: getattr(stored, name) for name in ("fields", "kind", "noise_seed")}
+    identity = custom.digest({**facts, "weights": stored.sha256})
     return Pretrained(kind.make(**stored.fields), params, known, identity, folder)
 
 
@@ -222,16 +213,16 @@ def read(folder: Path) -> Stored:
             "the file was changed or damaged; get the generator again"
         )
     fields, seed = description["fields"], description["noise_seed"]
-    params = _adopt(folder, _shapes(KINDS[description["kind"]], fields, seed))
+    params = _adopt(folder, shapes(description["kind"], fields, seed))
     return Stored(description["kind"], fields, params, found, seed, description.get("source"))
 
 
-def _shapes(kind: Kind, fields: Mapping[str, Any], noise_seed: int | None) -> dict[str, Any]:
-    """Of all that is stored."""
+def shapes(kind: str, fields: Mapping[str, Any], noise_seed: int | None) -> dict[str, Any]:
+    """Of all parameters that are stored; without a seed, those that would follow from it are."""
 
     def stored() -> Params:
-        maps = kind.derived(fields, 0) if noise_seed is None else {}
-        return kind.template(fields) | maps
+        maps = KINDS[kind].derived(fields, 0) if noise_seed is None else {}
+        return KINDS[kind].template(fields) | maps
 
     try:
         return jax.eval_shape(stored)

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
 from latentfp.runtime.files import replacing
-from latentfp.types import PyTree
+from latentfp.types import PyTree, by_path
 
 CONFIG = "config.json"
 
@@ -72,9 +72,8 @@ def open_checkpoints(workdir: Path, *, keep: int) -> Checkpoints:
 
 def named_leaves(tree: PyTree[Any]) -> dict[str, Any]:
     """The arrays of a tree by dotted names, in the order of jax.tree.leaves. ValueError for random keys."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    named = {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
-    if len(named) < len(leaves):
+    named = by_path(tree, separator=".")
+    if len(named) < len(jax.tree.leaves(tree)):
         raise ValueError(f"two arrays of the state have the same name: rename one of {sorted(named)}")
     keys = [name for name, leaf in named.items() if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)]
     if keys:

@@ -19,6 +19,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image as Picture
 
 from latentfp.pixels import to_pixels
+from latentfp.runtime import lines
 from latentfp.runtime.files import replacing
 
 Metrics = Mapping[str, tuple[Any, Any]]  # name -> (sum, count), float32 scalars
@@ -78,15 +79,15 @@ class Writer:
     def __init__(self, workdir: Path, *, first_step: int):
         """Rows later than `first_step`, of a run that was killed, are dropped: they will be written again."""
         workdir.mkdir(parents=True, exist_ok=True)
-        self._folder = workdir
-        _drop_rows(workdir / "metrics.jsonl", after=first_step)
-        self._lines = (workdir / "metrics.jsonl").open("a")
+        self._folder, self._rows = workdir, workdir / "metrics.jsonl"
+        kept = [row for row in lines.read(self._rows) if row["step"] <= first_step]
+        with replacing(self._rows) as fresh:
+            fresh.write_text("".join(json.dumps(row) + "\n" for row in kept))
         self._board = _tensorboard(workdir)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """One row of numbers after `step` steps."""
-        self._lines.write(json.dumps({"step": step, **values}) + "\n")
-        self._lines.flush()
+        lines.append(self._rows, {"step": step, **values})
         if self._board is not None:
             self._board.write_scalars(step, values)
 
@@ -101,7 +102,6 @@ class Writer:
 
     def close(self) -> None:
         """Write what is buffered."""
-        self._lines.close()
         if self._board is not None:
             self._board.close()
 
@@ -115,13 +115,6 @@ def grid(images: Float[Any, "n h w 3"]) -> UInt8[np.ndarray, "height width 3"]:
     cells[:n] = images
     sheet = cells.reshape(rows, columns, h, w, 3).transpose(0, 2, 1, 3, 4).reshape(rows * h, columns * w, 3)
     return to_pixels(sheet)
-
-
-def _drop_rows(path: Path, *, after: int) -> None:
-    if path.exists():
-        complete = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("}\n")]
-        with replacing(path) as fresh:
-            fresh.write_text("".join(line for line in complete if json.loads(line)["step"] <= after))
 
 
 def _tensorboard(workdir: Path) -> Any | None:

@@ -17,10 +17,7 @@ VARIABLES = (
     ("JOB_COMPLETION_INDEX", "JOB_COMPLETIONS"),
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
 )
-BOTH = (
-    "LATENTFP_PROCESS",
-    "JOB_COMPLETION_INDEX",
-)  # say nothing without the count
+BOTH = ("LATENTFP_PROCESS", "JOB_COMPLETION_INDEX")  # say nothing without the count
 HOSTS, HOST = "TPU_WORKER_HOSTNAMES", "TPU_WORKER_ID"  # of a slice of TPUs: names with commas, a number
 COORDINATOR = "JAX_COORDINATOR_ADDRESS"
 LOST_SECONDS = 30  # without a sign of life from a process after which the others end

@@ -25,7 +25,7 @@ from latentfp.attribution.verdict import Registered
 from latentfp.choices import Method, Stage
 from latentfp.fingerprint.codes import CodeBook, draw_codes
 from latentfp.pixels import to_float
-from latentfp.runtime.memory import peak_memory
+from latentfp.runtime.provenance import peak_memory
 from latentfp.studies.context import (
     Context,
     answers,

@@ -36,8 +36,8 @@ from latentfp.deployment.deployment import load_generator
 from latentfp.deployment.registry import User
 from latentfp.pixels import to_float
 from latentfp.quality.pixels import psnr
-from latentfp.runtime.machine import cpu
 from latentfp.runtime.progress import progress, track
+from latentfp.runtime.provenance import cpu
 from latentfp.studies.context import issued
 from latentfp.studies.statistics import binomial_interval
 

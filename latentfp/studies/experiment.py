@@ -19,10 +19,9 @@ from typing import Any, TypeVar
 
 from latentfp.runtime import lines
 from latentfp.runtime.files import replacing
-from latentfp.runtime.machine import hardware
 from latentfp.runtime.processes import ALONE, Share
 from latentfp.runtime.progress import progress
-from latentfp.runtime.provenance import code_version, command
+from latentfp.runtime.provenance import code_version, command, hardware
 
 Numbers = dict[str, Any]
 Cell = TypeVar("Cell", bound=Any)  # a named tuple or a dictionary of what is measured

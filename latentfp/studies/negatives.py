@@ -1,6 +1,6 @@
 """Images that bear no registered user's code, of every kind, as they are read from a file: 8 bits a value.
 
-    photographs      crops of 20 photographs and 100 small faces: data/photographs.py
+    photographs      crops of 20 photographs and 100 small faces: data/pictures.py
     drawings         crops of 5 drawings
     other_styles     avatars of the styles that no shipped generator was trained on: data/avatars.py
     training_data    avatars of the style that the shipped generators were trained on: even numbers from the
@@ -9,7 +9,7 @@
     other_users      the deployment's generator with random codes, which are in no registry
     other_generator  another shipped generator: even numbers unmarked, odd ones with random codes on axes of
                      its own
-    noise            white, coloured and in blocks: data/patterns.py
+    noise            white, coloured and in blocks: data/pictures.py
     flat             one colour, gradients, checkerboards, black and white
     attacked         the kinds above in turn, other images of them, through an attack: random_attacks.py
 
@@ -32,7 +32,7 @@ from PIL import Image
 from latentfp import rng
 from latentfp.attribution.descent import Subject
 from latentfp.choices import Coding
-from latentfp.data import avatars, patterns, photographs
+from latentfp.data import avatars, pictures
 from latentfp.deployment.constants import subject_of
 from latentfp.deployment.copies import batch_of, draw_latents
 from latentfp.deployment.design import complete
@@ -201,15 +201,15 @@ def _size(context: Context) -> int:
 
 
 UNTOUCHED: dict[str, Callable[[Context, Series], Rows]] = {
-    "photographs": _each(photographs.crop_photograph),
-    "drawings": _each(photographs.crop_drawing),
+    "photographs": _each(pictures.crop_photograph),
+    "drawings": _each(pictures.crop_drawing),
     "other_styles": _other_styles,
     "training_data": _training_data,
     "unmarked": _unmarked,
     "other_users": _other_users,
     "other_generator": _other_generator,
-    "noise": _each(patterns.noise),
-    "flat": _each(patterns.flat),
+    "noise": _each(pictures.noise),
+    "flat": _each(pictures.flat),
 }
 ATTACKED = "attacked"
 KINDS = (*UNTOUCHED, ATTACKED)

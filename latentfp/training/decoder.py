@@ -7,10 +7,10 @@ v_i = c_i / (c_i + 0.01) is how visible axis i is, c_i its mean curvature: conte
 asked for.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,24 +20,17 @@ from jaxtyping import Array, Float, Int
 from latentfp import rng
 from latentfp.attribution.decoder import Decoder, Reading, blank, iterate
 from latentfp.attribution.whitening import Curvature, Whitened
+from latentfp.runtime import fields
 from latentfp.runtime.loop import Lazy, Objective
 from latentfp.runtime.metrics import Metrics
 from latentfp.training import pool as pools
-from latentfp.training.averages import averaged
 from latentfp.training.examples import Examples, Shares, Source, draw_examples
 from latentfp.training.pool import Pool, Pooled
+from latentfp.training.steps import averaged, moved, warm_cosine
 from latentfp.types import Count, Key, Params, Scalar
 
+Errors = tuple[Scalar, Float[Array, " b"], Float[Array, "b m"]]
 VISIBLE = 0.01  # squared change of the image [-1, 1] by one standard deviation along an axis
-
-
-class Network(NamedTuple):
-    """The sizes of a decoder, as in attribution/decoder.py."""
-
-    channels: int
-    squeeze: int
-    width: int
-    blocks: int
 
 
 class Learning(NamedTuple):
@@ -77,36 +70,33 @@ class DecoderState(NamedTuple):
 
 def loss(task: Task, weights: Params, examples: Examples) -> tuple[Scalar, Metrics]:
     """The mean loss over iterations, and the metrics of the last."""
-    generator, params, count = task.source.generator, task.source.params, task.learning.iterations
+    generator, params, learning = task.source.generator, task.source.params, task.learning
+    count, share = learning.iterations, task.visible / jnp.sum(task.visible)
     found = iterate(task.decoder, weights, generator, params, task.whitened, examples.images, count=count)
-    values = [_loss_of(task, reading, examples) for reading, _ in found]
-    return jnp.mean(jnp.stack(values)), _metrics(task, found[-1][0], examples)
+    errors = [_errors(reading, examples, share) for reading, _ in found]
+    values = [
+        bits + learning.content_weight * jnp.mean(content) + learning.damage_weight * jnp.mean(damage)
+        for bits, content, damage in errors
+    ]
+    return jnp.mean(jnp.stack(values)), _metrics(found[-1][0], errors[-1], examples)
 
 
-def _loss_of(task: Task, reading: Reading, examples: Examples) -> Scalar:
-    share = task.visible / jnp.sum(task.visible)
-    content = jnp.mean(jnp.square(reading.content - examples.content) @ share)
-    distortion = jnp.mean(jnp.square(reading.damage - examples.damage))
-    return (
-        _cross_entropy(reading, examples)
-        + task.learning.content_weight * content
-        + task.learning.damage_weight * distortion
-    )
+def _errors(reading: Reading, examples: Examples, share: Float[Array, " r"]) -> Errors:
+    """The mean cross-entropy of the bits; squared errors of each image's visible content and damage."""
+    bits = optax.sigmoid_binary_cross_entropy(reading.logits, examples.code.astype(jnp.float32))
+    content = jnp.square(reading.content - examples.content) @ share
+    return jnp.mean(bits), content, jnp.square(reading.damage - examples.damage)
 
 
-def _cross_entropy(reading: Reading, examples: Examples) -> Scalar:
-    return jnp.mean(optax.sigmoid_binary_cross_entropy(reading.logits, examples.code.astype(jnp.float32)))
-
-
-def _metrics(task: Task, reading: Reading, examples: Examples) -> Metrics:
+def _metrics(reading: Reading, errors: Errors, examples: Examples) -> Metrics:
+    bits, content, damage = errors
     n = jnp.float32(examples.code.shape[0])
     right = (reading.logits > 0) == examples.code
     clean = jnp.all(examples.damage == 0, axis=1)
-    content = jnp.square(reading.content - examples.content) @ (task.visible / jnp.sum(task.visible))
     return {
-        "cross_entropy": (n * _cross_entropy(reading, examples), n),
+        "cross_entropy": (n * bits, n),
         "content_error": (jnp.sum(content), n),
-        "damage_error": (jnp.sum(jnp.mean(jnp.square(reading.damage - examples.damage), axis=1)), n),
+        "damage_error": (jnp.sum(jnp.mean(damage, axis=1)), n),
         "bits": (jnp.sum(jnp.mean(right, axis=1)), n),
         "clean/bits": (jnp.sum(jnp.mean(right, axis=1) * clean), jnp.sum(clean, dtype=jnp.float32)),
         "clean/all_bits": (jnp.sum(jnp.all(right, axis=1) * clean), jnp.sum(clean, dtype=jnp.float32)),
@@ -130,8 +120,7 @@ def update(
     """One step on new examples."""
     examples = draw_examples(task.source, key, numbers, shares=task.shares, step=step, latents=state.latents)
     gradient, metrics = jax.grad(partial(loss, task), has_aux=True)(state.weights, examples)
-    updates, optimizer = task.optimizer.update(gradient, state.optimizer, state.weights)
-    weights = optax.apply_updates(state.weights, updates)
+    weights, optimizer = moved(task.optimizer, gradient, state.optimizer, state.weights)
     average = averaged(state.average, weights, decay=task.learning.average_decay, step=step)
     return DecoderState(weights, average, optimizer, state.latents), metrics
 
@@ -149,9 +138,7 @@ def renew(
 
 def adam(learning: Learning) -> optax.GradientTransformation:
     """AdamW on gradients of norm at most 1."""
-    rate = optax.warmup_cosine_decay_schedule(
-        0.0, learning.rate, learning.warmup, learning.steps, learning.rate / 100
-    )
+    rate = warm_cosine(learning.rate, learning.warmup, learning.steps)
     return optax.chain(
         optax.clip_by_global_norm(1.0), optax.adamw(rate, b2=0.99, weight_decay=learning.weight_decay)
     )
@@ -162,7 +149,7 @@ def objective(
     whitened: Whitened,
     curvature: Curvature,
     *,
-    network: Network,
+    network: Mapping[str, Any],
     shares: Shares,
     learning: Learning,
     pool: Pool,
@@ -170,12 +157,15 @@ def objective(
 ) -> Objective:
     """The objective of the decoder of one fingerprint space; `export` gets averaged weights and a folder.
 
-    Its batches are numbers of examples, 0 … b - 1, since it makes the examples itself.
+    `network`: the sizes of `Decoder`. Batches are numbers of examples, 0 … b - 1, since it makes the examples
+    itself.
     """
+    given = {"content", "bits", "parent", "name"}
+    fields.check(Decoder, network, section="config.objective.network", given=given)
     content, bits = source.space.content_axes.shape[0], source.space.code_axes.shape[0]
     seen = jnp.square(curvature.eigenvectors[:content]) @ curvature.eigenvalues
     task = Task(
-        decoder=Decoder(content=content, bits=bits, **network._asdict()),
+        decoder=Decoder(content=content, bits=bits, **network),
         source=source,
         whitened=whitened,
         visible=seen / (seen + VISIBLE),

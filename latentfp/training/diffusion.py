@@ -29,8 +29,7 @@ from latentfp.generators.latent_diffusion.unet import UNet
 from latentfp.runtime import fields
 from latentfp.runtime.loop import Objective
 from latentfp.runtime.metrics import Metrics
-from latentfp.training.averages import averaged
-from latentfp.training.flips import flipped
+from latentfp.training.steps import averaged, flipped, moved, warm_cosine
 from latentfp.types import Count, Images, Key, Params, Scalar
 
 
@@ -92,8 +91,7 @@ def update(
     """One step on a batch of real images [b, h, w, 3]."""
     z = latents(task, flipped(key, real), key)
     gradient, each = jax.grad(loss, has_aux=True)(state.weights, task, z, rng.stream(key, "diffusion"))
-    updates, optimizer = task.optimizer.update(gradient, state.optimizer, state.weights)
-    weights = optax.apply_updates(state.weights, updates)
+    weights, optimizer = moved(task.optimizer, gradient, state.optimizer, state.weights)
     average = averaged(state.average, weights, decay=task.learning.average_decay, step=step)
     n = each.shape[0]
     metrics = {
@@ -147,9 +145,7 @@ def objective(
         "denoiser": dict(denoiser),
     }
     sampling = {"scale": stored.fields["scale"], "schedule": schedule, "steps": steps, "eta": eta}
-    rate = optax.warmup_cosine_decay_schedule(
-        0.0, learning.rate, learning.warmup, learning.steps, learning.rate / 100
-    )
+    rate = warm_cosine(learning.rate, learning.warmup, learning.steps)
     task = Task(
         nets=model.networks(**parts),
         generator=model.make(**parts, **sampling),

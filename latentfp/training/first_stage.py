@@ -23,14 +23,12 @@ from jaxtyping import Array, Float
 from latentfp import rng
 from latentfp.generators import pretrained
 from latentfp.generators.latent_diffusion import first_stage as stages
-from latentfp.generators.latent_diffusion.discriminator import PatchDiscriminator
-from latentfp.generators.latent_diffusion.first_stage import FirstStage, LatentMaps
+from latentfp.generators.latent_diffusion.first_stage import FirstStage, LatentMaps, PatchDiscriminator
 from latentfp.generators.latent_diffusion.model import decode, moments
 from latentfp.runtime import fields
 from latentfp.runtime.loop import Objective
 from latentfp.runtime.metrics import Metrics
-from latentfp.training.averages import averaged
-from latentfp.training.flips import flipped
+from latentfp.training.steps import averaged, flipped, moved, warm_cosine
 from latentfp.types import Count, Images, Key, Params, Scalar
 
 GIVEN_BY_FLAX = {"parent", "name"}  # of a module
@@ -111,15 +109,14 @@ def update(task: Task, state: StageState, key: Key, real: Images, step: Count) -
     (made, simple), pull, z = jax.vjp(render, state.weights, has_aux=True)
     at_images, apart = balanced(task, state.critic, made, real, step)
     (gradient,) = pull((at_images, jnp.ones_like(simple)))
-    updates, optimizer = task.optimizer.update(gradient, state.optimizer, state.weights)
-    weights = optax.apply_updates(state.weights, updates)
+    weights, optimizer = moved(task.optimizer, gradient, state.optimizer, state.weights)
     judging, at_critic = jax.value_and_grad(partial(_hinge, task))(state.critic, made, real)
-    moves, critic_optimizer = task.critic_optimizer.update(at_critic, state.critic_optimizer, state.critic)
+    critic, critic_optimizer = moved(task.critic_optimizer, at_critic, state.critic_optimizer, state.critic)
     state = StageState(
         weights=weights,
         average=averaged(state.average, weights, decay=task.learning.average_decay, step=step),
         optimizer=optimizer,
-        critic=optax.apply_updates(state.critic, moves),
+        critic=critic,
         critic_optimizer=critic_optimizer,
         variance=averaged(state.variance, jnp.var(z), decay=VARIANCE_DECAY, step=step),
     )
@@ -177,9 +174,7 @@ def objective(
         raise ValueError(
             f"size {size} is not a multiple of {factor}, by which levels, scales or critic divide it"
         )
-    rate = optax.warmup_cosine_decay_schedule(
-        0.0, learning.rate, learning.warmup, learning.steps, learning.rate / 100
-    )
+    rate = warm_cosine(learning.rate, learning.warmup, learning.steps)
     task = Task(
         stage=FirstStage(**network),
         critic=PatchDiscriminator(tuple(critic)),

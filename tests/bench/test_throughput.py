@@ -20,7 +20,7 @@ from latentfp.bench.stages import AlgebraicCode, Program, Sizes, Stage, objectiv
 from latentfp.deployment import decoder_training
 from latentfp.generators import pretrained
 from latentfp.report.benches import write_throughput
-from latentfp.runtime import loop, machine, mesh
+from latentfp.runtime import loop, mesh, provenance
 from latentfp.runtime.fields import made
 from latentfp.runtime.loop import Lazy, Objective
 from latentfp.studies.context import open_context
@@ -320,7 +320,7 @@ class TestRun:
                 assert min(row["compile_seconds"], row["memory_mib"], row["copy_share"]) > 0, name
         assert result["peak"]["flops"] > 0
         assert result["peak_memory_mib"] > 100
-        assert result["hardware"] == machine.hardware()
+        assert result["hardware"] == provenance.hardware()
 
     def test_the_papers_search_is_all_of_its_updates(self, measured):
         """20 starts of 2000 steps: each renders once forward and once backward."""

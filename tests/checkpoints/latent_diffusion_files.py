@@ -14,6 +14,7 @@ from latent_diffusion_sizes import FIELDS
 from safetensors.numpy import save_file
 from torch_layout import write_tree
 
+from latentfp import rng
 from latentfp.checkpoints import latent_diffusion_names as names
 from latentfp.generators.latent_diffusion import model
 from latentfp.types import by_path
@@ -100,8 +101,8 @@ INDEX = {
 
 def draw_params(seed: int = 0):
     """Random weights of which none is zero."""
-    draw = np.random.default_rng(seed)
-    return jax.tree.map(lambda x: draw.standard_normal(x.shape).astype(np.float32), model.shapes(NETS))
+    draw, template = np.random.default_rng(seed), jax.eval_shape(lambda: model.init(NETS, rng.root(0)))
+    return jax.tree.map(lambda x: draw.standard_normal(x.shape).astype(np.float32), template)
 
 
 def foreign(path: str, x: np.ndarray, *, compvis: bool) -> np.ndarray:

@@ -11,8 +11,8 @@ from latentfp.checkpoints import stylegan2
 from latentfp.checkpoints.adopt import restore
 from latentfp.checkpoints.torch_files import flatten
 from latentfp.generators.stylegan2 import model
-from latentfp.generators.stylegan2.discriminator import Discriminator
 from latentfp.generators.stylegan2.layers import apply
+from latentfp.generators.stylegan2.networks import Discriminator
 
 SHAPE = {"channels": [5, 4, 3], "latent_dim": 6, "mapping_layers": 2}
 SETTINGS = {
@@ -209,7 +209,7 @@ REFUSED = {
     "c_dim is 5, supported is 0": {"c_dim": 5},
     "mapping.fc0.bias_gain is 1.0": {"mapping.fc0.bias_gain": 1.0},
     "use_noise is False": {"synthesis.b8.conv0.use_noise": False},
-    "activation is 'relu'": {"synthesis.b8.conv0.activation": "relu"},
+    "activation is relu": {"synthesis.b8.conv0.activation": "relu"},
     "2 different values of conv_clamp": {"synthesis.b8.conv0.conv_clamp": 256},
 }
 

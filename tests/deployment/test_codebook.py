@@ -2,6 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
+from code_distances import hamming
 from linear_space import write_deployment
 
 from latentfp.attribution.verdict import p_values
@@ -11,7 +12,7 @@ from latentfp.deployment.codebook import Codebook, CodeFacts, CodeKind, assign, 
 from latentfp.deployment.deployment import create, open_deployment
 from latentfp.deployment.secret import Secret
 from latentfp.fingerprint import bch
-from latentfp.fingerprint.codes import draw_codes, hamming, pack, unpack
+from latentfp.fingerprint.codes import draw_codes, pack, unpack
 
 SECRET, OTHER = Secret(b"s" * 32), Secret(b"o" * 32)
 

@@ -121,13 +121,13 @@ def test_no_description_is_one_line(opened, folder, text):
         {"iterations": None},
         {"network": None},
         {"network": []},
-        {"network": {**NETWORK._asdict(), "depth": 3}},
+        {"network": {**NETWORK, "depth": 3}},
         {"network": {"width": 8}},
-        {"network": {**NETWORK._asdict(), "channels": 0}},
-        {"network": {**NETWORK._asdict(), "width": -8}},
-        {"network": {**NETWORK._asdict(), "squeeze": "wide"}},
-        {"network": {**NETWORK._asdict(), "width": 8.5}},
-        {"network": {**NETWORK._asdict(), "width": "8"}},
+        {"network": {**NETWORK, "channels": 0}},
+        {"network": {**NETWORK, "width": -8}},
+        {"network": {**NETWORK, "squeeze": "wide"}},
+        {"network": {**NETWORK, "width": 8.5}},
+        {"network": {**NETWORK, "width": "8"}},
         {"iterations": 2.0},
         {"belongs": None},
         {"belongs": []},
@@ -143,7 +143,7 @@ def test_wrong_fields_are_refused(opened, folder, changed):
 
 @pytest.mark.parametrize("sizes", [{"width": 16}, {"blocks": 2}, {"blocks": -1}])
 def test_weights_of_other_sizes_are_refused(opened, folder, sizes):
-    edit(folder, network={**NETWORK._asdict(), **sizes})
+    edit(folder, network={**NETWORK, **sizes})
     with pytest.raises(ValueError, match=r"does not fit decoder\.json: missing, unused or misshapen \['"):
         decoders.load(folder, opened)
 

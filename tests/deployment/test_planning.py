@@ -2,10 +2,11 @@ from fractions import Fraction
 from math import comb
 
 import pytest
+from code_distances import hamming
 
 from latentfp.deployment.codebook import CodeKind
 from latentfp.deployment.planning import LENGTHS, STAGES, CodePlan, describe, plan, plans
-from latentfp.fingerprint.codes import draw_codes, hamming
+from latentfp.fingerprint.codes import draw_codes
 
 
 def by_chance(wrong, bits, users):

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
+from code_distances import hamming
 
 from latentfp.fingerprint import bch
-from latentfp.fingerprint.codes import hamming
 
 
 @pytest.fixture(scope="module")

@@ -55,7 +55,7 @@ def compvis(folder: Path) -> Networks:
     networks = imported(folder / "model.ckpt", folder / "io.npz")
     unet = networks.nets.denoiser
     tensors = below(flatten(read_tensors(folder / "model.ckpt")), "state_dict.model.diffusion_model.")
-    template = model.shapes(networks.nets)["denoiser"]
+    template = jax.eval_shape(lambda: model.init(networks.nets, rng.root(0)))["denoiser"]
     networks.params["raw"] = adopt(tensors, names.compvis_unet(template, unet), template)
     return networks
 

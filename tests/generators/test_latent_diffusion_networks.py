@@ -9,8 +9,7 @@ from stylegan2_oracle import wide
 
 from latentfp.generators.latent_diffusion import first_stage as stages
 from latentfp.generators.latent_diffusion import model
-from latentfp.generators.latent_diffusion.discriminator import PatchDiscriminator
-from latentfp.generators.latent_diffusion.first_stage import FirstStage
+from latentfp.generators.latent_diffusion.first_stage import FirstStage, PatchDiscriminator
 from latentfp.generators.latent_diffusion.unet import UNet
 
 # The longest path to a number has some 30 convolutions and norms, each a sum of up to 9 · 16 products. Each

@@ -20,10 +20,15 @@ from latentfp.checkpoints.adopt import restore
 from latentfp.checkpoints.stylegan2 import Imported, read_network
 from latentfp.checkpoints.torch_files import flatten, read_tensors
 from latentfp.generators.stylegan2 import model, ops
-from latentfp.generators.stylegan2.discriminator import Discriminator
 from latentfp.generators.stylegan2.layers import apply, leaky
-from latentfp.generators.stylegan2.mapping import broadcast, mix, normalize, sample, truncate
-from latentfp.generators.stylegan2.synthesis import resolutions
+from latentfp.generators.stylegan2.networks import (
+    Discriminator,
+    broadcast,
+    mix,
+    normalize,
+    resolutions,
+    sample,
+)
 
 pytestmark = [pytest.mark.golden, pytest.mark.slow]
 
@@ -199,6 +204,12 @@ def check_blocks(networks: Networks) -> None:
     for size, image in zip(resolutions(32), running_images(record, 32), strict=True):
         assert_near(channels_first(output(record[f"b{size}_conv1"])), numbers[f"act_b{size}_x"])
         assert_near(image, numbers[f"act_b{size}_img"])
+
+
+def truncate(ws, average, *, psi, cutoff=None):
+    """The first `cutoff` layers pulled towards the average, as both implementations do."""
+    pulled = average[None, None] + psi * (ws - average[None, None])
+    return pulled.at[:, cutoff:].set(ws[:, cutoff:]) if cutoff else pulled
 
 
 def check_images(networks: Networks, ws, truncated, partly) -> None:

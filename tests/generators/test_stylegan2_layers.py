@@ -7,8 +7,8 @@ import pytest
 import stylegan2_oracle as oracle
 from tolerances import SAME_PROGRAM, Tolerance
 
-from latentfp.generators.stylegan2 import layers, mapping, ops
-from latentfp.generators.stylegan2.discriminator import minibatch_deviation
+from latentfp.generators.stylegan2 import layers, networks, ops
+from latentfp.generators.stylegan2.networks import minibatch_deviation
 
 # Sums of up to 27 products of numbers of order one, some of them divided by their norm: 40 operations that
 # err by 2⁻²⁴, with the signs of chance √40 · 2⁻²⁴ = 4e-7; five of these deviations.
@@ -87,7 +87,7 @@ def test_a_batch_that_groups_do_not_divide_is_refused():
 
 
 def test_mapping_network():
-    module, z = mapping.Mapping(6, 3), 5 * normal(4, 6)
+    module, z = networks.Mapping(6, 3), 5 * normal(4, 6)
     params = oracle.random_params(module, z)
     params = jax.tree.map(
         lambda leaf: 100 * leaf, params
@@ -98,28 +98,17 @@ def test_mapping_network():
 
 def test_normalize_forgets_the_length():
     z = jnp.asarray(normal(3, 8))
-    np.testing.assert_allclose(mapping.normalize(1000 * z), mapping.normalize(z), rtol=1e-6, atol=1e-7)
-    np.testing.assert_allclose(np.mean(np.square(mapping.normalize(z)), axis=1), 1, rtol=1e-6)
-    np.testing.assert_array_equal(mapping.normalize(jnp.zeros((1, 8))), 0)
-
-
-@pytest.mark.parametrize("psi", [0.0, 0.5, 1.0])
-@pytest.mark.parametrize("cutoff", [None, 0, 2, 4])
-def test_truncation_pulls_the_first_layers(psi, cutoff):
-    ws, average = normal(2, 4, 3), normal(3)
-    expected = oracle.wide(ws).copy()
-    for layer in range(4 if cutoff is None else cutoff):
-        expected[:, layer] = average + psi * (expected[:, layer] - average)
-    actual = mapping.truncate(jnp.asarray(ws), jnp.asarray(average), psi=psi, cutoff=cutoff)
-    np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(networks.normalize(1000 * z), networks.normalize(z), rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(np.mean(np.square(networks.normalize(z)), axis=1), 1, rtol=1e-6)
+    np.testing.assert_array_equal(networks.normalize(jnp.zeros((1, 8))), 0)
 
 
 def test_broadcast_repeats_and_mix_crosses_over():
     coarse, fine = normal(4, 3, seed=1), normal(4, 3, seed=2)
-    repeated = [mapping.broadcast(jnp.asarray(w), 5) for w in (coarse, fine)]
+    repeated = [networks.broadcast(jnp.asarray(w), 5) for w in (coarse, fine)]
     assert repeated[0].shape == (4, 5, 3)
     crossover = jnp.array([0, 1, 3, 5])
-    mixed = mapping.mix(repeated[0], repeated[1], crossover)
+    mixed = networks.mix(repeated[0], repeated[1], crossover)
     for image, layer in np.ndindex(4, 5):
         source = coarse if layer < crossover[image] else fine
         np.testing.assert_array_equal(mixed[image, layer], source[image])

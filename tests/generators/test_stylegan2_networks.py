@@ -7,9 +7,14 @@ import pytest
 import stylegan2_oracle as oracle
 
 from latentfp.generators.stylegan2 import model
-from latentfp.generators.stylegan2.discriminator import Discriminator
 from latentfp.generators.stylegan2.layers import apply
-from latentfp.generators.stylegan2.synthesis import Synthesis, latent_count, noise_sizes, resolutions
+from latentfp.generators.stylegan2.networks import (
+    Discriminator,
+    Synthesis,
+    latent_count,
+    noise_sizes,
+    resolutions,
+)
 
 CHANNELS, DIM, BATCH, GROUP = (5, 4, 3), 6, 4, 2
 CLAMP = 0.4  # of activations with deviation one: most of them reach it

@@ -31,11 +31,6 @@ def test_upsample_inserts_zeros_and_filters(shape):
     assert_equal(ops.upsample, oracle.upsample, normal(*shape))
 
 
-@pytest.mark.parametrize("shape", SIZES)
-def test_downsample_filters_and_drops(shape):
-    assert_equal(ops.downsample, oracle.downsample, normal(*shape))
-
-
 @pytest.mark.parametrize("taps", [1, 3])
 def test_conv_correlates(taps):
     assert_equal(ops.conv, oracle.conv, normal(2, 4, 5, 3), normal(taps, taps, 3, 2))
@@ -55,7 +50,6 @@ def test_conv_down_filters_and_strides(shape, taps):
 def test_resampling_keeps_a_constant_away_from_the_border():
     flat = jnp.ones((1, 6, 6, 1))
     np.testing.assert_array_equal(ops.upsample(flat)[:, 2:-2, 2:-2], 1)  # sums of eighths: exact
-    np.testing.assert_array_equal(ops.downsample(flat)[:, 1:-1, 1:-1], 1)
 
 
 def test_interleave_and_overlap_add_by_their_definition():

@@ -78,7 +78,7 @@ def test_the_mapping_of_the_copy_is_that_of_the_generator(deployment, latents):
     ours = loaded.generator.sample(loaded.params, rng.root(0), 1)
     assert ours.shape == w[:1].shape
     from latentfp.generators.stylegan2.layers import apply
-    from latentfp.generators.stylegan2.mapping import Mapping
+    from latentfp.generators.stylegan2.networks import Mapping
 
     np.testing.assert_allclose(apply(Mapping(512, 8), loaded.params["mapping"], jnp.asarray(z)), w, atol=1e-4)
 

@@ -13,7 +13,7 @@ import pytest
 import random_inception
 from safetensors.numpy import save_file
 
-from latentfp.checkpoints.torch_writer import write_tensors
+from latentfp.checkpoints.torch_files import write_tensors
 from latentfp.quality import inception
 from latentfp.quality.inception import NETWORK, Pool, convolutions, width
 

@@ -12,7 +12,7 @@ from linear_space import write_deployment
 START = """
 import json, os, sys
 from pathlib import Path
-from latentfp.runtime.cache import enable_compilation_cache
+from latentfp.runtime.environment import enable_compilation_cache
 enable_compilation_cache()
 assert not {"jax", "numpy"} & sys.modules.keys()
 """

@@ -5,9 +5,8 @@ from typing import NamedTuple
 
 import pytest
 
-from latentfp.runtime.machine import hardware
 from latentfp.runtime.processes import ALONE, Share
-from latentfp.runtime.provenance import code_version
+from latentfp.runtime.provenance import code_version, hardware
 from latentfp.studies import experiment
 from latentfp.studies.experiment import Experiment, Stream, Unfinished, plain, run, seed_of
 

@@ -11,7 +11,7 @@ import random_inception
 import small_study
 from linear_space import write_generator
 
-from latentfp.checkpoints.torch_writer import write_tensors
+from latentfp.checkpoints.torch_files import write_tensors
 from latentfp.data import pipeline
 from latentfp.pixels import to_float
 from latentfp.quality import inception

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from latentfp.augment.codecs import libjpeg
-from latentfp.data import avatars, patterns, photographs
+from latentfp.data import avatars, pictures
 from latentfp.fingerprint.basis import coordinates
 from latentfp.pixels import to_float
 from latentfp.studies import negatives, random_attacks
@@ -72,18 +72,18 @@ def test_another_generator_is_marked_every_second_time():
 
 
 def test_photographs_show_something():
-    crops = [photographs.crop_photograph(random, 32) for random in Series("x", SEED, 0, 200).generators()]
+    crops = [pictures.crop_photograph(random, 32) for random in Series("x", SEED, 0, 200).generators()]
     assert len({crop.tobytes() for crop in crops}) == 200
     assert min(crop.std() for crop in crops) > 0
 
 
 def test_every_picture_is_there():
-    shapes = [photographs.picture(name).shape for name in photographs.PHOTOGRAPHS + photographs.DRAWINGS]
+    shapes = [pictures.picture(name).shape for name in pictures.PHOTOGRAPHS + pictures.DRAWINGS]
     assert len(shapes) == 25
     assert all(min(h, w) > 100 for h, w, _ in shapes)
-    assert photographs.faces().shape == (100, 25, 25, 3)
+    assert pictures.faces().shape == (100, 25, 25, 3)
     with pytest.raises(ValueError, match=r"no skimage/data/nobody.png.*latentfp\[study\]"):
-        photographs.picture("skimage/data/nobody.png")
+        pictures.picture("skimage/data/nobody.png")
 
 
 def test_noise_and_flat_pictures_are_what_they_say():
@@ -91,8 +91,8 @@ def test_noise_and_flat_pictures_are_what_they_say():
         images = np.stack([make(random, 32) for random in Series("x", SEED, 0, 300).generators()])
         return np.abs(np.diff(images.astype(int), axis=2)).mean(axis=(1, 2, 3)), images
 
-    rough, noisy = gradients(patterns.noise)
-    smooth, flat = gradients(patterns.flat)
+    rough, noisy = gradients(pictures.noise)
+    smooth, flat = gradients(pictures.flat)
     assert rough.min() > 0
     assert (smooth == 0).sum() > 60  # a third are of one colour
     assert max(len(np.unique(image[..., 0])) for image in noisy) > 100

@@ -31,7 +31,7 @@ def tiny(deployment):
     config = decoder_stylegan2_avatars.get_config()
     config.update(
         {
-            "objective": {"deployment": str(deployment), "network": NETWORK._asdict()},
+            "objective": {"deployment": str(deployment), "network": NETWORK},
             "train": {
                 "steps": STEPS,
                 "batch": 8,
@@ -76,7 +76,7 @@ def test_the_export_is_a_decoder_of_the_deployment(whole, deployment):
     opened = open_deployment(deployment)
     loaded = decoders.load(folder / "export", opened)
     assert loaded.iterations == 2
-    assert (loaded.decoder.content, loaded.decoder.bits, loaded.decoder.width) == (16, 32, NETWORK.width)
+    assert (loaded.decoder.content, loaded.decoder.bits, loaded.decoder.width) == (16, 32, NETWORK["width"])
     pairs = zip(jax.tree.leaves(loaded.weights), jax.tree.leaves(state.average), strict=True)
     for found, average in pairs:
         np.testing.assert_allclose(found, average, rtol=2**-11, atol=2**-25)

@@ -93,7 +93,7 @@ def make_task(subject, source, *, pool=Pool(), **changed):  # noqa: B008
         source,
         subject.whitened,
         subject.curvature(),
-        network=NETWORK._replace(width=64, channels=8, squeeze=8),
+        network={**NETWORK, "width": 64, "channels": 8, "squeeze": 8},
         shares=CLEAN,
         learning=LEARNING._replace(**changed),
         pool=pool,

@@ -15,7 +15,7 @@ from latentfp import rng
 from latentfp.generators import pretrained
 from latentfp.generators.latent_diffusion import diffusion, model
 from latentfp.training import diffusion as training
-from latentfp.training.flips import flipped
+from latentfp.training.steps import flipped
 
 N, SIZE, RATE, SCALE, STEPS = 8, 8, 1.0, 1.1, 100
 STAGE = {"channels": (4, 4), "blocks": 1, "latent": 2, "groups": 2}

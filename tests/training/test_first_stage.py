@@ -13,10 +13,9 @@ from stylegan2_oracle import wide
 from tolerances import Tolerance
 
 from latentfp import rng
-from latentfp.generators.latent_diffusion.discriminator import PatchDiscriminator
-from latentfp.generators.latent_diffusion.first_stage import FirstStage
+from latentfp.generators.latent_diffusion.first_stage import FirstStage, PatchDiscriminator
 from latentfp.training import first_stage as training
-from latentfp.training.flips import flipped
+from latentfp.training.steps import flipped
 
 N, SIZE, RATE, CRITIC_RATE, FROM = 4, 8, 0.1, 0.05, 10
 FIELDS = {"channels": (4, 4), "blocks": 1, "latent": 2, "groups": 2}

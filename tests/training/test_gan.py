@@ -14,7 +14,7 @@ from tolerances import Tolerance
 
 from latentfp import rng
 from latentfp.training import gan
-from latentfp.training.flips import flipped
+from latentfp.training.steps import flipped
 
 N = 8
 ROUNDING = Tolerance(rtol=2e-5, atol=2e-6)  # sums of tens of numbers of order one in float32, squared

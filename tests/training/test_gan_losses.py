@@ -9,8 +9,8 @@ from stylegan2_oracle import wide
 from tolerances import Tolerance
 
 from latentfp import rng
-from latentfp.generators.stylegan2 import discriminator, layers, mapping, model, synthesis
-from latentfp.training import gan, gan_losses
+from latentfp.generators.stylegan2 import model, networks
+from latentfp.training import gan
 
 N = 8
 ROUNDING = Tolerance(rtol=2e-5, atol=2e-6)  # sums of tens of numbers of order one in float32, squared
@@ -31,7 +31,7 @@ def images(seed):
 
 
 def test_styles_mix_two_latents(net, state, key):
-    ws = gan_losses.draw_styles(net, state.generator, key, N)
+    ws = gan.draw_styles(net, state.generator, key, N)
     expected = toy.draw(net, key, N).z @ toy.numbers(state).matrix
     np.testing.assert_allclose(ws, expected, **ROUNDING)
 
@@ -39,7 +39,7 @@ def test_styles_mix_two_latents(net, state, key):
 @pytest.mark.parametrize(("mixing", "low", "high"), [(0.0, 0, 0), (1.0, 1, 1), (0.9, 0.85, 0.95)])
 def test_the_share_of_mixed_images(mixing, low, high, state, key):
     # 1000 images: a share of 0.9 errs by 0.0095; five of these
-    ws = gan_losses.draw_styles(toy.make(mixing=mixing), state.generator, key, 1000)
+    ws = gan.draw_styles(toy.make(mixing=mixing), state.generator, key, 1000)
     changes = np.any(np.diff(ws, axis=1) != 0, axis=2).sum(axis=1)
     assert set(changes.tolist()) <= {0, 1}
     assert low <= changes.mean() <= high
@@ -48,13 +48,13 @@ def test_the_share_of_mixed_images(mixing, low, high, state, key):
 def test_render_draws_noise_for_each_image(net, state, key):
     drawn = toy.draw(net, key, N)
     ws = jnp.asarray(drawn.z @ toy.numbers(state).matrix, jnp.float32)
-    actual = gan_losses.render(net, state.generator, ws, key)
+    actual = gan.render(net, state.generator, ws, key)
     np.testing.assert_allclose(actual, toy.render(toy.numbers(state), drawn), **ROUNDING)
 
 
 def test_discriminator_loss_is_the_logistic_loss(net, state):
     fake, real, numbers = images(1), images(2), toy.numbers(state)
-    value, logits = gan_losses.discriminator_loss(state.discriminator, net, fake, real)
+    value, logits = gan.discriminator_loss(state.discriminator, net, fake, real)
     expected = [toy.logits(numbers, wide(x)) for x in (fake, real)]
     np.testing.assert_allclose(logits, expected, **ROUNDING)
     terms = [np.mean(toy.softplus(expected[0])), np.mean(toy.softplus(-expected[1]))]
@@ -63,14 +63,14 @@ def test_discriminator_loss_is_the_logistic_loss(net, state):
 
 def test_generator_loss_does_not_saturate(net, state, key):
     numbers = toy.numbers(state)
-    value = gan_losses.generator_loss(state.generator, net, state.discriminator, key, N)
+    value = gan.generator_loss(state.generator, net, state.discriminator, key, N)
     on_fake = toy.logits(numbers, toy.render(numbers, toy.draw(net, key, N)))
     np.testing.assert_allclose(value, np.mean(toy.softplus(-on_fake)), **ROUNDING)
 
 
 def test_r1_is_the_squared_slope_at_real_images(net, state):
     real = images(3)
-    value = gan_losses.r1_penalty(state.discriminator, net, real)
+    value = gan.r1_penalty(state.discriminator, net, real)
     slopes = toy.slopes(toy.numbers(state), wide(real))
     np.testing.assert_allclose(value, np.mean(np.sum(slopes**2, axis=(1, 2, 3))), **ROUNDING)
 
@@ -82,13 +82,13 @@ def expected_lengths(state, key, n):
 
 
 def test_path_lengths_are_those_of_the_jacobian(net, state, key):
-    lengths = gan_losses.path_lengths(net, state.generator, key, N)
+    lengths = gan.path_lengths(net, state.generator, key, N)
     np.testing.assert_allclose(lengths, expected_lengths(state, key, N), **ROUNDING)
 
 
 def test_the_path_penalty_is_the_spread_about_the_running_mean(net, state, key):
     lengths = expected_lengths(state, key, N)
-    value, mean = gan_losses.path_penalty(state.generator, net, jnp.float32(0.4), key, N)
+    value, mean = gan.path_penalty(state.generator, net, jnp.float32(0.4), key, N)
     moved = 0.4 + net.path_decay * (lengths.mean() - 0.4)
     np.testing.assert_allclose(mean, moved, **ROUNDING)
     np.testing.assert_allclose(value, np.mean((lengths - moved) ** 2), **ROUNDING)
@@ -105,10 +105,9 @@ def smooth_gan(monkeypatch):
 
     The mean path length stays as it is: no gradient is taken of it.
     """
-    for module in (discriminator, synthesis, mapping):
-        monkeypatch.setattr(module, "leaky", smooth)
-    nets = model.StyleGAN2(mapping.Mapping(4, 1), synthesis.Synthesis(8, (3, 2)))
-    return toy.make(path_decay=0.0)._replace(nets=nets, critic=discriminator.Discriminator(8, (3, 2), 2))
+    monkeypatch.setattr(networks, "leaky", smooth)
+    nets = model.StyleGAN2(networks.Mapping(4, 1), networks.Synthesis(8, (3, 2)))
+    return toy.make(path_decay=0.0)._replace(nets=nets, critic=networks.Discriminator(8, (3, 2), 2))
 
 
 def assert_gradient(function, params):
@@ -136,23 +135,16 @@ def assert_gradient(function, params):
 def test_second_derivatives_of_r1(smooth_gan):
     real = jnp.asarray(np.random.default_rng(6).normal(size=(2, 8, 8, 3)), jnp.float32)
     params = oracle.random_params(smooth_gan.critic, real)
-    assert_gradient(lambda p: gan_losses.r1_penalty(p, smooth_gan, real), params)
+    assert_gradient(lambda p: gan.r1_penalty(p, smooth_gan, real), params)
 
 
 @pytest.mark.slow
 def test_second_derivatives_of_path_lengths(smooth_gan, key):
     nets = smooth_gan.nets
     w = jnp.zeros((1, 4))
-    noise = [jnp.zeros((n, n)) for n in synthesis.noise_sizes(8)]
+    noise = [jnp.zeros((n, n)) for n in networks.noise_sizes(8)]
     params = {
         "mapping": jax.tree.map(lambda leaf: 100 * leaf, oracle.random_params(nets.mapping, w)),
-        "synthesis": oracle.random_params(nets.synthesis, mapping.broadcast(w, nets.layers), noise),
+        "synthesis": oracle.random_params(nets.synthesis, networks.broadcast(w, nets.layers), noise),
     }
-    assert_gradient(lambda p: gan_losses.path_penalty(p, smooth_gan, jnp.float32(0.1), key, 2)[0], params)
-
-
-def test_judge_and_apply_agree(net, state):
-    np.testing.assert_array_equal(
-        gan_losses.judge(net, state.discriminator, images(7)),
-        layers.apply(net.critic, state.discriminator, images(7)),
-    )
+    assert_gradient(lambda p: gan.path_penalty(p, smooth_gan, jnp.float32(0.1), key, 2)[0], params)

@@ -6,7 +6,6 @@ Latents are flattened in the order channel, row, column, as in the public finger
 {"first_stage", "denoiser"}: the weights of the two networks.
 """
 
-import functools
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -64,12 +63,6 @@ def init(nets: LatentDiffusion, key: Key) -> Params:
         "first_stage": first_stage.init(nets.first_stage, key, nets.size),
         "denoiser": nets.denoiser.init(rng.stream(key, "denoiser"), blank, times)["params"],
     }
-
-
-@functools.cache
-def shapes(nets: LatentDiffusion) -> Params:
-    """Shapes and types of the weights of both networks."""
-    return jax.eval_shape(lambda: init(nets, rng.root(0)))
 
 
 def signal_of(name: str, betas: Sequence[float] = (0.0015, 0.0195)) -> Table:

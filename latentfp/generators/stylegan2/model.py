@@ -17,13 +17,15 @@ from jaxtyping import Float
 from latentfp import rng
 from latentfp.generators.generator import Generator, cached_by_fields
 from latentfp.generators.stylegan2.layers import apply
-from latentfp.generators.stylegan2.mapping import Mapping, broadcast, sample
-from latentfp.generators.stylegan2.synthesis import (
+from latentfp.generators.stylegan2.networks import (
+    Mapping,
     NoiseMap,
     Synthesis,
+    broadcast,
     latent_count,
     noise_sizes,
     resolutions,
+    sample,
 )
 from latentfp.types import Images, Key, Latents, Params
 

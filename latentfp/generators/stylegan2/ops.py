@@ -18,11 +18,14 @@ Kernel = Float[Array, "kh kw c c2"]
 FIR = (0.125, 0.375, 0.375, 0.125)
 
 
+def pad_axis(x: Array, axis: int, before: int, after: int) -> Array:
+    """Zero padding of one axis."""
+    return jnp.pad(x, [(before, after) if i == axis else (0, 0) for i in range(x.ndim)])
+
+
 def filter_axis(x: Features, axis: int, pad: tuple[int, int], gain: float) -> FeatureMap:
     """Correlate one spatial axis with `gain` times the FIR filter, after zero padding."""
-    widths = [(0, 0)] * 4
-    widths[axis] = pad
-    x = jnp.pad(x, widths)
+    x = pad_axis(x, axis, *pad)
     size = x.shape[axis] - len(FIR) + 1
     first, *others = (gain * tap * lax.slice_in_dim(x, i, i + size, axis=axis) for i, tap in enumerate(FIR))
     return sum(others, first)
@@ -40,11 +43,6 @@ def interleave(even: Array, odd: Array, axis: int) -> Array:
     return jnp.stack([even, odd], axis + 1).reshape(shape)
 
 
-def pad_axis(x: Array, axis: int, before: int, after: int) -> Array:
-    """Zero padding of one axis."""
-    return jnp.pad(x, [(before, after) if i == axis else (0, 0) for i in range(x.ndim)])
-
-
 def upsample(x: Features) -> FeatureMap:
     """Twice the size: zeros between the samples, then the FIR filter with gain 2 per axis."""
     for axis in (1, 2):
@@ -55,11 +53,6 @@ def upsample(x: Features) -> FeatureMap:
         right = lax.slice_in_dim(after, 1, n + 1, axis=axis)
         x = interleave(near * x + far * left, near * x + far * right, axis)
     return x
-
-
-def downsample(x: Features) -> FeatureMap:
-    """Half the size: the FIR filter, then every second sample."""
-    return blur(x, (1, 1))[:, ::2, ::2]
 
 
 def conv(x: Features, kernel: Kernel) -> FeatureMap:
