@@ -16,6 +16,7 @@ a chunk and the number of devices. Memory: the packed codes, a few chunks and th
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache, partial
+from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
 import jax
@@ -113,7 +114,8 @@ def _search(hard: Bytes, planes: UInt8[np.ndarray, "planes q bytes"], book: Book
     if not count:
         return Hits(*np.zeros((2, 0, min(top, n)), np.int64))
     with _progress(n, count * len(planes)) as advance:
-        for part in _one_behind(_parts(groups, book, top, block=block)):
+        parts = chain(_parts(groups, book, top, block=block), [_Part(n, 0, [])])  # an empty one at the end
+        for part, _begun in pairwise(parts):  # devices are busy with the next one while the host merges
             read = min(part.share * devices.size, n - seen)
             seen += read
             hits = _merge(hits, part, seen, top)
@@ -169,17 +171,6 @@ def programs(block: int, top: int) -> tuple[Callable[..., Any], Callable[..., An
         mesh.map_shared(lambda _, codes: blocks.lay_out(codes, block=block), devices),
         mesh.map_shared(partial(blocks.best_rows, top=top), devices),
     )
-
-
-def _one_behind(parts: Iterator[_Part]) -> Iterator[_Part]:
-    """The same parts, each after the next was begun: devices are busy while the host merges."""
-    waiting = None
-    for part in parts:
-        if waiting is not None:
-            yield waiting
-        waiting = part
-    if waiting is not None:
-        yield waiting
 
 
 def _gather(part: _Part, count: int) -> tuple[Values, Rows]:

@@ -62,13 +62,6 @@ class Settings(NamedTuple):
     reference_steps: int
 
 
-class Cell(NamedTuple):
-    """A method on all of its images, or the search on one of them, number `image`."""
-
-    part: str
-    image: int | None = None
-
-
 class Shown(NamedTuple):
     """Codes of all users, of which user i made image i, and the images [-1, 1]; others to warm up with."""
 
@@ -93,17 +86,19 @@ def measure(experiment: Experiment, settings: Settings) -> dict[str, Any]:
     context = open_context(settings.deployment, seed=experiment.seed)
     shown = _show(context, settings)
     methods = [method.value for method in _methods(context)]
-    searched = [Cell(Method.REFERENCE.value, i) for i in range(settings.reference_images)]
     search = _search(context, settings, shown)
 
-    def measured(cell: Cell) -> Numbers:
-        if cell.part == CURVATURE:
+    def measured(cell: dict[str, Any]) -> Numbers:
+        if cell["part"] == CURVATURE:
             fresh = open_context(settings.deployment, seed=experiment.seed)
             return {"taken": _seconds(fresh.subject.curvature)[0]}
-        return answered(context, settings, shown, cell.part) if cell.image is None else search(cell.image)
+        if cell["image"] is not None:
+            return search(cell["image"])
+        return answered(context, settings, shown, cell["part"])
 
     belongs = {**identity(context), **settings._replace(deployment="")._asdict()}
-    cells = [*map(Cell, methods), Cell(CURVATURE), *searched]
+    cells = [{"part": name, "image": None} for name in (*methods, CURVATURE)]  # on all of their images
+    cells += [{"part": Method.REFERENCE.value, "image": i} for i in range(settings.reference_images)]
     numbers = experiment.measured(cells, measured, belongs=belongs, together=lambda _: "timed alone")
     parts = dict(zip(methods, numbers, strict=False))
     parts[Method.REFERENCE.value] = _joined(numbers[len(methods) + 1 :])

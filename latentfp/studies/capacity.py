@@ -34,27 +34,8 @@ class Settings(NamedTuple):
     alpha: float
 
 
-class Named(NamedTuple):
-    """How many files name their own user among so many, their share, and its exact 95 % interval."""
-
-    users: int
-    files: int
-    share: float
-    interval: tuple[float, float]
-
-
-class Row(NamedTuple):
-    """One attack."""
-
-    suite: str
-    attack: str
-    images: int
-    bit_accuracy: float
-    named: list[Named]
-
-
 def measure(experiment: Experiment, settings: Settings) -> dict[str, Any]:
-    """The generator's name, the length of a code, and `rows`."""
+    """The generator's name, the length of a code, and `rows`: the `rates` of every attack."""
     context = open_context(settings.deployment, seed=experiment.seed)
     cells = {f"{name} {entry.name}": (name, entry.name) for name in settings.suites for entry in suite(name)}
     found = readings.measured(
@@ -64,7 +45,10 @@ def measure(experiment: Experiment, settings: Settings) -> dict[str, Any]:
         belongs=identity(context),
     )
     codes = codes_of(context, settings.images)
-    rows = [Row(*cells[name], *rates(read.final, codes, settings)) for name, read in found.items()]
+    rows = [
+        {"suite": cells[name][0], "attack": cells[name][1], **rates(read.final, codes, settings)}
+        for name, read in found.items()
+    ]
     return {"generator": context.opened.manifest.generator.name, "bits": context.subject.bits, "rows": rows}
 
 
@@ -75,15 +59,19 @@ def codes_of(context: Context, n: int, *, first: int = 0) -> Bool[np.ndarray, "n
     return np.stack([random.integers(2, size=message) for random in randoms]).astype(bool)
 
 
-def rates(soft: Soft, codes: Bool[np.ndarray, "n k"], settings: Settings) -> tuple[int, float, list[Named]]:
-    """Number of files, share of right bits, and whose user would be named among each number of users."""
+def rates(soft: Soft, codes: Bool[np.ndarray, "n k"], settings: Settings) -> dict[str, Any]:
+    """Share of right bits, and how many files would be named among each number of `users`.
+
+    With their share and its exact 95 % interval.
+    """
     scores = (soft.astype(int) * (2 * codes.astype(int) - 1)).sum(axis=1)
     alone: Float[np.ndarray, " n"] = chance(soft, scores)
     named, n = [], len(soft)
     for users in settings.users:
         files = int((family_wise(alone, users=users) <= settings.alpha).sum())
-        named.append(Named(users, files, files / n, binomial_interval(files, n)))
-    return n, float(((soft > 0) == codes).mean()), named
+        interval = binomial_interval(files, n)
+        named.append({"users": users, "files": files, "share": files / n, "interval": interval})
+    return {"images": n, "bit_accuracy": float(((soft > 0) == codes).mean()), "named": named}
 
 
 def _read(context: Context, suite_name: str, attack: str, first: int, n: int) -> Readings:

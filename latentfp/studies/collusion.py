@@ -45,29 +45,21 @@ class Settings(NamedTuple):
     alphas: Sequence[float]
 
 
-class Cell(NamedTuple):
-    """So many coalitions of one size that collude in one way."""
-
-    colluders: int
-    collusion: str
-    coalitions: int
-    files: int
-
-
 def measure(experiment: Experiment, settings: Settings) -> dict[str, Any]:
     """The length of a code, and `rows`: for every cell one with one file of a coalition, and one with all."""
     context = open_context(settings.deployment, seed=experiment.seed)
+    each = {"coalitions": settings.coalitions, "files": settings.files}
     cells = [
-        Cell(k, collusion, settings.coalitions, settings.files)
+        {"colluders": k, "collusion": collusion, **each}
         for k, collusion in product(settings.colluders, settings.collusions)
     ]
-    numbers = experiment.measured(cells, lambda cell: _read(context, cell), belongs=identity(context))
+    numbers = experiment.measured(cells, lambda cell: _read(context, **cell), belongs=identity(context))
     rows = []
     for cell, found in zip(cells, numbers, strict=True):
         levels = np.asarray(found["levels"], np.float32)
-        codes = codes_of(context, cell.colluders, cell.coalitions)
-        for files in sorted({1, cell.files}):
-            named = {"colluders": cell.colluders, "collusion": cell.collusion, "files": files}
+        codes = codes_of(context, cell["colluders"], settings.coalitions)
+        for files in sorted({1, settings.files}):
+            named = {"colluders": cell["colluders"], "collusion": cell["collusion"], "files": files}
             rows.append(named | judged(levels[:, :files], codes, settings, seed=context.seed))
     return {"bits": context.subject.bits, "rows": rows}
 
@@ -78,15 +70,13 @@ def codes_of(context: Context, k: int, coalitions: int) -> Bool[np.ndarray, "c k
     return random.integers(2, size=(coalitions, k, context.subject.bits)).astype(bool)
 
 
-def _read(context: Context, cell: Cell) -> Numbers:
-    """The levels of every coalition's files, rounded to a thousandth."""
-    codes = codes_of(context, cell.colluders, cell.coalitions)
-    images = np.concatenate(
-        [_files(context, one, cell.collusion, cell.files, i) for i, one in enumerate(codes)]
-    )
-    label = f"{cell.colluders} colluders, {cell.collusion}"
+def _read(context: Context, colluders: int, collusion: str, coalitions: int, files: int) -> Numbers:
+    """The levels of the files of so many coalitions of one size that collude in one way, to a thousandth."""
+    codes = codes_of(context, colluders, coalitions)
+    images = np.concatenate([_files(context, one, collusion, files, i) for i, one in enumerate(codes)])
+    label = f"{colluders} colluders, {collusion}"
     found = answers(context, Method.REFINE, to_float(images), label=label).estimate
-    levels = tracing.levels_of(found).reshape(cell.coalitions, cell.files, -1)
+    levels = tracing.levels_of(found).reshape(coalitions, files, -1)
     return {"levels": np.round(levels.astype(float), 3).tolist()}
 
 

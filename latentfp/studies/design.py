@@ -11,6 +11,7 @@ the `baseline`, with as many bits.
 
 from collections.abc import Mapping, Sequence
 from itertools import product
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,15 +59,6 @@ class Settings(NamedTuple):
     samples: int
 
 
-class Cell(NamedTuple):
-    """A design under an attack."""
-
-    axes: tuple[int, ...]
-    sigma: float
-    attack: str
-    images: int
-
-
 def measure(experiment: Experiment, settings: Settings) -> dict[str, Any]:
     """The rows of the grid, the rank correlations, and baseline and chosen design as `compared`."""
     loaded, grid = pretrained.load(settings.generator), settings.grid
@@ -81,21 +73,21 @@ def measure(experiment: Experiment, settings: Settings) -> dict[str, Any]:
     proposals = [(one, grid.images) for one in planned]
     proposals += [(one, settings.compared.images) for one in rivals.values()]
     cells = [
-        Cell(tuple(one.axes), one.sigma, attack, images)
+        {"axes": tuple(one.axes), "sigma": one.sigma, "attack": attack, "images": images}
         for one, images in proposals
         for attack in grid.attack
     ]
 
-    def measured(cell: Cell) -> Numbers:
-        bits = len(cell.axes)
-        last = with_last(basis, cell.axes)
-        shared = accuracy.ground(loaded, last, bits=bits, coding=Coding.ANTIPODAL, seed=experiment.seed)
-        fields: dict[str, Any] = {"sigma": cell.sigma, "shift": len(basis.axes) - bits, **DESCENTS}
-        found = accuracy.estimated(shared, accuracy.Cell(attack=cell.attack, images=cell.images, **fields))
+    def measured(cell: dict[str, Any]) -> Numbers:
+        axes, given = cell["axes"], {name: value for name, value in cell.items() if name != "axes"}
+        last = with_last(basis, axes)
+        shared = accuracy.ground(loaded, last, bits=len(axes), coding=Coding.ANTIPODAL, seed=experiment.seed)
+        given |= {"shift": len(basis.axes) - len(axes), **DESCENTS}
+        found = accuracy.estimated(shared, accuracy.Cell(**given))
         return {"accuracy": found["bit_accuracy"], "all_bits": found["all_bits"], "psnr": found["psnr"]}
 
     belongs = {"generator": loaded.identity, "seed": experiment.seed}
-    numbers = experiment.measured(cells, measured, belongs=belongs, together=lambda cell: cell[:2])
+    numbers = experiment.measured(cells, measured, belongs=belongs, together=itemgetter("axes", "sigma"))
     told = iter(numbers)
     rows = [
         {

@@ -17,7 +17,6 @@ from latentfp.attribution.ranking import among_packed
 from latentfp.attribution.verdict import Registered, p_values
 from latentfp.choices import Method, Stage
 from latentfp.fingerprint.codes import Packed, pack, unpack
-from latentfp.runtime.progress import track
 from latentfp.studies import readings
 from latentfp.studies.context import (
     Context,
@@ -33,7 +32,6 @@ from latentfp.studies.readings import Readings
 from latentfp.studies.statistics import binomial_interval
 
 SUITE = "nie2023"
-BLOCK = 256  # files that are ranked at once
 
 PValues = Float[np.ndarray, " files"]
 
@@ -95,8 +93,9 @@ def judged(
 
     `first`: whose user ranks first, named or not; `within_reach`: whose user has a p-value up to alpha.
     """
-    first, p = _best(read, registered)
-    named = p <= alpha
+    ranked = registered.rank(read.final)
+    first = ranked.users[:, 0]
+    named = p_values(read.final, ranked.scores[:, 0], registered) <= alpha
     right, wrong = named & (first == owner), named & (first != owner)
     codes = unpack(book[owner], bits=read.soft.shape[2])
     errors = ((read.final > 0) != codes).sum(axis=1)
@@ -111,16 +110,6 @@ def judged(
         "bit_accuracy": 1 - float(errors.mean()) / codes.shape[1],
         "within_reach": float((_own(read, codes, registered) <= alpha).mean()),
     }
-
-
-def _best(read: Readings, registered: Registered) -> tuple[Int[np.ndarray, " files"], PValues]:
-    """The best user of every file's last stage, and the p-value."""
-    rows, scores = [], []
-    for start in track(range(0, len(read.final), BLOCK), "ranking, blocks"):
-        ranked = registered.rank(read.final[start : start + BLOCK])
-        rows.append(ranked.users[:, 0])
-        scores.append(ranked.scores[:, 0])
-    return np.concatenate(rows), p_values(read.final, np.concatenate(scores), registered)
 
 
 def _own(read: Readings, codes: Bool[np.ndarray, "files k"], registered: Registered) -> PValues:

@@ -22,11 +22,10 @@ def test_named_are_as_many_as_the_binomial_tails_say():
     for i, row in enumerate(read):
         row[:i] ^= True  # file i has i wrong bits
     found = rates((24 * (2 * read.astype(int) - 1)).astype(np.int8), codes, Settings("", (), 16, USERS, 1e-6))
-    images, bit_accuracy, named = found
-    assert images == 16
-    assert [cell.files for cell in named] == [14, 9, 6, 3]
-    assert named[1].share == 9 / 16
-    assert bit_accuracy == pytest.approx(1 - 7.5 / 64)
+    assert found["images"] == 16
+    assert [cell["files"] for cell in found["named"]] == [14, 9, 6, 3]
+    assert found["named"][1]["share"] == 9 / 16
+    assert found["bit_accuracy"] == pytest.approx(1 - 7.5 / 64)
 
 
 @pytest.fixture(scope="module")
