@@ -38,12 +38,14 @@ def measure(experiment: Experiment, settings: Settings) -> dict[str, Any]:
     """The generator's name, the length of a code, and `rows`: the `rates` of every attack."""
     context = open_context(settings.deployment, seed=experiment.seed)
     cells = {f"{name} {entry.name}": (name, entry.name) for name in settings.suites for entry in suite(name)}
-    found = readings.measured(
-        experiment,
-        dict.fromkeys(cells, settings.images),
-        lambda cell, first, n: _read(context, *cells[cell], first, n),
-        belongs=identity(context),
-    )
+
+    def read_part(cell: str, first: int, n: int) -> Readings:
+        codes = codes_of(context, n, first=first).repeat(context.opened.manifest.repeats, axis=1)
+        shown = attacked_files(context, codes, attack_of(*cells[cell]), first=first)
+        return readings.read(context, Method.REFINE, shown, label=cell, decided=explained, first=first)
+
+    counts = dict.fromkeys(cells, settings.images)
+    found = readings.measured(experiment, counts, read_part, belongs=identity(context))
     codes = codes_of(context, settings.images)
     rows = [
         {"suite": cells[name][0], "attack": cells[name][1], **rates(read.final, codes, settings)}
@@ -72,10 +74,3 @@ def rates(soft: Soft, codes: Bool[np.ndarray, "n k"], settings: Settings) -> dic
         interval = binomial_interval(files, n)
         named.append({"users": users, "files": files, "share": files / n, "interval": interval})
     return {"images": n, "bit_accuracy": float(((soft > 0) == codes).mean()), "named": named}
-
-
-def _read(context: Context, suite_name: str, attack: str, first: int, n: int) -> Readings:
-    codes = codes_of(context, n, first=first).repeat(context.opened.manifest.repeats, axis=1)
-    shown = attacked_files(context, codes, attack_of(suite_name, attack), first=first)
-    label = f"{suite_name} {attack}"
-    return readings.read(context, Method.REFINE, shown, label=label, decided=explained, first=first)

@@ -29,7 +29,7 @@ from latentfp.attribution.verdict import family_wise
 from latentfp.choices import Method
 from latentfp.runtime.progress import track
 from latentfp.studies import readings
-from latentfp.studies.context import Context, identity, open_context
+from latentfp.studies.context import identity, open_context
 from latentfp.studies.experiment import Experiment
 from latentfp.studies.negatives import draw
 from latentfp.studies.readings import Readings, join
@@ -56,12 +56,14 @@ class Settings(NamedTuple):
 def measure(experiment: Experiment, settings: Settings) -> dict[str, Any]:
     """What `rates_of` finds in readings of all files."""
     context, method = open_context(settings.deployment, seed=experiment.seed), Method(settings.method)
-    found = readings.measured(
-        experiment,
-        settings.images,
-        lambda kind, first, n: _read(context, method, kind, first, n),
-        belongs={**identity(context), "method": settings.method},
-    )
+
+    def read_part(kind: str, first: int, n: int) -> Readings:
+        """Nobody is registered while images are read, so none is named before the last stage."""
+        images = draw(kind, context, n, seed=context.seed, first=first)
+        return readings.read(context, method, images, label=kind, decided=explained, first=first)
+
+    belongs = {**identity(context), "method": settings.method}
+    found = readings.measured(experiment, settings.images, read_part, belongs=belongs)
     return rates_of(found, settings, seed=context.seed)
 
 
@@ -108,12 +110,6 @@ def _chances(soft: Soft, book: UInt8[np.ndarray, "users bytes"]) -> Float[np.nda
     alone = np.ones(len(soft))
     alone[high] = chance(soft[high], scores[high])
     return alone
-
-
-def _read(context: Context, method: Method, kind: str, first: int, n: int) -> Readings:
-    """Nobody is registered while images are read, so none is named before the last stage."""
-    images = draw(kind, context, n, seed=context.seed, first=first)
-    return readings.read(context, method, images, label=kind, decided=explained, first=first)
 
 
 def _rates(p: PValues, alphas: Sequence[float]) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from latentfp.attribution.cascade import DecisionRule
 from latentfp.attribution.estimate import Answer
 from latentfp.attribution.ranking import among_packed
 from latentfp.attribution.verdict import Registered, p_values
@@ -19,7 +18,6 @@ from latentfp.choices import Method, Stage
 from latentfp.fingerprint.codes import Packed, pack, unpack
 from latentfp.studies import readings
 from latentfp.studies.context import (
-    Context,
     attack_of,
     attacked_files,
     cascade_of,
@@ -52,14 +50,19 @@ def measure(experiment: Experiment, settings: Settings) -> dict[str, list[dict[s
     bits = context.subject.bits // context.opened.manifest.repeats
     book = draw_book(settings.users, bits=bits, seed=context.seed)
     rule = rule_of(context, method, among_packed(book, bits=bits), alpha=settings.alpha)
+
+    def decided(answer: Answer) -> Bool[np.ndarray, " some"]:
+        return rule.suffices(answer, np.arange(len(answer.stage)))
+
+    def read_part(attack: str, first: int, n: int) -> Readings:
+        owner = owners(first + n, users=settings.users, seed=context.seed)[first:]
+        codes = unpack(book[owner], bits=bits).repeat(context.opened.manifest.repeats, axis=1)
+        shown = attacked_files(context, codes, attack_of(SUITE, attack), first=first)
+        return readings.read(context, method, shown, label=attack, decided=decided, first=first)
+
+    belongs = {"users": settings.users, "alpha": settings.alpha, "method": settings.method}
     found = readings.measured(
-        experiment,
-        settings.images,
-        lambda attack, first, n: _read(context, settings, rule, book, attack, first, n),
-        belongs={
-            **identity(context),
-            **{"users": settings.users, "alpha": settings.alpha, "method": settings.method},
-        },
+        experiment, settings.images, read_part, belongs={**identity(context), **belongs}
     )
     run_stages = cascade_of(context, method).stages
     rows = []
@@ -122,23 +125,3 @@ def _stages(read: Readings, run_stages: Sequence[Stage]) -> dict[str, int]:
     counts = np.bincount(read.last, minlength=read.soft.shape[1]).tolist()
     names = [stage.name.lower() for stage in run_stages][-len(counts) :]
     return dict(zip(names, counts, strict=True))
-
-
-def _read(
-    context: Context,
-    settings: Settings,
-    rule: DecisionRule,
-    book: Packed,
-    attack: str,
-    first: int,
-    n: int,
-) -> Readings:
-    registered = rule.registered
-    owner = owners(first + n, users=registered.users, seed=context.seed)[first:]
-    codes = unpack(book[owner], bits=registered.bits).repeat(context.opened.manifest.repeats, axis=1)
-    shown = attacked_files(context, codes, attack_of(SUITE, attack), first=first)
-
-    def decided(answer: Answer) -> Bool[np.ndarray, " some"]:
-        return rule.suffices(answer, np.arange(len(answer.stage)))
-
-    return readings.read(context, Method(settings.method), shown, label=attack, decided=decided, first=first)
