@@ -31,10 +31,13 @@ from latentfp.runtime.progress import track
 
 PART = 1000  # files
 SETTING = "bulk.json"
-COLUMNS = (
-    *("file", "sha256", "verdict", "user", "matched_bits", "bits", "p_value", "miss_p_value", "residual"),
-    *("membership", "status", "stage", "passes", "iterations"),
-)
+COLUMNS = {  # Arrow's types of a finding's fields
+    **dict.fromkeys(("file", "sha256", "verdict", "user"), "string"),
+    **dict.fromkeys(("matched_bits", "bits"), "int64"),
+    **dict.fromkeys(("p_value", "miss_p_value", "residual", "membership"), "float64"),
+    **dict.fromkeys(("status", "stage"), "string"),
+    **dict.fromkeys(("passes", "iterations"), "int64"),
+}
 
 
 class Done(NamedTuple):
@@ -92,13 +95,6 @@ def write(path: Path, findings: Iterator[Finding]) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
-    texts = {"file", "sha256", "verdict", "user", "status", "stage"}
-    counts = {"matched_bits", "bits", "passes", "iterations"}
-    schema = pa.schema(
-        [
-            (name, pa.string() if name in texts else pa.int64() if name in counts else pa.float64())
-            for name in COLUMNS
-        ]
-    )
+    schema = pa.schema([pa.field(name, kind) for name, kind in COLUMNS.items()])
     rows = [{name: getattr(finding, name) for name in COLUMNS} for finding in findings]
     parquet.write_table(pa.Table.from_pylist(rows, schema=schema), path)

@@ -28,7 +28,7 @@ from latentfp.augment.suites import suite
 from latentfp.choices import Method, Stage
 from latentfp.deployment import decoders
 from latentfp.deployment.constants import subject_in
-from latentfp.deployment.copies import Issued, draw_latents, mark_latents
+from latentfp.deployment.copies import Issued, issue
 from latentfp.deployment.deployment import Deployment, Opening, load_generator, open_deployment
 from latentfp.deployment.manifest import TamperedDeployment
 from latentfp.generators.pretrained import Pretrained
@@ -59,11 +59,7 @@ def reference_images(
     message = manifest.bits // manifest.repeats
     codes = np.random.default_rng(seed).integers(2, size=(images, message)).astype(bool)
     codes = codes.repeat(manifest.repeats, axis=1)
-    generator, params = loaded.generator, loaded.params
-    w0 = draw_latents(generator, params, key, count=images)
-    strength, coding = manifest.sigma, manifest.coding
-    made = mark_latents(generator, params, opened.space, w0, codes, sigma=strength, coding=coding)
-    return ReferenceImages(made, codes)
+    return ReferenceImages(issue(subject_in(opened, loaded), codes, key=key), codes)
 
 
 class Calibration(NamedTuple):

@@ -26,10 +26,12 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from latentfp import rng
+from latentfp.attribution.descent import Subject
 from latentfp.checkpoints import formats
 from latentfp.checkpoints.adopt import Imported
 from latentfp.choices import Coding, CopyFormat, Format, Status
 from latentfp.data.files import UnreadableImage, read_image, write_image
+from latentfp.deployment.constants import subject_in
 from latentfp.deployment.deployment import Deployment, Opening, load_generator, open_deployment
 from latentfp.deployment.registry import User
 from latentfp.fingerprint.basis import Space
@@ -55,20 +57,10 @@ class Issued(NamedTuple):
     marked: UInt8[np.ndarray, "n h w 3"]
 
 
-def issue(
-    generator: Generator,
-    params: Params,
-    space: Space,
-    codes: Bool[np.ndarray, "n k"],
-    *,
-    sigma: Strength,
-    coding: Coding,
-    key: Key,
-    first: int = 0,
-) -> Issued:
+def issue(subject: Subject, codes: Bool[np.ndarray, "n k"], *, key: Key, first: int = 0) -> Issued:
     """One image for each row of `codes`: those with ids `first`, `first` + 1, … of the stream `key`."""
-    w0 = draw_latents(generator, params, key, count=len(codes), first=first)
-    return mark_latents(generator, params, space, w0, codes, sigma=sigma, coding=coding)
+    w0 = draw_latents(subject.generator, subject.params, key, count=len(codes), first=first)
+    return mark_latents(subject, w0, codes)
 
 
 def batch_of(generator: Generator) -> int:
@@ -86,19 +78,12 @@ def draw_latents(
     return np.concatenate([np.asarray(part) for part in parts])[:count]
 
 
-def mark_latents(
-    generator: Generator,
-    params: Params,
-    space: Space,
-    w0: Float[np.ndarray, "n d"],
-    codes: Bool[np.ndarray, "n k"],
-    *,
-    sigma: Strength,
-    coding: Coding,
-) -> Issued:
+def mark_latents(subject: Subject, w0: Float[np.ndarray, "n d"], codes: Bool[np.ndarray, "n k"]) -> Issued:
     """The images of latents, without and with one code each."""
+    generator, params, space = subject.generator, subject.params, subject.space
+    mark = partial(_mark, generator, params, space, sigma=subject.sigma, coding=subject.coding)
     parts = [
-        _mark(generator, params, space, jnp.asarray(w0[rows]), jnp.asarray(codes[rows]), sigma, coding)
+        mark(jnp.asarray(w0[rows]), jnp.asarray(codes[rows]))
         for rows in batches(len(codes), batch_of(generator))
     ]
     plain, marked = (np.concatenate([np.asarray(part[i]) for part in parts])[: len(codes)] for i in range(2))
@@ -146,10 +131,10 @@ def generate(
     who, key = _drawer(opened, user, count=count, seed=seed)
     if first < 0:
         raise ValueError(f"got {first} as the first image, expected 0 or more")
-    loaded = load_generator(opened)
-    subject = {"name": who.name, "count": count, "seed": seed} | ({"first": first} if first else {})
-    opened.registry.note("generate", subject)
-    return _marked(opened, loaded, who, key, count=count, first=first)
+    subject = subject_in(opened, load_generator(opened))
+    said = {"name": who.name, "count": count, "seed": seed} | ({"first": first} if first else {})
+    opened.registry.note("generate", said)
+    return issue(subject, np.tile(who.code, (count, 1)), key=key, first=first).marked
 
 
 class Written(NamedTuple):
@@ -173,23 +158,26 @@ def generate_files(
     begin = f"{who.name}-{seed}"
     paths = [out / f"{begin}-{number:04d}.{suffix}" for number in range(count)]
     there = [path.exists() for path in paths]
-    loaded = load_generator(opened)
-    draw = partial(_marked, opened, loaded, who, key)
+    subject = subject_in(opened, load_generator(opened))
+
+    def draw(first: int, count: int) -> UInt8[np.ndarray, "n h w 3"]:
+        return issue(subject, np.tile(who.code, (count, 1)), key=key, first=first).marked
+
     known = [number for number, exists in enumerate(there) if exists]
     for number in {*known[:1], *known[-1:]}:
-        if not _is_this(paths[number], draw(count=1, first=number)[0]):
+        if not _is_this(paths[number], draw(number, 1)[0]):
             raise ValueError(
                 f"{paths[number]} exists and is another image, which is not overwritten: choose another seed "
                 "or folder"
             )
-    subject = {"name": who.name, "count": count, "seed": seed, "suffix": suffix}
-    opened.registry.note("generate", subject)
+    said = {"name": who.name, "count": count, "seed": seed, "suffix": suffix}
+    opened.registry.note("generate", said)
     out.mkdir(parents=True, exist_ok=True)
     with progress("generating", count) as advance:
         for first in range(0, count, GROUP):
             some = slice(first, first + GROUP)
             if not all(there[some]):
-                images = draw(count=len(paths[some]), first=first)
+                images = draw(first, len(paths[some]))
                 for path, exists, pixels in zip(paths[some], there[some], images, strict=True):
                     if not exists:
                         write_image(path, pixels)
@@ -215,21 +203,6 @@ def _drawer(opened: Deployment, user: str, *, count: int, seed: int) -> tuple[Us
     if not 1 <= count < 2**31:
         raise ValueError(f"got {count} images, expected 1 … 2^31 - 1")
     return who, rng.stream(rng.root(seed), f"copy/{who.name}")
-
-
-def _marked(
-    opened: Deployment, loaded: Pretrained, user: User, key: Key, *, count: int, first: int
-) -> UInt8[np.ndarray, "n h w 3"]:
-    return issue(
-        loaded.generator,
-        loaded.params,
-        opened.space,
-        np.tile(user.code, (count, 1)),
-        sigma=opened.manifest.sigma,
-        coding=opened.manifest.coding,
-        key=key,
-        first=first,
-    ).marked
 
 
 def export_copy(deployment: Opening, *, user: str, out: Path, form: CopyFormat | None = None) -> CopyFormat:

@@ -21,7 +21,7 @@ from latentfp.attribution.descent import Subject
 from latentfp.attribution.estimate import numbered
 from latentfp.choices import Coding, Method
 from latentfp.deployment.constants import subject_of
-from latentfp.deployment.copies import draw_latents
+from latentfp.deployment.copies import draw_latents, mark_latents
 from latentfp.deployment.fitting import Sampling, basis_of
 from latentfp.fingerprint.basis import Basis, split
 from latentfp.fingerprint.codes import CodeBook, draw_codes
@@ -32,7 +32,7 @@ from latentfp.quality import pixels
 from latentfp.quality.distribution import frechet_distance
 from latentfp.quality.features import RANDOM, features
 from latentfp.runtime.progress import progress
-from latentfp.studies.context import attack_of, marked, search_of, through_files, wrong_bits
+from latentfp.studies.context import attack_of, search_of, through_files, wrong_bits
 from latentfp.studies.experiment import Experiment, Numbers
 from latentfp.studies.statistics import accuracy_of
 
@@ -120,7 +120,7 @@ def estimated(shared: Ground, cell: Cell) -> Numbers:
     space = split(shared.basis, shift=cell.shift, bits=shared.bits)
     subject = subject_of(shared.loaded, space, sigma=cell.sigma, coding=shared.coding)
     codes = codes_of(shared, cell.images, seed=shared.seed)
-    issued = marked(subject, shared.contents(cell.images), codes)
+    issued = mark_latents(subject, shared.contents(cell.images), codes)
     files = through_files(issued.marked, attack_of("nie2023", cell.attack), seed=shared.seed)
     budget = search_of(subject.generator, starts=cell.starts, steps=cell.steps)
     descent = Budget().multistart._replace(steps=cell.steps)
@@ -152,6 +152,7 @@ def codes_of(shared: Ground, n: int, *, seed: int, min_distance: int | None = No
 
 def _frechet(shared: Ground, subject: Subject, n: int) -> float:
     """Between images with codes and as many others without, in random features."""
-    issued = marked(subject, shared.contents(n), codes_of(shared, n, seed=shared.seed + 1, min_distance=1))
+    codes = codes_of(shared, n, seed=shared.seed + 1, min_distance=1)
+    issued = mark_latents(subject, shared.contents(n), codes)
     half = n // 2
     return frechet_distance(features(RANDOM, issued.marked[:half]), features(RANDOM, issued.plain[half:]))

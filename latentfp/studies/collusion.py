@@ -22,10 +22,10 @@ from latentfp.attribution import ranking, tracing
 from latentfp.augment.attacks import NOTHING
 from latentfp.augment.collusion import COLLUSIONS
 from latentfp.choices import Method
-from latentfp.deployment.copies import draw_latents
+from latentfp.deployment.copies import draw_latents, mark_latents
 from latentfp.fingerprint.embed import embed_levels
 from latentfp.pixels import to_float, to_pixels
-from latentfp.studies.context import Context, answers, identity, marked, open_context, through_files
+from latentfp.studies.context import Context, answers, identity, open_context, through_files
 from latentfp.studies.experiment import Experiment, Numbers
 from latentfp.studies.statistics import binomial_interval
 
@@ -89,7 +89,9 @@ def _files(
     if collusion == LATENTS:
         made = _of_mean_code(context, contents, codes)
     else:
-        copies = [to_float(marked(subject, contents, np.tile(code, (files, 1))).marked) for code in codes]
+        copies = [
+            to_float(mark_latents(subject, contents, np.tile(code, (files, 1))).marked) for code in codes
+        ]
         keys = jax.vmap(lambda i: rng.stream(where, "collusion", i))(jnp.arange(files))
         collude = jax.jit(jax.vmap(COLLUSIONS[collusion], in_axes=(0, 1)))
         made = np.asarray(to_pixels(collude(keys, jnp.stack(copies))))

@@ -25,12 +25,11 @@ from latentfp.choices import Method
 from latentfp.data.files import read_image, write_image
 from latentfp.deployment import decoders
 from latentfp.deployment.constants import subject_in
-from latentfp.deployment.copies import Issued, batch_of, draw_latents, mark_latents
+from latentfp.deployment.copies import batch_of, issue
 from latentfp.deployment.deployment import Deployment, load_generator, open_deployment
 from latentfp.generators.generator import Generator
 from latentfp.generators.pretrained import Pretrained
 from latentfp.runtime.progress import progress
-from latentfp.types import Key
 
 Rows = UInt8[np.ndarray, "n h w 3"]
 
@@ -115,21 +114,9 @@ def attack_of(name: str, attack: str) -> Attack:
     return chosen[attack]
 
 
-def issued(subject: Subject, codes: Bool[np.ndarray, "n k"], *, key: Key, first: int = 0) -> Issued:
-    """Images number `first`, `first` + 1, … of the stream `key`, without and with a code each, not saved."""
-    w0 = draw_latents(subject.generator, subject.params, key, count=len(codes), first=first)
-    return marked(subject, w0, codes)
-
-
-def marked(subject: Subject, w0: Float[np.ndarray, "n d"], codes: Bool[np.ndarray, "n k"]) -> Issued:
-    """The images of latents, without and with a code each, not saved."""
-    given = (subject.generator, subject.params, subject.space, w0, codes)
-    return mark_latents(*given, sigma=subject.sigma, coding=subject.coding)
-
-
 def marked_images(subject: Subject, codes: Bool[np.ndarray, "n k"], *, seed: int, first: int = 0) -> Rows:
     """Images number `first`, `first` + 1, … of a deployment, one for each code, not yet saved."""
-    return issued(subject, codes, key=rng.stream(rng.root(seed), "study"), first=first).marked
+    return issue(subject, codes, key=rng.stream(rng.root(seed), "study"), first=first).marked
 
 
 def marked_with_fresh_noise(subject: Subject, codes: Bool[np.ndarray, "n k"], *, seed: int) -> Rows:

@@ -32,13 +32,13 @@ from latentfp.data.files import read_image, write_image
 from latentfp.deployment import fitting
 from latentfp.deployment.attribute import Finding, Request, attribute_all, prepare
 from latentfp.deployment.constants import subject_in
+from latentfp.deployment.copies import issue
 from latentfp.deployment.deployment import load_generator
 from latentfp.deployment.registry import User
 from latentfp.pixels import to_float
 from latentfp.quality.pixels import psnr
 from latentfp.runtime.progress import progress, track
 from latentfp.runtime.provenance import cpu
-from latentfp.studies.context import issued
 from latentfp.studies.statistics import binomial_interval
 
 NAMES = ("alice", "bob", "carol", "dan", "erin", "frank", "grace", "heidi", "ivan", "judy")
@@ -220,7 +220,7 @@ def write_copies(
     """Every user's images, with and without the code."""
     for user in track(users, "generating"):
         key = rng.stream(rng.root(seed), f"copy/{user.name}")
-        pairs = issued(subject, np.tile(user.code, (images, 1)), key=key)
+        pairs = issue(subject, np.tile(user.code, (images, 1)), key=key)
         for i, (plain, marked) in enumerate(zip(*pairs, strict=True)):
             name = f"{user.name}/{user.name}-{i:04d}.png"
             bare = save(out, f"plain/{name}", plain)
@@ -231,7 +231,7 @@ def write_copies(
 def write_negatives(out: Path, subject: Subject, *, images: int, seed: int) -> Iterator[Sample]:
     """Images that nobody's copy made: unmarked ones, and another style where it can be drawn."""
     nobody, key = np.zeros((images, subject.bits), bool), rng.stream(rng.root(seed), "unmarked")
-    sources = {"unmarked": issued(subject, nobody, key=key).plain}
+    sources = {"unmarked": issue(subject, nobody, key=key).plain}
     try:
         drawn = avatars.render_many(OTHER_STYLE, range(images), workers=1)
         sources[f"avatars-{OTHER_STYLE}"] = avatars.shrink(drawn, subject.generator.image_shape[0])

@@ -13,11 +13,12 @@ from latentfp import rng
 from latentfp.augment.attacks import Attack
 from latentfp.deployment.attribute import Finding, Request, attribute_all, prepare
 from latentfp.deployment.constants import subject_in
+from latentfp.deployment.copies import issue
 from latentfp.deployment.deployment import Deployment
 from latentfp.deployment.registry import Status, User
 from latentfp.generators.pretrained import Pretrained
 from latentfp.runtime.progress import progress
-from latentfp.studies.context import issued, through_files
+from latentfp.studies.context import through_files
 from latentfp.studies.experiment import Stream, seed_of
 from latentfp.studies.statistics import binomial_interval
 
@@ -48,7 +49,7 @@ def evaluate(
     makers = [users[i % len(users)] for i in range(images)]
     drawn = seed_of(seed, Stream.REPORT)
     codes, key = np.stack([user.code for user in makers]), rng.stream(rng.root(drawn), "evaluation")
-    made = issued(subject_in(opened, loaded), codes, key=key).marked
+    made = issue(subject_in(opened, loaded), codes, key=key).marked
     prepared = prepare(opened, loaded, Request(alpha=alpha))
     rows = []
     with progress("evaluating", len(attacks) * images) as advance:

@@ -36,6 +36,7 @@ from latentfp.deployment.attribute import (
     pixel_hash,
     prepare,
 )
+from latentfp.deployment.constants import subject_in
 from latentfp.deployment.copies import generate_files, issue
 from latentfp.deployment.deployment import load_generator, open_deployment
 from latentfp.generators import linear
@@ -214,16 +215,8 @@ def evidence(opened, tmp_path_factory):
     """Paths in this order, with the expected verdict and user of each."""
     folder = tmp_path_factory.mktemp("evidence")
     users = opened.registry.users()
-    loaded = load_generator(opened)
-    issued = issue(
-        loaded.generator,
-        loaded.params,
-        opened.space,
-        np.stack([users[0].code, users[1].code, users[1].code]),
-        sigma=opened.manifest.sigma,
-        coding=opened.manifest.coding,
-        key=rng.root(4),
-    )
+    codes = np.stack([users[0].code, users[1].code, users[1].code])
+    issued = issue(subject_in(opened, load_generator(opened)), codes, key=rng.root(4))
     for name, pixels in (
         ("bob", issued.marked[1]),
         ("alice", issued.marked[0]),

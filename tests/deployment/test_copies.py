@@ -17,11 +17,13 @@ from latentfp.checkpoints.torch_files import read_tensors
 from latentfp.choices import Coding, CopyFormat, Status
 from latentfp.data.files import read_image
 from latentfp.deployment import copies, fitting
+from latentfp.deployment.constants import subject_of
 from latentfp.deployment.deployment import load_generator, open_deployment
 from latentfp.fingerprint.codes import draw_codes
 from latentfp.fingerprint.embed import embed
 from latentfp.fingerprint.pipeline import apply, copy_for, load, rotated
 from latentfp.generators import pretrained
+from latentfp.generators.pretrained import Pretrained
 from latentfp.types import by_path
 
 STRENGTH = 0.8
@@ -29,7 +31,8 @@ STRENGTH = 0.8
 
 def issue_some(world, key, codes, *, coding=Coding.ANTIPODAL, first=0):
     generator, params, space = world
-    return copies.issue(generator, params, space, codes, sigma=STRENGTH, coding=coding, key=key, first=first)
+    subject = subject_of(Pretrained(generator, params, "", ""), space, sigma=STRENGTH, coding=coding)
+    return copies.issue(subject, codes, key=key, first=first)
 
 
 @pytest.mark.parametrize("coding", Coding)

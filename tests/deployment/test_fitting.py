@@ -12,6 +12,7 @@ from small_decoder import write_decoder
 from latentfp import cli, rng
 from latentfp.choices import Layout
 from latentfp.deployment import decoders, fitting
+from latentfp.deployment.constants import subject_in
 from latentfp.deployment.copies import issue
 from latentfp.deployment.deployment import BASIS, load_generator, open_deployment
 from latentfp.fingerprint.basis import fit_channel_basis
@@ -200,7 +201,7 @@ class TestChannels:
         np.testing.assert_array_equal(codes, codes[:, ::3].repeat(3, axis=1))
         model, params, *_ = load_generator(opened)
         coded = opened.manifest.coding
-        images = issue(model, params, opened.space, codes, sigma=1.0, coding=coded, key=key).marked
+        images = issue(subject_in(opened, load_generator(opened)), codes, key=key).marked
         assert model.encode is not None
         w = np.asarray(model.encode(params, jnp.asarray(to_float(images))), np.float64)
         marks = (w - np.asarray(opened.space.mean)) @ np.asarray(opened.space.code_axes, np.float64).T

@@ -7,6 +7,7 @@ import pytest
 
 from latentfp import cli, rng
 from latentfp.data.files import write_image
+from latentfp.deployment.constants import subject_in
 from latentfp.deployment.copies import issue
 from latentfp.deployment.deployment import load_generator, open_deployment
 
@@ -25,16 +26,8 @@ def folder(tmp_path_factory):
         made = ["--user", user, "--count", "2", "--out", str(folder / "images"), "--seed", "1"]
         cli.app(["generate", *at, *made], standalone_mode=False)
     opened = open_deployment(folder / "deployment")
-    loaded, manifest = load_generator(opened), opened.manifest
-    unmarked = issue(
-        loaded.generator,
-        loaded.params,
-        opened.space,
-        np.zeros((1, manifest.bits), bool),
-        sigma=manifest.sigma,
-        coding=manifest.coding,
-        key=rng.root(9),
-    ).plain[0]
+    subject = subject_in(opened, load_generator(opened))
+    unmarked = issue(subject, np.zeros((1, subject.bits), bool), key=rng.root(9)).plain[0]
     write_image(folder / "images" / "nobody.png", unmarked)
     return folder
 

@@ -144,13 +144,13 @@ def test_unknown_words_are_refused(generator, tmp_path, field, value):
 @pytest.mark.parametrize(("coding", "balanced"), [("binary", True), ("antipodal", False)])
 def test_codes_are_those_that_a_deployment_would_draw(generator, tmp_path, monkeypatch, coding, balanced):
     """Balanced where a one changes an image and a zero does not; fair ones where both change it alike."""
-    drawn, mark = [], accuracy.marked
+    drawn, mark = [], accuracy.mark_latents
 
     def watched(subject, w0, codes):
         drawn.append(codes)
         return mark(subject, w0, codes)
 
-    monkeypatch.setattr(accuracy, "marked", watched)
+    monkeypatch.setattr(accuracy, "mark_latents", watched)
     study(generator, tmp_path, [entry(frechet_images=4)], coding=coding)
     assert [len(codes) for codes in drawn] == [3, 4]
     for codes, seed in zip(drawn, (2, 3), strict=True):
