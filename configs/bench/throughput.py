@@ -19,7 +19,7 @@ from ml_collections import ConfigDict, config_dict
 
 from configs import base, decoder_ldm_avatars, decoder_stylegan2_avatars, ldm_avatars, stylegan2_avatars
 from configs.stylegan2_avatars import CHANNELS
-from latentfp.bench import peak, stages, throughput
+from latentfp.bench import stages, throughput
 from latentfp.report.benches import write_throughput
 
 NETWORKS = {"avatars": {"64x64": {"size": 64, "channels": CHANNELS["64"]}}, "avatars-ldm": {}}
@@ -40,7 +40,7 @@ def get_config(generator: str = "avatars") -> ConfigDict:
                 "top": 5,
             },
             "loads": {
-                "make": peak.Loads,
+                "make": throughput.Loads,
                 "side": 2048,  # of the square matrices whose product is the peak
                 "mib": 256,  # of the array whose copy is the peak
             },

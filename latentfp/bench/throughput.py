@@ -2,25 +2,32 @@
 
 A stage is timed in rounds, in each of which each of its programs runs for at least a fifth of a second; the
 figure is the best round, since other work on the machine can only slow a round down, and its spread is by
-what share the slowest round took longer. The host waits for every call. The peak is measured before the
-stages and after each, and the best counts (bench/peak.py). Costs are XLA's own count (bench/costs.py); a
-share is the program's operations (bytes) a second on a device against those of that device's peak. Each
-program is compiled from nothing, without any cache.
+what share the slowest round took longer. The host waits for every call. Costs are XLA's own count
+(bench/costs.py); a share is the program's operations (bytes) a second on a device against those of that
+device's peak. Each program is compiled from nothing, without any cache.
+
+The peak is that of a large matrix product and of a large copy, measured before the stages and after each.
+Both are float32 and run through JAX at its default precision on one device, as every program of a bench does.
+The copy turns the sign of every number, because a compiler may leave out a copy that changes nothing, and
+writes it where it was read: fresh memory costs an operating system far more than the copy itself. Its bytes
+are those read and those written.
 """
 
 import datetime
 import json
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
-from latentfp.bench import costs, peak
+from latentfp import rng
+from latentfp.bench import costs
 from latentfp.bench.costs import Compiled
-from latentfp.bench.peak import Loads, Peak, call_seconds
 from latentfp.bench.stages import (
     AlgebraicCode,
     Program,
@@ -43,6 +50,74 @@ from latentfp.studies.experiment import Numbers
 
 LEAST = 0.2  # seconds that a program runs in each round
 SAME = ("hardware", "jax", "generator", "deployment", "sizes", "loads", "training")  # of runs that compare
+
+
+class Loads(NamedTuple):
+    """What is timed: matrices of `side` × `side`, an array of `mib` MiB."""
+
+    side: int
+    mib: int
+
+
+class Seconds(NamedTuple):
+    """Of one product and of one copy, as often as they were measured."""
+
+    product: list[float]
+    copy: list[float]
+
+
+class Peak(NamedTuple):
+    """The best of a device. Spreads: by what share the slowest measurement took longer than the best."""
+
+    flops: float  # a second
+    bandwidth: float  # bytes a second
+    flops_spread: float
+    bandwidth_spread: float
+
+
+def call_seconds(call: Callable[[], Any], *, repeats: int, calls: int = 1) -> list[float]:
+    """Seconds of one call, measured `repeats` times, each the mean of so many `calls` one after the other."""
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        for _ in range(calls):
+            jax.block_until_ready(call())
+        times.append((time.perf_counter() - began) / calls)
+    return times
+
+
+def time_loads(loads: Loads, *, repeats: int, seed: int) -> Seconds:
+    """Seconds of both, `repeats` times each, on random numbers and without the first call of each."""
+    square = jax.random.normal(rng.stream(rng.root(seed), "product"), (loads.side, loads.side))
+    long = [jax.random.normal(rng.stream(rng.root(seed), "copy"), (loads.mib * 2**18,))]
+    multiply, turn = jax.jit(jnp.matmul), jax.jit(jnp.negative, donate_argnums=0)
+
+    def copy() -> jax.Array:
+        long[0] = turn(long[0])
+        return long[0]
+
+    return Seconds(
+        call_seconds(lambda: multiply(square, square), repeats=1 + repeats)[1:],
+        call_seconds(copy, repeats=1 + repeats)[1:],
+    )
+
+
+def peak_of(loads: Loads, *measured: Seconds) -> Peak:
+    """The peak of all measurements of these loads."""
+    product = [second for seconds in measured for second in seconds.product]
+    copy = [second for seconds in measured for second in seconds.copy]
+    multiplied_and_added, read_and_written = 2.0 * loads.side**3, 2.0 * loads.mib * 2**20
+    return Peak(
+        multiplied_and_added / min(product),
+        read_and_written / min(copy),
+        spread(product),
+        spread(copy),
+    )
+
+
+def spread(seconds: list[float]) -> float:
+    """By what share of the best the slowest is slower."""
+    return max(seconds) / min(seconds) - 1
 
 
 def run(
@@ -81,11 +156,11 @@ def run(
         **list_decoding(algebraic, seed=seed),
         **{name: partial(training_step, context, pixels, **fields) for name, fields in training.items()},
     }
-    rows, measured = {}, [peak.time_loads(loads, repeats=rounds, seed=seed)]
+    rows, measured = {}, [time_loads(loads, repeats=rounds, seed=seed)]
     for name, make in track(made.items(), "stages", len(made)):
         rows[name] = measure_stage(make(), rounds)
-        measured.append(peak.time_loads(loads, repeats=rounds, seed=seed))
-    best = peak.peak_of(loads, *measured)
+        measured.append(time_loads(loads, repeats=rounds, seed=seed))
+    best = peak_of(loads, *measured)
     result = {
         **around,
         "generator": Path(context.opened.manifest.generator.name).name,
@@ -129,7 +204,7 @@ def measure_stage(stage: Stage, rounds: int) -> Numbers:
         "whole_numbers": stage.whole_numbers,
         "per_second": stage.items / min(seconds),
         "seconds": min(seconds),
-        "spread": peak.spread(seconds),
+        "spread": spread(seconds),
         "flops": _total(programs, "flops"),
         "bytes": _total(programs, "bytes"),
         "compile_seconds": sum(it["compile_seconds"] for it in programs) if programs else None,

@@ -13,10 +13,10 @@ from small_decoder import NETWORK
 from configs.bench import throughput as config
 from latentfp import rng
 from latentfp.augment import suites
-from latentfp.bench import costs, peak, throughput
+from latentfp.bench import costs, throughput
 from latentfp.bench.costs import Cost
-from latentfp.bench.peak import Loads, Peak, Seconds
 from latentfp.bench.stages import AlgebraicCode, Program, Sizes, Stage, objective_of, programs
+from latentfp.bench.throughput import Loads, Peak, Seconds
 from latentfp.deployment import decoder_training
 from latentfp.generators import pretrained
 from latentfp.report.benches import write_throughput
@@ -122,13 +122,13 @@ class TestCosts:
 class TestPeak:
     def test_formulas(self):
         """2 · 100³ operations in an eighth of a second; 2 MiB, read and written, in one."""
-        found = peak.peak_of(Loads(100, 1), Seconds([0.5, 0.25], [2.0]), Seconds([0.125], [1.0, 4.0]))
+        found = throughput.peak_of(Loads(100, 1), Seconds([0.5, 0.25], [2.0]), Seconds([0.125], [1.0, 4.0]))
         assert found == Peak(1.6e7, 2.0**21, 3.0, 3.0)
 
     def test_the_machine_has_one(self):
-        seconds = peak.time_loads(Loads(64, 1), repeats=3, seed=0)
+        seconds = throughput.time_loads(Loads(64, 1), repeats=3, seed=0)
         assert [len(times) for times in seconds] == [3, 3]
-        assert min(peak.peak_of(Loads(64, 1), seconds)[:2]) > 0
+        assert min(throughput.peak_of(Loads(64, 1), seconds)[:2]) > 0
 
     def test_the_copy_takes_no_fresh_memory(self, monkeypatch):
         places = []
@@ -137,8 +137,8 @@ class TestPeak:
             places.append({call().unsafe_buffer_pointer() for _ in range(repeats)})
             return [1.0] * repeats
 
-        monkeypatch.setattr(peak, "call_seconds", watch)
-        peak.time_loads(Loads(64, 1), repeats=5, seed=0)
+        monkeypatch.setattr(throughput, "call_seconds", watch)
+        throughput.time_loads(Loads(64, 1), repeats=5, seed=0)
         assert len(places[1]) == 1
 
 
