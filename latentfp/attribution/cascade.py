@@ -55,7 +55,7 @@ from latentfp.attribution.estimate import (
     select,
 )
 from latentfp.attribution.membership import Null, explained
-from latentfp.attribution.objective import Distance
+from latentfp.attribution.reference import Distance
 from latentfp.attribution.refine import Settings
 from latentfp.attribution.verdict import ALPHA, CLEARED, Kind, Registered, Verdict, check_alpha, judge
 from latentfp.augment import damage

@@ -1,6 +1,12 @@
 """The paper's attribution by optimisation, as one compiled program over images × starts.
 
-From each start, Adam minimises `objective` over alpha and kappa at once, with learning rate
+What is minimised says how badly content alpha and code logits kappa explain an image x,
+
+    distance(x, g(w)) + penalty Σ_i relu(|alpha_i| - 3 s_i),
+    w = mu + U^T alpha + sigma V^T (sigmoid(kappa) - offset),
+
+alpha, s and sigma in the latent's units. From each start, Adam minimises it over both at once, with the
+learning rate
 
     rate · exp(-decay (t + 1)),    t = 0, 1, …, steps - 1.
 
@@ -23,22 +29,17 @@ from jaxtyping import Array, Bool, Float, Int, PyTree, Shaped
 
 from latentfp import rng
 from latentfp.attribution.estimate import Estimate, ImageIds, Status, numbered
-from latentfp.attribution.objective import (
-    Contents,
-    Distance,
-    Losses,
-    Point,
-    Problem,
-    Synthesize,
-    objective,
-)
 from latentfp.choices import Coding
 from latentfp.fingerprint.basis import Space
-from latentfp.fingerprint.embed import Strength
+from latentfp.fingerprint.embed import Strength, compose
 from latentfp.generators.generator import Generator
-from latentfp.types import Count, Images, Key, Params, Scalar
+from latentfp.types import Count, Image, Images, Key, Latents, Params, Scalar
 
 ImageRows = Images | Float[np.ndarray, "b h w 3"]
+Distance = Callable[[Image, Image], Scalar]  # of the target and an image, in that order
+Synthesize = Callable[[Params, Latents], Images]
+Contents = Float[Array, "b s r"]
+Losses = Float[Array, "b s"]
 Block = Shaped[Array, "..."]
 MEAN_DECAY, SQUARE_DECAY, EPSILON = 0.9, 0.999, 1e-8  # Adam's
 SEGMENT = 50  # steps between two calls of `progress`
@@ -63,6 +64,24 @@ def usual(generator: Generator) -> Settings:
     return STYLEGAN2._replace(**generator.search._asdict())
 
 
+class Problem(NamedTuple):
+    """What all images of a run share: a pytree, so that none of it is compiled into a program."""
+
+    params: Params
+    space: Space
+    distance: Distance
+    sigma: Strength
+    offset: float
+    penalty: float
+
+
+class Point(NamedTuple):
+    """Content and code logits of every start of every image."""
+
+    alpha: Contents
+    kappa: Float[Array, "b s k"]
+
+
 class State(NamedTuple):
     """The search after some updates; `loss` is that of the point before the last of them."""
 
@@ -79,6 +98,17 @@ class Search(NamedTuple):
     best: Int[Array, " b"]
     losses: Losses
     codes: Bool[Array, "b s k"]
+
+
+def objective(synthesize: Synthesize, problem: Problem, targets: Images, point: Point) -> Losses:
+    """The loss of every start of every target; the generator sees them all as one batch [b s, d]."""
+    write = partial(compose, problem.space, sigma=problem.sigma)
+    w = jax.vmap(jax.vmap(write))(point.alpha, jax.nn.sigmoid(point.kappa) - problem.offset)
+    images = synthesize(problem.params, w.reshape(-1, w.shape[-1]))
+    images = images.reshape(*w.shape[:2], *images.shape[1:])
+    distances = jax.vmap(jax.vmap(problem.distance, (None, 0)))(targets, images)
+    beyond = jax.nn.relu(jnp.abs(point.alpha) - 3 * problem.space.content_stds[None, None])
+    return distances + problem.penalty * beyond.sum(axis=-1)
 
 
 def hypercube(key: Key, *, points: int, dimensions: int) -> Float[Array, "s r"]:

@@ -28,8 +28,8 @@ from latentfp.attribution.decoder import TrainedDecoder
 from latentfp.attribution.descent import Subject
 from latentfp.attribution.estimate import numbered
 from latentfp.attribution.list_decoding import decode
-from latentfp.attribution.objective import Problem
 from latentfp.attribution.observation import UNDAMAGED
+from latentfp.attribution.reference import Problem
 from latentfp.attribution.refine import Model
 from latentfp.attribution.whitening import Thetas
 from latentfp.augment import damage

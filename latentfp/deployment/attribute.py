@@ -25,7 +25,7 @@ from jaxtyping import Float
 
 from latentfp import rng
 from latentfp.attribution import cascade as cascades
-from latentfp.attribution import objective, reference, tracing
+from latentfp.attribution import reference, tracing
 from latentfp.attribution.cascade import MULTISCALE, Budget, Cascade, DecisionRule, Judged, as_filed
 from latentfp.attribution.decoder import TrainedDecoder
 from latentfp.attribution.estimate import Answer, ImageIds, Progress, Status, hashed, ignore, select
@@ -372,7 +372,7 @@ def _registered(opened: Deployment, user: str | None) -> Registered:
     return registered(opened.codebook, lambda: code, users=1)
 
 
-def choose_distance(distance: Distance, vgg: Path | None) -> objective.Distance:
+def choose_distance(distance: Distance, vgg: Path | None) -> reference.Distance:
     """multiscale, or lpips with the weights in the file `vgg`."""
     if (distance is Distance.LPIPS) != (vgg is not None):
         raise ValueError("--distance lpips and --vgg FILE need each other: give both or neither")

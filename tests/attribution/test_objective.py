@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from latentfp import rng
-from latentfp.attribution.objective import Point, Problem, objective
+from latentfp.attribution.reference import Point, Problem, objective
 from latentfp.fingerprint.basis import fit_basis, split
 from latentfp.generators import linear
 

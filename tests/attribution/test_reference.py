@@ -9,8 +9,7 @@ from linear_search import BITS, BRIEF, DIM, LONG, SIGMA, assert_same, energy, im
 
 from latentfp.attribution import reference
 from latentfp.attribution.estimate import Status, numbered
-from latentfp.attribution.objective import Point, Problem
-from latentfp.attribution.reference import STYLEGAN2, Settings, draw_starts, hypercube, result
+from latentfp.attribution.reference import STYLEGAN2, Point, Problem, Settings, draw_starts, hypercube, result
 from latentfp.choices import Coding
 from latentfp.generators import linear
 from latentfp.generators.latent_diffusion import model as latent_diffusion

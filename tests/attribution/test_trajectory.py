@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from latentfp.attribution import reference
-from latentfp.attribution.objective import Point, Problem, objective
+from latentfp.attribution.reference import Point, Problem, objective
 from latentfp.checkpoints.stylegan2 import from_rosinality
 from latentfp.checkpoints.torch_files import read_tensors
 from latentfp.fingerprint.basis import Basis, split
