@@ -31,14 +31,8 @@ from latentfp.types import Image, Key, Params
 
 SIDE = 512  # pixels of the images that WAVES and MarkDiffusion mean
 
-# The post-processes of Nie et al., ICML 2023, and the crop of Kim et al. 2021.
-#
-#     none
-#     blur          0.5 pixels, 25 taps
-#     noise         of std 0.1 on [-1, 1], 0.05 on [0, 1]
-#     jpeg          quality 50: real libjpeg (4:2:0) in place of the differentiable one
-#     combination   blur → noise → 8 bits → JPEG, at the same strengths
-#     crop          the centre, 0.8 of each side, resized back: the strongest of Kim et al.
+# The post-processes of Nie et al., ICML 2023, with real libjpeg (4:2:0) in place of the differentiable one,
+# and the strongest crop of Kim et al. 2021.
 
 NIE2023_COMBINATION = in_order(
     edited(keyless(gaussian_blur, sigma=0.5), drawn(gaussian_noise, std=0.1)), coded(libjpeg, quality=50)
@@ -53,12 +47,8 @@ NIE2023 = (
 )
 
 
-# The mixture of Kim, Ren and Yang 2021, *Decentralized Attribution of Generative Models*.
-#
-#   blur 3 pixels, 25 taps → centre crop to 0.8 of each side → noise of std 0.1 on [-1, 1] → 8 bits → JPEG 75
-#
-# The strongest of each training range, as in their tests; the blur is in pixels whatever the size of the
-# image.
+# The mixture of Kim, Ren and Yang 2021, *Decentralized Attribution of Generative Models*: the strongest of
+# each training range, as in their tests. The blur is in pixels whatever the size of the image.
 
 BLURRED_CROP = (keyless(gaussian_blur, sigma=3.0), keyless(crop_and_resize, scale=0.8))
 KIM2021 = Attack(
@@ -69,11 +59,9 @@ KIM2021 = Attack(
 
 # The attacks of Stable Signature: `run_evals.py` of its public code, one row each.
 #
-# Crops and resizings keep 0.5 and 0.1 of the *area*, 0.707 and 0.316 of each side; ours are enlarged again,
-# so that the file keeps its size. The text is `Lorem Ipsum`, red, 0.15 of the height, from the middle of
-# the left edge on, as AugLy draws it (in another font). `combination` is crop 0.5 → brightness 1.5 → 8 bits
-# → JPEG 80. Source: Fernandez et al. 2023, *The Stable Signature: Rooting Watermarks in Latent Diffusion
-# Models*.
+# Crops and resizings keep a share of the *area*; ours are enlarged again, so that the file keeps its size.
+# The text is as AugLy draws it (in another font). Source: Fernandez et al. 2023, *The Stable Signature:
+# Rooting Watermarks in Latent Diffusion Models*.
 
 TEXT = "Lorem Ipsum"
 RED = (1.0, -1.0, -1.0)
@@ -113,20 +101,13 @@ STABLE_SIGNATURE = (
 
 # The attacks of WAVES: single distortions, mixtures of them, regeneration, and adversarial changes.
 #
-# A relative strength s in [0, 1] is mapped linearly to each range:
-#
-#     rotation     0 … 45 degrees                     brightness   1 … 2
-#     crop         1 … 0.5 of the area, anywhere,     contrast     1 … 2
-#                  resized back                       blur         0 … 20 pixels of 512, whole ones
-#     erasing      0 … 0.25 of the area, a square     noise        0 … 0.1 std on [0, 1]
-#                  anywhere                           JPEG         90 … 10
-#
-#     geometric     rotation → crop → erasing         degradation  blur → noise → JPEG
-#     photometric   brightness → contrast             all          geometric → photometric → degradation
+# A relative strength in [0, 1] is mapped linearly to each range. Crops, resized back, and erasing, of a
+# square, are shares of the *area* anywhere in the image; noise is on [0, 1].
 #
 # Each part is rounded to 8 bits. The public code holds the parts but not the chains; their order is that of
-# its table. WAVES blurs images of 512 × 512: its r pixels are r · side / 512 here, `side` being the shorter
-# one, the same share of the picture. Unscaled, 10 pixels would leave a 32-pixel image one flat colour.
+# its table. WAVES blurs images of 512 × 512 by whole pixels: its r pixels are r · side / 512 here, `side`
+# being the shorter one, the same share of the picture. Unscaled, 10 pixels would leave a 32-pixel image one
+# flat colour.
 #
 # Regeneration goes through the shipped latent diffusion in place of Stable Diffusion and learned codecs,
 # with the noise of 60 of 1000 times, once, twice and four times; the embedding that the adversarial change
@@ -196,10 +177,6 @@ WAVES = (
 
 
 # The attacks of MarkDiffusion, at its default settings.
-#
-#     JPEG 95 · rotation 30 degrees · centre crop to 0.8 of each side, resized back · blur 2 pixels ·
-#     noise of 25 grey levels · brightness 1.2 · five black masks of 0.05 … 0.1 of each side · ten strokes of
-#     5 pixels of 512 · adaptive noise 0.5 · autoencoding · regeneration from 0.3 of the diffusion
 #
 # Adaptive noise looks at the image: dark ones get Gaussian noise, those of many edges salt and pepper,
 # those of much texture speckle, and all others Poisson noise. Its way of counting photons gives 256 of them

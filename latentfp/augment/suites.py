@@ -3,19 +3,10 @@
 `nie2023`, `stable_signature`, `waves` and `markdiffusion` hold what those publications attack with, see
 `published.py`. `codecs` holds JPEG, WebP and JPEG 2000; `geometry` what moves pixels.
 
-`robustness` holds single attacks and mixtures, one setting a row, in this order:
-
-    none
-    blur 0.5, 1, 2, 3                           Gaussian, standard deviation in pixels, 25 taps
-    noise 0.05, 0.1, 0.2 of [0,1]               Gaussian, standard deviation; twice that on [-1, 1]
-    JPEG 80, 50, 30, 10                         quality of libjpeg, 4:2:0
-    crop 0.8, 0.5                               share of each side, in the centre, resized back
-    rotation -30, -10, 10, 30                   degrees counter-clockwise, black corners
-    brightness 0.5, 0.75, 1.5, 2                factor of intensities
-    contrast 0.5, 0.75, 1.5, 2                  factor of differences from the mean grey
-    combination                                 blur 0.5 → noise 0.05 of [0,1] → 8 bits → JPEG 50
-    Kim 2021, Stable Signature, WOUAF, WAVES photometric, geometric, degradation, all
-
+`robustness` holds single attacks and mixtures, one setting a row: blur by a Gaussian, its standard deviation
+in pixels, 25 taps; Gaussian noise, its standard deviation on [0, 1]; the quality of libjpeg, 4:2:0; the share
+of each side that a central crop keeps, resized back; degrees counter-clockwise, black corners; factors of
+intensities, or of differences from the mean grey.
 Nie et al. test blur 0.5, noise 0.05, JPEG 50 and the combination. No setting occurs twice in a suite.
 """
 

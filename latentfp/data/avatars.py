@@ -93,10 +93,8 @@ def render_many(
     style: str, indices: Sequence[int], *, size: int = SIZE, workers: int | None = None
 ) -> UInt8[np.ndarray, "n size size 3"]:
     """Avatars number `indices` in that order, with a progress bar. `workers`: see `render_each`."""
-    images = np.empty((len(indices), size, size, 3), np.uint8)
-    for row, image in enumerate(render_each(style, indices, size=size, workers=workers)):
-        images[row] = image
-    return images
+    images = list(render_each(style, indices, size=size, workers=workers))
+    return np.array(images, np.uint8).reshape(-1, size, size, 3)
 
 
 def render_each(

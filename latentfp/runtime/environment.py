@@ -46,7 +46,7 @@ def enable_compilation_cache() -> None:
     JAX_ENABLE_COMPILATION_CACHE=false turns the cache off. A folder that cannot be used is no error: without
     it, programs are compiled again.
     """
-    if "jax" in sys.modules or "JAX_COMPILATION_CACHE_DIR" in os.environ or not _supported():
+    if "jax" in sys.modules or "JAX_COMPILATION_CACHE_DIR" in os.environ or _jax() < FIRST_QUIET_JAX:
         return
     try:
         folder = private_folder("compiled")
@@ -61,13 +61,9 @@ def enable_compilation_cache() -> None:
     warnings.filterwarnings("ignore", TROUBLE, UserWarning)
 
 
-def _supported() -> bool:
-    try:
-        metadata.version("filelock")  # JAX needs it to limit the size
-        numbers = re.findall(r"\d+", metadata.version("jax"))
-    except metadata.PackageNotFoundError:
-        return False
-    return tuple(map(int, numbers[:3])) >= FIRST_QUIET_JAX
+def _jax() -> tuple[int, ...]:
+    """The version of JAX, which is not imported."""
+    return tuple(map(int, re.findall(r"\d+", metadata.version("jax"))[:3]))
 
 
 def private_folder(kind: str) -> Path | None:
