@@ -23,10 +23,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, UInt8
 from PIL import Image
 
 from latentfp import rng
@@ -34,18 +31,14 @@ from latentfp.attribution.descent import Subject
 from latentfp.choices import Coding
 from latentfp.data import avatars, pictures
 from latentfp.deployment.constants import subject_of
-from latentfp.deployment.copies import batch_of, draw_latents
+from latentfp.deployment.copies import batch_of, draw_latents, mark_latents
 from latentfp.deployment.design import complete
 from latentfp.deployment.fitting import USUAL, basis_of
-from latentfp.fingerprint.basis import Space, split
-from latentfp.fingerprint.embed import embed
+from latentfp.fingerprint.basis import split
 from latentfp.generators import pretrained
-from latentfp.generators.generator import Generator
-from latentfp.pixels import to_pixels
 from latentfp.runtime.progress import track
 from latentfp.studies.context import Context, Rows
 from latentfp.studies.random_attacks import attack
-from latentfp.types import Latents, Params
 
 TRAINED_ON, *OTHER_STYLES = avatars.STYLES
 NEW_INDICES = 2**31  # of avatars: beyond all splits but for one in 40 000
@@ -140,38 +133,18 @@ def _other_generator(context: Context, series: Series) -> Rows:
 
 
 def _generated(owner: Subject, series: Series, is_marked: Callable[[int], bool], *, repeats: int = 1) -> Rows:
-    """In batches that begin at multiples of their size, so that an image always has the same place in one.
+    """From a multiple of the size of a batch on, so that an image always has the same place in one.
 
     Messages are uniform; the bits of a code are those of a message, `repeats` times in a row.
     """
-    generator, batch = owner.generator, batch_of(owner.generator)
-    begin, end = series.first - series.first % batch, series.first + series.n
-    parts = []
-    for start in track(range(begin, end, batch), f"{series.name}, batches"):
-        some = series._replace(first=start, n=batch)
-        key = rng.stream(rng.root(series.seed), f"negatives/{series.name}")
-        w = draw_latents(generator, owner.params, key, count=batch, first=start)
-        marked = np.array([is_marked(number) for number in some.numbers])
-        messages = [random.integers(2, size=owner.bits // repeats) for random in some.generators()]
-        codes = np.stack(messages).astype(bool).repeat(repeats, axis=1)
-        static = (generator, owner.coding)
-        parts.append(_pixels(*static, owner.params, owner.space, w, codes, marked, owner.sigma))
-    return np.concatenate(parts)[series.first - begin :][: series.n]
-
-
-@functools.partial(jax.jit, static_argnames=("generator", "coding"))
-def _pixels(
-    generator: Generator,
-    coding: Coding,
-    params: Params,
-    space: Space,
-    w: Latents,
-    codes: Bool[Array, "b k"],
-    marked: Bool[Array, " b"],
-    sigma: float | Array,
-) -> UInt8[Array, "b h w 3"]:
-    with_code = jax.vmap(functools.partial(embed, space, sigma=sigma, coding=coding))(w, codes)
-    return to_pixels(generator.synthesize(params, jnp.where(marked[:, None], with_code, w)))
+    begin = series.first - series.first % batch_of(owner.generator)
+    some = series._replace(first=begin, n=series.first + series.n - begin)
+    key = rng.stream(rng.root(series.seed), f"negatives/{series.name}")
+    w = draw_latents(owner.generator, owner.params, key, count=some.n, first=begin)
+    messages = [random.integers(2, size=owner.bits // repeats) for random in some.generators()]
+    issued = mark_latents(owner, w, np.stack(messages).astype(bool).repeat(repeats, axis=1))
+    marked = np.array([is_marked(number) for number in some.numbers])
+    return np.where(marked[:, None, None, None], issued.marked, issued.plain)[series.first - begin :]
 
 
 @functools.cache
