@@ -94,3 +94,11 @@ class Status(enum.StrEnum):
 
     ACTIVE = "active"
     REVOKED = "revoked"
+
+
+class CodeOrigin(enum.StrEnum):
+    """Where a user's code came from: drawn in secret, from a seed that somebody knows, or supplied."""
+
+    DRAWN = "drawn"
+    SEEDED = "seeded"
+    SUPPLIED = "supplied"

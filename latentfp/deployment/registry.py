@@ -1,10 +1,15 @@
 """The users of a deployment, their codes, and the log of what was done to them, in one SQLite file.
 
-Every row carries the SHA-256 of the deployment's identity and all its columns, as a JSON list with the code
-in hexadecimal; the seal (audit.py) holds the number of rows and the sum of those digests modulo 2^256,
-started from the hash of the identity. Reading one row verifies its digest, reading all of them the seal, too,
-so that an edited, added or removed row and the file of another deployment are found. The digests hold no
-secret: whoever computes them anew is found by the audit log of a deployment that has one.
+Every row carries a digest of the deployment's identity and all its columns, as a JSON list with bytes in
+hexadecimal; the digests are the leaves of a tree (merkle.py), whose root stands in the seal and in the last
+entry of the audit log (audit.py). Whatever is read is verified first: a row by its digest and its way to the
+root, all rows by the whole tree. So an edited, swapped, added or removed row and the file of another
+deployment are found. Digests and entries are HMAC-SHA-256 under a key of the deployment's secret; without a
+secret they are plain SHA-256, which whoever can write the file can compute anew.
+
+A row also says where the user's code came from, and holds a salt. When users are added, the log gets the
+commitment to their codes: the Merkle root of a salted hash of each. Later, `opening` proves to an outsider
+what one user's code was, and shows nothing of the others.
 
 Write-ahead log, one writer at a time, any number of readers; a transaction that was committed survives a
 crash. Adding is one transaction: all users or none, with its entry in the audit log.
@@ -13,13 +18,14 @@ crash. Adding is one transaction: all users or none, with its entry in the audit
 import hashlib
 import json
 import os
+import secrets
 import sqlite3
 import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from itertools import islice, repeat
+from itertools import repeat
 from json.encoder import encode_basestring_ascii as quoted
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,13 +33,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
-from latentfp.choices import Status
-from latentfp.deployment.audit import AuditKey, AuditLog, Entry, Seal, unkeyed
+from latentfp.choices import CodeOrigin, Status
+from latentfp.deployment import merkle
+from latentfp.deployment.audit import AuditKey, AuditLog, Entry, Seal, keyed, unkeyed
 from latentfp.deployment.manifest import TamperedDeployment, now
 from latentfp.fingerprint.codes import CodeBook, Packed, unpack
 from latentfp.runtime.progress import Advance, progress
 
-VERSION = 2
+VERSION = 3
 SCHEMA = """CREATE TABLE users (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
@@ -41,8 +48,11 @@ SCHEMA = """CREATE TABLE users (
     created TEXT NOT NULL,
     status TEXT NOT NULL CHECK (status IN ('active', 'revoked')),
     note TEXT NOT NULL,
+    origin TEXT NOT NULL CHECK (origin IN ('drawn', 'seeded', 'supplied')),
+    salt BLOB NOT NULL,
     digest BLOB NOT NULL
 )"""
+SALT = 16  # bytes
 BUSY_SECONDS = 60.0  # how long a writer waits for others
 CACHE_KIB = 256 * 1024  # of a writer, so that the indices of a million new users stay in memory
 SURROUNDINGS = {
@@ -57,13 +67,14 @@ SURROUNDINGS = {
 BATCH = 10_000  # rows between two signs of progress
 MANY = 100_000  # rows from which progress is shown
 LONGEST, LARGEST = 64, 192  # characters and bytes of a username: names of files have 255 bytes, and say more
+VERDICTS = ("none", "nobody", "inconclusive", "unreadable")  # what is said where no user is named
 SHOWN = 5  # usernames in a message
 
 
 class User(NamedTuple):
     """One user. `id` counts from 1 in order of registration; `created` is UTC, ISO 8601.
 
-    `note`: everything that was noted of the user, oldest first, a line each.
+    `note`: everything that was noted of the user, oldest first, a line each; `origin`: of the code.
     """
 
     id: int
@@ -72,6 +83,7 @@ class User(NamedTuple):
     created: str
     status: Status
     note: str
+    origin: CodeOrigin
 
 
 class _Row(NamedTuple):
@@ -83,6 +95,8 @@ class _Row(NamedTuple):
     created: str
     status: str
     note: str
+    origin: str
+    salt: bytes
 
 
 COLUMNS = ", ".join(_Row._fields)
@@ -110,10 +124,12 @@ class Registry(NamedTuple):
 
     def create(self) -> None:
         """Make the file, with no users."""
-        with self._connection("rwc") as connection:
+        os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        with self._connection("rw") as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("BEGIN")
             connection.execute(SCHEMA)
+            connection.execute(merkle.SCHEMA)
             self.log.create(connection)
             connection.execute(f"PRAGMA user_version = {VERSION}")
             connection.execute("COMMIT")
@@ -140,16 +156,24 @@ class Registry(NamedTuple):
             ids = range(first, first + len(wanted))
             if not wanted:
                 return ids
+            origin = CodeOrigin.SUPPLIED if codes is not None else origin_of(seed)
             if codes is None:
                 codes = self.assign(seed, first, len(wanted), lambda: self._packed(connection))
             check_codes(codes, len(wanted), bits=self.bits)
-            rows = (
-                _Row(number, name, code.tobytes(), created, Status.ACTIVE.value, said)
-                for number, name, code, said in zip(ids, wanted, codes, notes, strict=True)
-            )
-            change, digest = self._insert(connection, rows, len(wanted))
-            subject = {"first": first, "count": len(wanted), "sha256": digest}
-            self.log.append(connection, "add", subject, more=len(wanted), change=change)
+            rows = [
+                _Row(number, name, code.tobytes(), created, Status.ACTIVE.value, said, origin.value, salt)
+                for number, name, code, said, salt in zip(ids, wanted, codes, notes, _salts(), strict=False)
+            ]
+            digest = self._insert(connection, rows)
+            root = merkle.update(connection, self.identity, ids, ids.stop - 1)
+            subject = {
+                "first": first,
+                "count": len(wanted),
+                "sha256": digest,
+                "codes": origin.value,
+                "commitment": merkle.commitment([self._opened(row) for row in rows]).hex(),
+            }
+            self.log.append(connection, "add", subject, users=ids.stop - 1, root=root)
         return ids
 
     def users(self) -> list[User]:
@@ -175,7 +199,7 @@ class Registry(NamedTuple):
     def count(self) -> int:
         """How many users there are, active and revoked."""
         with self.reading() as connection:
-            return self.log.seal(connection).users
+            return self.log.check_end(connection).users
 
     def user(self, name: str) -> User:
         """The user of this name. ValueError for an unknown name."""
@@ -187,26 +211,64 @@ class Registry(NamedTuple):
         with self.reading() as connection:
             found = self._one(connection, "id", row + 1)
             if found is None:
-                last = self.log.seal(connection).users - 1
+                last = self.log.check_end(connection).users - 1
                 raise ValueError(f"no user in row {row}: expected 0 … {last}")
         return found.name
+
+    def opening(self, name: str) -> dict[str, Any]:
+        """What proves to an outsider that a user's code is the one that was committed to, as JSON.
+
+        `entry` and `time`: of the audit log, which states the `commitment`; `path`: merkle.proof of what
+        `opened_code` makes of the rest. ValueError for an unknown name.
+        """
+        with self.reading() as connection:
+            row = self._named(connection, name)
+            entry, added = next(
+                (entry, added)
+                for entry in self.log.entries(connection)
+                if entry.action == "add"
+                and row.id
+                in range((added := json.loads(entry.subject))["first"], added["first"] + added["count"])
+            )
+            batch = range(added["first"], added["first"] + added["count"])
+            query = f"SELECT {COLUMNS} FROM users WHERE id BETWEEN ? AND ? ORDER BY id"
+            found = connection.execute(query, [batch[0], batch[-1]])
+            opened = [self._opened(_Row._make(values)) for values in found]
+        return {
+            "entry": entry.number,
+            "time": entry.time,
+            "commitment": added["commitment"],
+            "first": batch[0],
+            "count": len(batch),
+            "deployment": self.identity,
+            "number": row.id,
+            "name": row.name,
+            "code": row.code.hex(),
+            "salt": row.salt.hex(),
+            "path": [it.hex() for it in merkle.proof(opened, row.id - batch[0])],
+        }
+
+    def undrawn(self) -> dict[int, CodeOrigin]:
+        """Which users, by number from 1, have codes that somebody may have chosen."""
+        with self.reading() as connection:
+            query = "SELECT id, origin FROM users WHERE origin != 'drawn'"
+            return {number: CodeOrigin(origin) for number, origin in connection.execute(query)}
 
     def set_status(self, name: str, status: Status, *, note: str = "") -> User:
         """Revoke or reinstate a user; a note that says why joins those before.
 
         ValueError for an unknown name.
         """
-        with self._writing() as (connection, _):
+        with self._writing() as (connection, seal):
             old = self._named(connection, name)
             notes = "\n".join(filter(None, (old.note, note)))
             new = old._replace(status=status.value, note=notes)
-            digest = self._digest(new)
-            change = int.from_bytes(digest) - int.from_bytes(self._digest(old))
-            values = [new.status, new.note, digest, new.id]
+            values = [new.status, new.note, self._digest(self.key(), new), new.id]
             connection.execute("UPDATE users SET status = ?, note = ?, digest = ? WHERE id = ?", values)
             action = "revoke" if status is Status.REVOKED else "reinstate"
             subject = {"user": old.id, "name": old.name, "note": note}
-            self.log.append(connection, action, subject, change=change)
+            root = merkle.update(connection, self.identity, range(old.id, old.id + 1), seal.users)
+            self.log.append(connection, action, subject, root=root)
         return self._user(new)
 
     def record(self, action: str, subject: Mapping[str, Any]) -> Entry:
@@ -228,31 +290,36 @@ class Registry(NamedTuple):
 
     def verify_audit(self) -> Seal:
         """Verify the audit log. TamperedDeployment names the first broken entry."""
-        with self.reading() as connection:
+        with self.reading(check=False) as connection:
             return self.log.verify(connection)
 
     def check(self) -> None:
         """Compare the seal with the last user and the last entry: what opening a deployment does."""
-        with self.reading() as connection:
-            self._check_ends(connection)
+        with self.reading():
+            pass
 
     def verify(self) -> None:
         """Check every page, every row and every entry of the file."""
-        with self.reading() as connection:
+        with self.reading(check=False) as connection:
             found = connection.execute("PRAGMA integrity_check").fetchall()
             if found != [("ok",)]:
                 raise TamperedDeployment(self.path, f"found damage ({found[0][0]}), expected none")
-            self._packed(connection)
             self.log.verify(connection)
+            self._packed(connection)
 
     @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection that sees one state of the file, also where the folder cannot be written."""
+    def reading(self, *, check: bool = True) -> Iterator[sqlite3.Connection]:
+        """A connection that sees one state of the file, also where the folder cannot be written.
+
+        `check`: whether its end is verified before.
+        """
         path = self.path
         closed = not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists()
         with self._connection("ro&immutable=1" if closed else "rw") as connection:
             connection.execute("BEGIN")
             self._check_version(connection)
+            if check:
+                self._check_ends(connection)
             yield connection
 
     @contextmanager
@@ -293,39 +360,49 @@ class Registry(NamedTuple):
         return seal
 
     def _rows(self, connection: sqlite3.Connection) -> Iterator[_Row]:
-        """All rows by id, each verified before it is given, and the seal after the last."""
-        seal, count, total = self.log.seal(connection), 0, int.from_bytes(self.log.start)
+        """All rows by id, each verified before it is given, and the root after the last."""
+        seal, key, digests = self._check_ends(connection), self.key(), bytearray()
         found = connection.execute(f"SELECT {COLUMNS}, digest FROM users ORDER BY id")
         with _shown("reading users", seal.users) as advance:
             while some := found.fetchmany(BATCH):
                 for *values, digest in some:
-                    row = self._verified(values, digest)
-                    total += int.from_bytes(digest)
-                    yield row
-                count += len(some)
+                    yield self._verified(key, values, digest)
+                    digests += digest
                 advance(len(some))
-        summed = (total % 2**256).to_bytes(32)
-        if (seal.users, seal.total) != (count, summed):
-            sealed = f"{seal.users} users of sum {_show(seal.total)}"
-            fault = f"found {count} users of sum {_show(summed)}, expected the sealed {sealed}"
-            raise TamperedDeployment(self.path, fault)
+        root = merkle.root_of(self.identity, bytes(digests)) if digests else merkle.empty_root(self.identity)
+        if root != seal.root:
+            count = len(digests) // merkle.DIGEST
+            fault = f"found {count} users with the root {_show(root)}, expected the sealed {seal.users} with "
+            raise TamperedDeployment(self.path, fault + _show(seal.root))
 
     def _one(self, connection: sqlite3.Connection, column: str, value: str | int) -> _Row | None:
         query = f"SELECT {COLUMNS}, digest FROM users WHERE {column} = ?"
         found = connection.execute(query, [value]).fetchone()
-        return None if found is None else self._verified(found[:-1], found[-1])
+        if found is None:
+            return None
+        row, seal = self._verified(self.key(), found[:-1], found[-1]), self.log.check_end(connection)
+        try:
+            root = merkle.root_through(connection, self.identity, row.id, found[-1], seal.users)
+        except merkle.BrokenTree as error:
+            raise TamperedDeployment(self.path, str(error)) from error
+        if root != seal.root:
+            fault = (
+                f"user {row.id} {row.name!r} belongs to the root {_show(root)}, expected {_show(seal.root)}"
+            )
+            raise TamperedDeployment(self.path, fault)
+        return row
 
     def _named(self, connection: sqlite3.Connection, name: str) -> _Row:
         found = self._one(connection, "name", unicodedata.normalize("NFC", name))
         if found is None:
-            count = self.log.seal(connection).users
+            count = self.log.check_end(connection).users
             raise ValueError(f"no user {name!r} among the {count}: see `latentfp users list`")
         return found
 
-    def _verified(self, values: Iterable[object], digest: object) -> _Row:
+    def _verified(self, key: bytes | None, values: Iterable[object], digest: object) -> _Row:
         row = _Row._make(values)
         try:
-            expected = self._digest(row)
+            expected = self._digest(key, row)
         except (AttributeError, TypeError):  # text for bytes or the reverse
             expected = None
         if expected is None or digest != expected:
@@ -333,28 +410,33 @@ class Registry(NamedTuple):
             raise TamperedDeployment(self.path, fault)
         return row
 
-    def _digest(self, row: _Row) -> bytes:
-        texts = map(quoted, (row.created, row.status, row.note))
+    def _digest(self, key: bytes | None, row: _Row) -> bytes:
+        texts = map(quoted, (row.created, row.status, row.note, row.origin, row.salt.hex()))
         values = (quoted(self.identity), str(row.id), quoted(row.name), f'"{row.code.hex()}"', *texts)
-        return hashlib.sha256(f"[{', '.join(values)}]".encode()).digest()
+        return keyed(key, f"[{', '.join(values)}]".encode())
 
-    def _insert(self, connection: sqlite3.Connection, rows: Iterable[_Row], count: int) -> tuple[int, str]:
-        """Add rows; the sum of their digests, and the SHA-256 of these in order, hexadecimal."""
-        whole, change, source = hashlib.sha256(), 0, iter(rows)
-        with _shown("adding users", count) as advance:
-            while some := list(islice(source, BATCH)):
-                digests = [self._digest(row) for row in some]
+    def _opened(self, row: _Row) -> bytes:
+        """What the commitment to a user's code commits to."""
+        return opened_code(self.identity, row.id, row.name, row.code, row.salt)
+
+    def _insert(self, connection: sqlite3.Connection, rows: Sequence[_Row]) -> str:
+        """Add rows; the SHA-256 of their digests in order, hexadecimal."""
+        whole, key = hashlib.sha256(), self.key()
+        with _shown("adding users", len(rows)) as advance:
+            for at in range(0, len(rows), BATCH):
+                some = rows[at : at + BATCH]
+                digests = [self._digest(key, row) for row in some]
                 values = ((*row, digest) for row, digest in zip(some, digests, strict=True))
+                places = ", ".join("?" * (len(_Row._fields) + 1))
                 try:
-                    connection.executemany("INSERT INTO users VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+                    connection.executemany(f"INSERT INTO users VALUES ({places})", values)
                 except sqlite3.IntegrityError as error:
                     if "users.code" not in str(error):
                         raise
                     raise ValueError("a code is registered already: every user needs another") from error
-                change += sum(map(int.from_bytes, digests))
                 whole.update(b"".join(digests))
                 advance(len(some))
-        return change, whole.hexdigest()
+        return whole.hexdigest()
 
     def _packed(self, connection: sqlite3.Connection) -> Packed:
         return self._joined(self._rows(connection))
@@ -371,7 +453,23 @@ class Registry(NamedTuple):
 
     def _user(self, row: _Row) -> User:
         (code,) = unpack(self._joined([row]), bits=self.bits)
-        return User(row.id, row.name, code, row.created, Status(row.status), row.note)
+        status, origin = Status(row.status), CodeOrigin(row.origin)
+        return User(row.id, row.name, code, row.created, status, row.note, origin)
+
+
+def opened_code(identity: str, number: int, name: str, code: bytes, salt: bytes) -> bytes:
+    """What a commitment commits to: deployment, user's number and name, packed code and salt, as JSON."""
+    return json.dumps([identity, number, name, code.hex(), salt.hex()], separators=(",", ":")).encode()
+
+
+def origin_of(seed: int | None) -> CodeOrigin:
+    """Of codes that are assigned with this seed."""
+    return CodeOrigin.DRAWN if seed is None else CodeOrigin.SEEDED
+
+
+def _salts() -> Iterator[bytes]:
+    while True:
+        yield secrets.token_bytes(SALT)
 
 
 def check_usernames(usernames: Sequence[str]) -> list[str]:
@@ -413,6 +511,7 @@ def _checked(name: str) -> str:
         "no space at its ends": normal == normal.strip(),
         "no / and no \\": not {"/", "\\"} & {*normal},
         "no . or - at its start": not normal.startswith((".", "-")),
+        f"none of {', '.join(VERDICTS)}": normal.casefold() not in VERDICTS,
     }
     if not all(rules.values()):
         broken = [rule for rule, holds in rules.items() if not holds]

@@ -4,15 +4,20 @@ import hashlib
 import json
 import os
 import sqlite3
+import stat
 from contextlib import closing
 
+import numpy as np
 import pytest
 
-from latentfp.choices import Status
-from latentfp.deployment import secret
+from latentfp.choices import CodeOrigin, Status
+from latentfp.deployment import merkle, secret
+from latentfp.deployment import registry as registry_module
 from latentfp.deployment.audit import unkeyed
 from latentfp.deployment.deployment import create, open_deployment, open_registry
 from latentfp.deployment.manifest import TamperedDeployment
+from latentfp.deployment.registry import opened_code
+from latentfp.fingerprint.codes import pack
 
 
 @pytest.fixture(params=["plain", "secret"])
@@ -84,7 +89,7 @@ def test_the_log_is_append_only(registry, statement):
         "time = '2020-01-01T00:00:00+00:00'",
         "action = 'reinstate'",
         "subject = '{}'",
-        "total = x'00'",
+        "root = x'00'",
         "before = x'00'",
         "hash = x'00'",
         "number = 9",
@@ -132,21 +137,96 @@ def test_only_the_secret_makes_entries(registry):
         ("UPDATE seal SET entries = 0, head = x''",),
     )
     with closing(sqlite3.connect(registry.path)) as connection, connection:
-        old = forger._one(connection, "name", "bob")
-        new = old._replace(note="forged")
-        connection.execute("UPDATE users SET note = 'forged', digest = ? WHERE id = 2", [forger._digest(new)])
-        sums = [int.from_bytes(forger._digest(row)) for row in (forger._one(connection, "id", 1), new)]
-        total = (int.from_bytes(forger.log.start) + sum(sums)) % 2**256
-        connection.execute("UPDATE seal SET total = ?", [forger.log.start])
-        forger.log.append(connection, "add", {}, change=total - int.from_bytes(forger.log.start))
-    assert len(registry.users()) == 2, "the rows agree with their seal"
+        rows = connection.execute(f"SELECT {registry_module.COLUMNS} FROM users ORDER BY id").fetchall()
+        for values in rows:
+            row = registry_module._Row(*values)._replace(note="forged")
+            forged = [row.note, forger._digest(None, row), row.id]
+            connection.execute("UPDATE users SET note = ?, digest = ? WHERE id = ?", forged)
+        connection.execute("UPDATE seal SET users = 0, root = ?", [merkle.empty_root(forger.identity)])
+        root = merkle.update(connection, forger.identity, range(1, 3), 2)
+        forger.log.append(connection, "add", {}, users=2, root=root)
+    assert [user.note for user in forger.users()] == ["forged", "forged"], "all agrees without a key"
     if not secreted:
         registry.verify()
         return
     with pytest.raises(TamperedDeployment, match="found audit entry 1 broken"):
         registry.verify()
-    with pytest.raises(TamperedDeployment, match="audit entry 1 is not as it was written"):
-        registry.add(["carol"])
+    reads = {
+        "user": lambda: registry.user("bob"),
+        "users": registry.users,
+        "codes": registry.codes,
+        "count": registry.count,
+        "name_of": lambda: registry.name_of(0),
+        "opening": lambda: registry.opening("bob"),
+        "add": lambda: registry.add(["carol"]),
+        "open": lambda: open_registry(registry.path.parent),
+    }
+    for read in reads.values():
+        with pytest.raises(TamperedDeployment, match="audit entry 1 is not as it was written"):
+            read()
+
+
+def test_swapped_users_are_found_by_every_read(registry):
+    """Each row whole in the other's place, as one who lacks the secret can do."""
+    columns = "code, created, status, note, origin, salt, digest"
+    with closing(sqlite3.connect(registry.path)) as connection:
+        first, second = connection.execute(f"SELECT {columns} FROM users ORDER BY id").fetchall()
+    places = ", ".join(f"{name} = ?" for name in columns.split(", "))
+    edit(
+        registry,
+        ("UPDATE users SET code = x'00' WHERE id = 1",),
+        (f"UPDATE users SET {places} WHERE id = 2", *first),
+        (f"UPDATE users SET {places} WHERE id = 1", *second),
+    )
+    for read in (lambda: registry.user("alice"), lambda: registry.name_of(1), registry.packed):
+        with pytest.raises(TamperedDeployment, match="found digest"):
+            read()
+
+
+def test_a_row_set_back_to_what_it_once_was_is_found(registry):
+    """An old row has a digest that was once made with the secret; the root has changed since."""
+    with closing(sqlite3.connect(registry.path)) as connection:
+        old = connection.execute("SELECT status, note, digest FROM users WHERE id = 1").fetchone()
+    registry.set_status("alice", Status.REVOKED, note="again")
+    edit(registry, ("UPDATE users SET status = ?, note = ?, digest = ? WHERE id = 1", *old))
+    with pytest.raises(TamperedDeployment, match=r"user 1 'alice' belongs to the root"):
+        registry.user("alice")
+    with pytest.raises(TamperedDeployment, match=r"user 2 'bob' belongs to the root"):
+        registry.name_of(1)
+    with pytest.raises(TamperedDeployment, match="found 2 users with the root"):
+        registry.packed()
+
+
+def test_a_commitment_is_opened_for_one_user(registry):
+    registry.add(["carol", "dan", "eve"], seed=1)
+    opening = registry.opening("dan")
+    entry = list(registry.audit())[opening["entry"] - 1]
+    assert opening["commitment"] == json.loads(entry.subject)["commitment"]
+    assert (opening["number"], opening["first"], opening["count"]) == (4, 3, 3)
+    others = [pack(registry.user(name).code[None]).tobytes().hex() for name in ("carol", "eve")]
+    assert not any(code in json.dumps(opening) for code in others)
+
+    def holds(**changed):
+        given = opening | changed
+        code, salt = (bytes.fromhex(given[name]) for name in ("code", "salt"))
+        value = opened_code(given["deployment"], given["number"], given["name"], code, salt)
+        place, path = given["number"] - given["first"], [bytes.fromhex(it) for it in given["path"]]
+        return merkle.proved(value, place, given["count"], path, bytes.fromhex(given["commitment"]))
+
+    assert holds()
+    changes = {"code": others[0], "salt": "00" * 16, "name": "eve", "number": 5, "deployment": "ab" * 16}
+    assert not any(holds(**{name: value}) for name, value in changes.items())
+
+
+def test_where_codes_came_from(registry):
+    registry.add(["carol"], seed=3)
+    registry.add(["dan"], codes=np.arange(8, dtype=np.uint8)[None] * (np.arange(8) < 2))
+    assert registry.undrawn() == {3: CodeOrigin.SEEDED, 4: CodeOrigin.SUPPLIED}
+    assert [user.origin.value for user in registry.users()] == ["drawn", "drawn", "seeded", "supplied"]
+
+
+def test_the_file_is_its_owners_alone(registry):
+    assert stat.S_IMODE(registry.path.stat().st_mode) == 0o600
 
 
 def test_the_chain_of_another_deployment_is_another(registry, tmp_path, settings):
@@ -154,27 +234,25 @@ def test_the_chain_of_another_deployment_is_another(registry, tmp_path, settings
     stolen = registry._replace(identity=other.identity)
     with pytest.raises(TamperedDeployment, match="found audit entry 1 broken"):
         stolen.verify_audit()
+    with pytest.raises(TamperedDeployment, match="found digest"):
+        stolen.users()
 
 
-def test_reading_users_needs_no_secret(tmp_path, settings, monkeypatch):
+def test_reading_users_needs_the_secret(tmp_path, settings, monkeypatch):
     known = secret.create(tmp_path / "secret")
     folder = create(tmp_path / "deployment", secret=known, **settings).path
     open_deployment(folder, secret=known).registry.add(["alice"])
     monkeypatch.delenv(secret.VARIABLE, raising=False)
+    with pytest.raises(ValueError, match="needs its secret: set LATENTFP_SECRET"):
+        open_registry(folder)
+    monkeypatch.setenv(secret.VARIABLE, str(tmp_path / "secret"))
     registry = open_registry(folder)
     assert [user.name for user in registry.stream()] == ["alice"]
-    assert [entry.action for entry in registry.audit()] == ["add"]
-    for act in (
-        registry.verify_audit,
-        lambda: registry.add(["bob"]),
-        lambda: registry.set_status("alice", Status.REVOKED, note=""),
-    ):
-        with pytest.raises(ValueError, match="needs its secret: set LATENTFP_SECRET"):
-            act()
     secret.create(tmp_path / "other")
     monkeypatch.setenv(secret.VARIABLE, str(tmp_path / "other"))
-    with pytest.raises(ValueError, match="was made with another secret"):
-        registry.add(["bob"])
+    for act in (registry.verify_audit, registry.users, lambda: registry.add(["bob"])):
+        with pytest.raises(ValueError, match="was made with another secret"):
+            act()
     monkeypatch.setenv(secret.VARIABLE, str(tmp_path / "secret"))
     registry.add(["bob"])
     assert registry.verify_audit().entries == 2

@@ -128,6 +128,8 @@ def test_no_codes_left(tmp_path, settings):
         ("..", "no . or - at its start"),
         (".hidden", "no . or - at its start"),
         ("--help", "no . or - at its start"),
+        ("None", "none of none, nobody"),
+        ("inconclusive", "none of none, nobody"),
     ],
 )
 def test_bad_names(name, rule, registry):
@@ -298,7 +300,7 @@ def assert_refused(registry, message):
 def test_settings_of_the_file(path):
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (3,)
 
 
 def test_works_without_a_write_ahead_log(two, path):
@@ -322,6 +324,8 @@ def test_works_without_a_write_ahead_log(two, path):
         "SET created = '2020-01-01T00:00:00+00:00'",
         "SET status = 'revoked'",
         "SET note = 'x'",
+        "SET origin = 'supplied'",
+        "SET salt = x'00'",
         "SET digest = x'00'",
         "SET id = 9",
     ],
@@ -341,22 +345,22 @@ def test_an_edited_row_is_found(change, two, path):
     [
         (
             "DELETE FROM users WHERE name = 'bob'",
-            "found 1 users (of sum .*|by their last number), expected the sealed 2",
+            "found 1 users (with the root .*|by their last number), expected the sealed 2",
         ),
-        ("DELETE FROM users", "found 0 users (of sum|by)"),
+        ("DELETE FROM users", "found 0 users (with|by)"),
         (
-            "INSERT INTO users VALUES (3, 'eve', x'01', '', 'active', '', x'02')",
+            "INSERT INTO users VALUES (3, 'eve', x'01', '', 'active', '', 'drawn', x'03', x'02')",
             "found digest 02 at user 3 'eve'|found 3 users by",
         ),
         ("UPDATE seal SET users = 3", "expected the sealed 3"),
-        ("UPDATE seal SET total = x'00'", "of sum 00|the seal of the users and audit entry 1 differ"),
+        ("UPDATE seal SET root = x'00'", "the seal of the users and audit entry 1 differ"),
         ("DELETE FROM seal", "found 0 seals"),
         ("INSERT INTO seal SELECT * FROM seal", "found 2 seals"),
         ("DROP TABLE seal", "not a database of users .no such table: seal"),
         ("DROP TABLE users", "not a database of users .no such table: users"),
         ("ALTER TABLE users DROP COLUMN note", "not a database of users"),
-        ("PRAGMA user_version = 3", "found schema version 3, expected 2"),
-        ("PRAGMA user_version = 0", "found schema version 0, expected 2"),
+        ("PRAGMA user_version = 2", "found schema version 2, expected 3"),
+        ("PRAGMA user_version = 0", "found schema version 0, expected 3"),
     ],
 )
 def test_other_changes_are_found(statement, message, two, path):
@@ -367,7 +371,7 @@ def test_other_changes_are_found(statement, message, two, path):
 def test_a_damaged_row_without_a_digest_is_found(two):
     """As a damaged page may give: text for a code, and no digest, which no constraint has seen."""
     with pytest.raises(TamperedDeployment, match="found digest None at user 1 'a', expected None"):
-        two._verified((1, "a", "text", "", "active", ""), None)
+        two._verified(None, (1, "a", "text", "", "active", "", "drawn", b""), None)
 
 
 def test_swapped_codes_are_found(two, path):
@@ -381,10 +385,10 @@ def test_swapped_codes_are_found(two, path):
 def test_the_users_of_another_deployment_are_found(two, path, tmp_path, settings):
     other = create(tmp_path / "other", **settings)
     shutil.copy(other.registry.path, path)
-    assert_refused(two, "found 0 users of sum|the seal of the users and audit entry 0 differ")
+    assert_refused(two, "the seal of the users and audit entry 0 differ")
     other.registry.add(["alice", "bob"], seed=1)
     shutil.copy(other.registry.path, path)
-    assert_refused(two, "at user 1 'alice'")
+    assert_refused(two, "found digest|audit entry 1 (broken|is not as it was written)")
 
 
 def test_an_older_copy_is_not_found(two, path):
