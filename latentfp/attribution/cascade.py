@@ -211,16 +211,23 @@ class Judged(NamedTuple):
     sufficient: bool
 
 
+def by_chance(_row: int) -> bool:
+    """That every code was drawn by chance."""
+    return True
+
+
 class DecisionRule(NamedTuple):
     """What is said of answers: the one place that knows of users, stages and alpha.
 
     `registered`: who is searched; its Bonferroni factor counts how many times an image may be judged. `null`:
-    of the test for membership.
+    of the test for membership. `drawn`: whether the code of the user in a row was drawn by chance. Of one
+    that somebody may have chosen, chance says nothing: there is no p-value, and nobody is named.
     """
 
     registered: Registered
     alpha: float = ALPHA
     null: Null | None = None
+    drawn: Callable[[int], bool] = by_chance
 
     def judge(self, found: Answer) -> list[Judged]:
         """The verdicts, and which need no further stage.
@@ -233,7 +240,15 @@ class DecisionRule(NamedTuple):
         verdicts = judge(found.estimate, self.registered, alpha=self.alpha, out_of_distribution=alien)
         named = np.array([verdict.kind is Kind.USER for verdict in verdicts], bool)
         enough = (named & ~is_reading(found)) | explained(found)
-        return [Judged(v, float(m), bool(e)) for v, m, e in zip(verdicts, members, enough, strict=True)]
+        stated = [self._stated(verdict) for verdict in verdicts]
+        return [Judged(v, float(m), bool(e)) for v, m, e in zip(stated, members, enough, strict=True)]
+
+    def _stated(self, verdict: Verdict) -> Verdict:
+        """The verdict, without a name and a p-value where the best user's code was not drawn by chance."""
+        if not verdict.ranked or self.drawn(verdict.ranked[0].user):
+            return verdict
+        kind = Kind.INCONCLUSIVE if verdict.kind is Kind.USER else verdict.kind
+        return verdict._replace(kind=kind, user=None, p_value=float("nan"))
 
     def suffices(self, found: Answer, rows: Rows) -> Bool[np.ndarray, " n"]:
         """Which answers need no further stage: `decided` of `run`."""
@@ -242,7 +257,12 @@ class DecisionRule(NamedTuple):
 
 
 def decision_rule(
-    cascade: Cascade, registered: Registered, *, alpha: float = ALPHA, null: Null | None = None
+    cascade: Cascade,
+    registered: Registered,
+    *,
+    alpha: float = ALPHA,
+    null: Null | None = None,
+    drawn: Callable[[int], bool] = by_chance,
 ) -> DecisionRule:
     """The rule for what a cascade answers. ValueError: no users, or an `alpha` that none of them can reach.
 
@@ -250,7 +270,7 @@ def decision_rule(
     """
     factor = registered.bonferroni * cascade.verdicts
     check_alpha(alpha, bits=registered.bits, users=registered.users, bonferroni=factor)
-    return DecisionRule(registered._replace(bonferroni=factor), alpha, null)
+    return DecisionRule(registered._replace(bonferroni=factor), alpha, null, drawn)
 
 
 def attribute(

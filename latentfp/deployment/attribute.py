@@ -11,6 +11,7 @@ TOLERANCE of themselves.
 """
 
 import hashlib
+import math
 import os
 import sys
 import time
@@ -32,7 +33,7 @@ from latentfp.attribution.estimate import Answer, ImageIds, Progress, Status, ha
 from latentfp.attribution.observation import VISIBLE
 from latentfp.attribution.verdict import ALPHA, Registered
 from latentfp.augment import damage
-from latentfp.choices import CodeKind, Distance, Method, Stage
+from latentfp.choices import CodeKind, CodeOrigin, Distance, Method, Stage
 from latentfp.data.files import Size, UnreadableImage, file_hash, find_images, pixels_of, read_images
 from latentfp.deployment import decoders
 from latentfp.deployment.calibration import null_of
@@ -40,6 +41,7 @@ from latentfp.deployment.codebook import SEARCHED, registered
 from latentfp.deployment.constants import subject_in
 from latentfp.deployment.deployment import MANIFEST, Deployment, Opening, load_generator, open_deployment
 from latentfp.deployment.manifest import sha256
+from latentfp.deployment.registry import User
 from latentfp.fingerprint.codes import pack
 from latentfp.generators.generator import Generator
 from latentfp.generators.pretrained import Pretrained
@@ -48,11 +50,28 @@ from latentfp.runtime.progress import progress
 from latentfp.types import Pixels
 
 GROUP = 128  # images between two answers
+DAMAGES = {  # the strengths that there are
+    "degrees": (-180.0, 180.0),
+    "scale": (0.05, 4.0),
+    "down": (-1.0, 1.0),
+    "right": (-1.0, 1.0),
+    "blur": (0.0, 64.0),
+    "brightness": (0.05, 20.0),
+    "contrast": (0.05, 20.0),
+    "noise": (0.0, 2.0),
+    "quality": (1.0, 100.0),
+}
 TOLERANCE = 1e-3  # of floats on an accelerator, by an image's company
 
 
 class Request(NamedTuple):
-    """What may be asked of an attribution. `starts` and `steps` replace those of multistart or reference."""
+    """What may be asked of an attribution. `starts` and `steps` replace those of multistart or reference.
+
+    `alpha` is a file's; with `case` it holds for all files of a call together (Holm 1979). `considered`: among
+    how many users the one who is verified was chosen; all registered ones, if that is not said.
+    `committed`: whether codes that were supplied, or drawn from a seed, were committed to before the files
+    existed, so that they may be judged like those that were drawn in secret.
+    """
 
     method: Method = Method.AUTO
     until: Stage = Stage.MULTISTART
@@ -64,6 +83,9 @@ class Request(NamedTuple):
     decoder: Path | None = None
     alpha: float = ALPHA
     seed: int = 0
+    case: bool = False
+    considered: int | None = None
+    committed: bool = False
 
 
 class Candidate(NamedTuple):
@@ -79,9 +101,10 @@ class Finding(NamedTuple):
 
     `sha256`: of the file, taken before it was read, or of the pixels of an image without a file; None where
     there is none. `verdict`: "user", "none", "inconclusive" or "unreadable". `matched_bits` and `p_value` are
-    those of the best user, named or not, the first of `ranked`; `miss_p_value`: the chance that the image's
-    own code would reach no more than that user's score. `residual`: what of the image its best explanation
-    leaves, √mean z²; `membership`: the p-value that one of the generator's images leaves so much
+    those of the best user, named or not, the first of `ranked`; there is no p-value where that user's code
+    was not drawn by chance (`code_origin`) and not committed to before. `case_p_value`: Holm's, over all
+    images of the call, where that was asked. `miss_p_value`: the chance that the image's own code would reach
+    no more than that user's score. `residual`: what of the image its best explanation leaves, √mean z²; `membership`: the p-value that one of the generator's images leaves so much
     (membership.py), None where that was not calibrated or the image was named before.
     `status`: "ok", "nonfinite", or why the file was not read. `stage`: the one that decided. `passes` of the
     generator and `iterations` of the decoder are what the image cost, `seconds` its share of its group's
@@ -112,23 +135,30 @@ class Finding(NamedTuple):
     seconds: float = 0.0
     damage: dict[str, float] | None = None
     ranked: tuple[Candidate, ...] = ()
+    code_origin: str | None = None
+    case_p_value: float | None = None
     answer: Answer | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The fields of `latentfp attribute --json`."""
-        plain = {name: value for name, value in self._asdict().items() if name != "answer"}
+        """The fields of `latentfp attribute --json`; numbers that JSON has not are null."""
+        plain = {name: finite(value) for name, value in self._asdict().items() if name != "answer"}
         return {**plain, "ranked": [candidate._asdict() for candidate in self.ranked]}
+
+
+def finite(value: Any) -> Any:
+    """None for NaN and infinite numbers, everything else as it is."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class Prepared(NamedTuple):
     """A request with all that it takes: images of `image_shape` are answered by `cascade` and `rule`.
 
-    `name_of`: the names of the users in the rows of the registry.
+    `user_of`: the users in the rows of those who are searched.
     """
 
     cascade: Cascade
     rule: DecisionRule
-    name_of: Callable[[int], str]
+    user_of: Callable[[int], User]
     image_shape: tuple[int, int, int]
 
 
@@ -153,7 +183,7 @@ def prepare(
     `resized`: files of another size will be resampled, which the test for membership does not know.
     ValueError: no users, an unknown one, an `alpha` out of reach, or a method that cannot run here.
     """
-    among = _registered(opened, user)
+    among = _registered(opened, user, request.considered)
     if among.users == 0:
         raise ValueError(f"{opened.path} has no users: add one with `latentfp users add`")
     cascade = cascades.make_cascade(
@@ -166,11 +196,16 @@ def prepare(
         known=known_distortion(request.damage),
     )
     # The null is that of images which may run as far as the usual request lets them.
-    usual = request == Request(alpha=request.alpha, seed=request.seed)
+    judged = {name: getattr(request, name) for name in ("alpha", "seed", "case", "considered", "committed")}
+    usual = request == Request(**judged)
     null = null_of(opened) if usual and not resized else None
-    rule = cascades.decision_rule(cascade, among, alpha=request.alpha, null=null)
-    name_of = opened.registry.name_of if user is None else (lambda _row: user)
-    return Prepared(cascade, rule, name_of, loaded.generator.image_shape)
+    user_of = opened.registry.user_of if user is None else (lambda _row: opened.registry.user(user))
+
+    def drawn(row: int) -> bool:
+        return request.committed or user_of(row).origin is CodeOrigin.DRAWN
+
+    rule = cascades.decision_rule(cascade, among, alpha=request.alpha, null=null, drawn=drawn)
+    return Prepared(cascade, rule, user_of, loaded.generator.image_shape)
 
 
 def attribute(
@@ -188,12 +223,34 @@ def attribute(
     opened = open_deployment(folder)
     prepared = prepare(opened, load_generator(opened), request, user=user, resized=resize)
     sources = listed(images)
+    asked = {"users": prepared.rule.registered.users, **request_facts(request, resize=resize)}
     with progress("attributing", len(sources)) as advance:
         findings = attribute_all(prepared, sources, resize=resize, progress=advance)
-        while some := list(islice(findings, GROUP)):
-            what = {"images": [[it.sha256, it.verdict, it.user] for it in some]}
-            opened.registry.note("attribute" if user is None else "verify", what)
+        size = len(sources) if request.case else GROUP
+        while some := list(islice(findings, size)):
+            some = by_case(some, alpha=request.alpha) if request.case else some
+            told = [[it.sha256, it.verdict, it.user, finite(it.p_value)] for it in some]
+            opened.registry.note("attribute" if user is None else "verify", {"asked": asked, "images": told})
             yield from some
+
+
+def by_case(findings: Sequence[Finding], *, alpha: float) -> list[Finding]:
+    """The findings of one case, in which `alpha` is the chance that any file is given a wrong name.
+
+    Holm's step-down over the files that have a p-value: the i-th smallest, from 0, is multiplied by their
+    number less i, and no case p-value is below that of a smaller one. Source: Holm 1979, Scandinavian Journal
+    of Statistics 6, 65.
+    """
+    tested = [i for i, it in enumerate(findings) if it.p_value is not None]
+    order = sorted(tested, key=lambda i: findings[i].p_value)
+    adjusted, largest = list(findings), 0.0
+    for place, i in enumerate(order):
+        found = findings[i]
+        largest = max(largest, min(1.0, (len(order) - place) * (found.p_value or 0.0)))
+        adjusted[i] = found._replace(case_p_value=largest)
+        if found.verdict == "user" and largest > alpha:
+            adjusted[i] = adjusted[i]._replace(verdict="inconclusive", user=None)
+    return adjusted
 
 
 class Accused(NamedTuple):
@@ -240,8 +297,8 @@ def trace(folder: Opening, images: Sequence[Path], *, alpha: float, seed: int) -
     among = prepared.rule.registered
     soft = tracing.weights(tracing.levels_of(estimate), repeats=among.repeats)
     (ranked,) = tracing.suspects(soft, among)
-    traced = tracing.traced(ranked, alpha=prepared.rule.alpha)
-    accused = tuple(Accused(prepared.name_of(one.user), one.p_value) for one in traced)
+    traced = [it for it in tracing.traced(ranked, alpha=prepared.rule.alpha) if prepared.rule.drawn(it.user)]
+    accused = tuple(Accused(prepared.user_of(one.user).name, one.p_value) for one in traced)
     found = Trace(len(paths), len(read), among.users, ranked[0].p_value, accused)
     opened.registry.note("trace", found.to_json())
     return found
@@ -331,15 +388,16 @@ def _warm(cascade: Cascade) -> None:
 
 
 def _finding(prepared: Prepared, item: Item, found: Answer, judged: Judged, seconds: float) -> Finding:
-    verdict, name_of = judged.verdict, prepared.name_of
+    verdict = judged.verdict
+    ranked = [(prepared.user_of(it.user), it) for it in verdict.ranked]
     return Finding(
         file=item.name,
         sha256=item.sha256,
         verdict=verdict.kind.value,
-        user=None if verdict.user is None else name_of(verdict.user),
+        user=None if verdict.user is None else ranked[0][0].name,
         matched_bits=verdict.ranked[0].matched_bits if verdict.ranked else 0,
         bits=prepared.rule.registered.bits,
-        p_value=verdict.p_value,
+        p_value=None if np.isnan(verdict.p_value) else verdict.p_value,
         miss_p_value=verdict.miss_p_value,
         residual=float(found.estimate.loss[0]),
         membership=None if np.isnan(judged.membership) else judged.membership,
@@ -349,9 +407,8 @@ def _finding(prepared: Prepared, item: Item, found: Answer, judged: Judged, seco
         iterations=int(found.iterations[0]),
         seconds=seconds,
         damage=_visible(found.distortion[0]),
-        ranked=tuple(
-            Candidate(name_of(it.user), it.matched_bits, it.log_likelihood) for it in verdict.ranked
-        ),
+        ranked=tuple(Candidate(user.name, it.matched_bits, it.log_likelihood) for user, it in ranked),
+        code_origin=ranked[0][0].origin.value if ranked else None,
         answer=found,
     )
 
@@ -363,13 +420,15 @@ def _visible(distortion: Float[np.ndarray, " m"]) -> dict[str, float]:
     return {name: round(float(strength), 3) for (name, strength), seen in shown if seen}
 
 
-def _registered(opened: Deployment, user: str | None) -> Registered:
-    """The users to be searched. ValueError for an unknown one."""
+def _registered(opened: Deployment, user: str | None, considered: int | None) -> Registered:
+    """The users to be searched; one who was chosen among `considered` counts as so many. ValueError for an
+    unknown one."""
     registry = opened.registry
     if user is None:
         return registered(opened.codebook, registry.packed, users=registry.count())
     code = pack(registry.user(user).code[None])
-    return registered(opened.codebook, lambda: code, users=1)
+    alone = registered(opened.codebook, lambda: code, users=1)
+    return alone._replace(users=registry.count() if considered is None else considered)
 
 
 def choose_distance(distance: Distance, vgg: Path | None) -> reference.Distance:
@@ -396,14 +455,17 @@ def choose_budget(request: Request, generator: Generator) -> Budget:
 
 
 def known_distortion(strengths: Mapping[str, float] | None) -> Float[np.ndarray, " m"] | None:
-    """The distortion parameters of a damage whose strengths have the names of augment.damage.Damage."""
+    """The distortion parameters of a damage whose strengths have the names of augment.damage.Damage.
+
+    ValueError for other names, and for strengths that there are not, of which the nearest would be taken.
+    """
     if strengths is None:
         return None
-    unknown = sorted(strengths.keys() - set(damage.Damage._fields))
-    if unknown or not all(np.isfinite(list(strengths.values()))):
-        raise ValueError(
-            f"damage {dict(strengths)}: expected finite strengths of {', '.join(damage.Damage._fields)}"
-        )
+    for name, strength in strengths.items():
+        least, most = DAMAGES.get(name, (math.inf, -math.inf))
+        if not least <= strength <= most:
+            ranges = ", ".join(f"{known} {low:g} … {high:g}" for known, (low, high) in DAMAGES.items())
+            raise ValueError(f"damage {name}={strength:g}: expected {ranges}")
     return np.asarray(damage.coordinates(damage.Damage(**strengths)))
 
 

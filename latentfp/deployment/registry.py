@@ -206,14 +206,14 @@ class Registry(NamedTuple):
         with self.reading() as connection:
             return self._user(self._named(connection, name))
 
-    def name_of(self, row: int) -> str:
-        """The name of the user in this row, from 0. ValueError for a row that there is not."""
+    def user_of(self, row: int) -> User:
+        """The user in this row, from 0. ValueError for a row that there is not."""
         with self.reading() as connection:
             found = self._one(connection, "id", row + 1)
             if found is None:
                 last = self.log.check_end(connection).users - 1
                 raise ValueError(f"no user in row {row}: expected 0 … {last}")
-        return found.name
+        return self._user(found)
 
     def opening(self, name: str) -> dict[str, Any]:
         """What proves to an outsider that a user's code is the one that was committed to, as JSON.
@@ -247,12 +247,6 @@ class Registry(NamedTuple):
             "salt": row.salt.hex(),
             "path": [it.hex() for it in merkle.proof(opened, row.id - batch[0])],
         }
-
-    def undrawn(self) -> dict[int, CodeOrigin]:
-        """Which users, by number from 1, have codes that somebody may have chosen."""
-        with self.reading() as connection:
-            query = "SELECT id, origin FROM users WHERE origin != 'drawn'"
-            return {number: CodeOrigin(origin) for number, origin in connection.execute(query)}
 
     def set_status(self, name: str, status: Status, *, note: str = "") -> User:
         """Revoke or reinstate a user; a note that says why joins those before.

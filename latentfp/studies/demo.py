@@ -161,7 +161,7 @@ def run(out: Path, *, users: int, images: int, generator: str, sigma: float | No
     samples += write_attacked(out, [s for s in samples if s.user and s.file.endswith("-0000.png")], seed)
     clock.append(time.perf_counter())
     with progress("attributing", len(samples)) as advance:
-        prepared = prepare(deployment, loaded, Request(seed=seed))
+        prepared = prepare(deployment, loaded, Request(seed=seed, committed=True))
         findings = list(attribute_all(prepared, [out / it.file for it in samples], progress=advance))
     clock.append(time.perf_counter())
     manifest, codes = deployment.manifest, {user.name: user.code for user in added}

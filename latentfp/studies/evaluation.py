@@ -50,7 +50,7 @@ def evaluate(
     drawn = seed_of(seed, Stream.REPORT)
     codes, key = np.stack([user.code for user in makers]), rng.stream(rng.root(drawn), "evaluation")
     made = issue(subject_in(opened, loaded), codes, key=key).marked
-    prepared = prepare(opened, loaded, Request(alpha=alpha))
+    prepared = prepare(opened, loaded, Request(alpha=alpha, committed=True))
     rows = []
     with progress("evaluating", len(attacks) * images) as advance:
         for attack in attacks:

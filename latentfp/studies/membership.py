@@ -45,7 +45,7 @@ def measure(experiment: Experiment, settings: Settings) -> dict[str, Any]:
         paths = [folder / f"{i}.png" for i in range(n)]
         for path, image in zip(paths, draw(kind, context, n, seed=context.seed), strict=True):
             write_image(path, image)
-        prepared = prepare(context.opened, context.loaded, Request(seed=context.seed))
+        prepared = prepare(context.opened, context.loaded, Request(seed=context.seed, committed=True))
         return summary(list(attribute_all(prepared, paths)), settings.limits)
 
     cells = [{"kind": kind, "images": n} for kind, n in settings.images.items()]

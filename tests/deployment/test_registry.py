@@ -261,11 +261,11 @@ def test_many_users_at_once(folder, monkeypatch):
     monkeypatch.setattr(type(registry), "_rows", unread)
     assert registry.count() == 2 + len(codes)
     assert registry.user("user 17").id == 20
-    assert registry.name_of(19) == "user 17"
+    assert registry.user_of(19).name == "user 17"
     open_registry(folder)
     open_deployment(folder)
     with pytest.raises(ValueError, match=f"no user in row {2 + len(codes)}: expected 0 … {1 + len(codes)}"):
-        registry.name_of(2 + len(codes))
+        registry.user_of(2 + len(codes))
 
 
 @pytest.fixture
