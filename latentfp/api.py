@@ -157,22 +157,39 @@ class Deployment:
         damage: Mapping[str, float] | None = None,
         seed: int = 0,
         resize: bool = False,
+        case: bool = False,
+        committed: bool = False,
     ) -> list[Finding]:
         """Whose copy made each image, or that none did: findings in order, entered in the audit log.
 
         `images`: a file, a folder, a PIL image, uint8 arrays [h w 3] or [n h w 3], or a list of these.
-        `alpha`: the largest chance, an image, that any innocent user is named; `method` and `damage`: as of
-        `latentfp attribute`; `resize` resamples images of another size. What is no image is a finding whose
-        verdict is "unreadable". ValueError: no users, `alpha` out of reach, or a method that cannot run.
+        `alpha`: the largest chance, an image, or with `case` of any image of the call, that any innocent user
+        is named; `committed`: whether supplied or seeded codes were committed to before; `method` and
+        `damage`: as of `latentfp attribute`; `resize` resamples images of another size. What is no image is a
+        finding whose verdict is "unreadable". ValueError: no users, `alpha` out of reach, or a method that
+        cannot run.
         """
-        request = Request(method=Method(method), alpha=alpha, damage=damage, seed=seed)
+        request = Request(
+            method=Method(method), alpha=alpha, damage=damage, seed=seed, case=case, committed=committed
+        )
         return list(attribution.attribute(self._opened, images, request, resize=resize))
 
     def verify(
-        self, user: str, images: Images, *, alpha: float = attribution.ALPHA, seed: int = 0
+        self,
+        user: str,
+        images: Images,
+        *,
+        alpha: float = attribution.ALPHA,
+        seed: int = 0,
+        considered: int | None = None,
+        committed: bool = False,
     ) -> list[Finding]:
-        """As `attribute`, of one user alone, who was known before the images were seen."""
-        request = Request(alpha=alpha, seed=seed)
+        """As `attribute`, of one user alone, who was chosen among `considered` ones.
+
+        All registered ones count if that is not said; 1 is for a user who was known before anybody looked at
+        the images.
+        """
+        request = Request(alpha=alpha, seed=seed, considered=considered, committed=committed)
         return list(attribution.attribute(self._opened, images, request, user=user))
 
     def trace(self, images: Sequence[StrPath], *, alpha: float = attribution.ALPHA, seed: int = 0) -> Trace:

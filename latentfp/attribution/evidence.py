@@ -1,4 +1,5 @@
-"""How strongly soft bits speak for one code: scores, and exact chances of them.
+"""How strongly soft bits speak for one code: scores, and exact chances of them. NumPy alone, for a record of
+a case is checked with it where nothing else is installed (report/check.py).
 
 Log-likelihood ratios of the bits, limited and rounded to integers q_i, give a code c the score
 S = Σ_i q_i (2 c_i - 1) and the loss D = Σ_i |q_i| [c_i is not the sign of q_i]; S = Σ_i |q_i| - 2 D. Being
@@ -9,23 +10,27 @@ integers, scores are the same on every machine, and both chances below are exact
   image's bits: they may be biased, depend on each other, or be those of a photograph.
 * `miss_p_value`: that the image's own code reaches only S, if the ratios mean what they say.
 
+Over N users and several files: `family_wise`, and Holm's step-down (1979, Scandinavian Journal of Statistics
+6, 65).
 Source: docs/concepts.md; a randomisation test (Fisher 1935) with the code as what was randomised.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
-from jaxtyping import Float, Int, Int8
-from scipy.special import expit, log_expit
+from numpy.typing import NDArray
 
 STEP = 0.25  # of a log-likelihood ratio
 LIMIT = 6.0  # no bit counts as surer than 1 in 400
 
-Soft = Int8[np.ndarray, "n k"]
-Scores = Int[np.ndarray, " n"]
-Chances = Float[np.ndarray, " n"]
+Soft = NDArray[np.int8]  # [n k]
+Scores = NDArray[np.integer]  # [n]
+Chances = NDArray[np.float64]  # [n]
 
 
-def soften(logits: Float[np.ndarray, "n code"], *, repeats: int = 1) -> Soft:
-    """The q of a message's bits, from the logits of a code that has each of them `repeats` times in a row."""
+def soften(logits: NDArray[np.floating], *, repeats: int = 1) -> Soft:
+    """The q [n k] of a message's bits, from the logits [n, k repeats] of a code that has each of them
+    `repeats` times in a row."""
     ratios = logits.reshape(len(logits), -1, repeats).sum(axis=2, dtype=np.float64)
     return np.round(np.clip(ratios, -LIMIT, LIMIT) / STEP).astype(np.int8)
 
@@ -40,21 +45,46 @@ def chance(soft: Soft, scores: Scores) -> Chances:
 def miss_p_value(soft: Soft, scores: Scores) -> Chances:
     """P[S of the image's own code ≤ score], image by image, if ratios mean what they say."""
     weights, losses = np.abs(soft.astype(int)), _losses(soft, scores).tolist()
-    above = [_below(w, expit(-STEP * w), most - 1) for w, most in zip(weights, losses, strict=True)]
+    wrong = [1 / (1 + np.exp(STEP * w)) for w in weights]
+    above = [_below(w, p, most - 1) for w, p, most in zip(weights, wrong, losses, strict=True)]
     return np.maximum(0.0, 1 - np.array(above))
 
 
-def log_likelihoods(soft: Soft, scores: Scores) -> Float[np.ndarray, " n"]:
+def log_likelihoods(soft: Soft, scores: Scores) -> Chances:
     """ln of the chance that the image's bits are all those of the code, Σ_i ln σ(±|q_i|), at most 0."""
-    certain = log_expit(STEP * np.abs(soft.astype(int))).sum(axis=1)
+    certain = -np.log1p(np.exp(-STEP * np.abs(soft.astype(int)))).sum(axis=1)
     return certain - STEP * _losses(soft, scores)
+
+
+def family_wise(chances: Chances, *, users: int, dependent: bool = False) -> Chances:
+    """The chance that any of `users` independent codes has what one has with these chances.
+
+    Of codes that depend on each other, a bound: their sum.
+    """
+    if dependent:
+        return np.minimum(1, users * chances)
+    with np.errstate(divide="ignore"):  # log 0, for a chance of 1
+        return -np.expm1(users * np.log1p(-np.minimum(chances, 1)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p-values of a family, each of which is at most alpha where Holm's step-down rejects at alpha.
+
+    The i-th smallest, from 0, is multiplied by how many there are less i; none is below that of a smaller
+    one.
+    """
+    adjusted, largest = [1.0] * len(p_values), 0.0
+    for place, i in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - place) * p_values[i]))
+        adjusted[i] = largest
+    return adjusted
 
 
 def _losses(soft: Soft, scores: Scores) -> Scores:
     return (np.abs(soft.astype(int)).sum(axis=1) - scores) // 2
 
 
-def _below(weights: Int[np.ndarray, " k"], chances: Float[np.ndarray, " k"], most: int) -> float:
+def _below(weights: NDArray[np.integer], chances: Chances, most: int) -> float:
     """P[Σ_i weights_i B_i ≤ most] for independent B_i that are 1 with these chances, term by term."""
     if most < 0:
         return 0.0

@@ -37,7 +37,7 @@ def decoded(code: Bch, *, users: int, key: bytes, mask: Mask, repeats: int = 1) 
     (list_decoding.py) and registered are ranked.
     """
     rank = partial(_decode, code, users, key, mask)
-    return Registered(users, code.bits, repeats, rank)
+    return Registered(users, code.bits, repeats, rank, dependent=True)
 
 
 def _search(messages: UInt8[np.ndarray, "users bytes"], soft: Soft, top: int = TOP) -> Ranked:

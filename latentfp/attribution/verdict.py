@@ -23,10 +23,18 @@ import enum
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Int8
 
 from latentfp.attribution.estimate import Estimate, Status
-from latentfp.attribution.evidence import Scores, Soft, chance, log_likelihoods, miss_p_value, soften
+from latentfp.attribution.evidence import (
+    Scores,
+    Soft,
+    chance,
+    family_wise,
+    log_likelihoods,
+    miss_p_value,
+    soften,
+)
 
 ALPHA = 1e-6
 TOP = 5  # users that are ranked
@@ -67,7 +75,8 @@ class Registered(NamedTuple):
 
     `users`: how many; `bits` of their messages, each of which a code has `repeats` times in a row; `rank`
     finds the best. `bonferroni`: by what chances are multiplied because codes are not even over all codes, or
-    images are judged more than once.
+    images are judged more than once. `dependent`: whether codes depend on each other, as words of an
+    algebraic code do.
     """
 
     users: int
@@ -75,6 +84,7 @@ class Registered(NamedTuple):
     repeats: int
     rank: Rank
     bonferroni: float = 1.0
+    dependent: bool = False
 
 
 class Candidate(NamedTuple):
@@ -89,7 +99,8 @@ class Candidate(NamedTuple):
 class Verdict(NamedTuple):
     """What is said of an image. `user`: a row of the registry, for the kind user.
 
-    `p_value` and `miss_p_value` are those of the first of the `ranked` candidates, named or not.
+    `p_value` and `miss_p_value` are those of the first of the `ranked` candidates, named or not; they follow
+    from the image's soft bits `soft` [k], the candidates' scores and `bound`, above which no user's score is.
     """
 
     kind: Kind
@@ -97,12 +108,8 @@ class Verdict(NamedTuple):
     p_value: float
     miss_p_value: float
     ranked: tuple[Candidate, ...]
-
-
-def family_wise(chances: Float[np.ndarray, " n"], *, users: int) -> Float[np.ndarray, " n"]:
-    """The chance that any of `users` independent codes has what one has with these chances."""
-    with np.errstate(divide="ignore"):  # log 0, for a chance of 1
-        return -np.expm1(users * np.log1p(-np.minimum(chances, 1)))
+    soft: Int8[np.ndarray, " k"]
+    bound: int
 
 
 def judge(
@@ -132,16 +139,19 @@ def judge(
         & ((least < CLEARED) | (False if out_of_distribution is None else out_of_distribution))
     )
     said = np.where(named, Kind.USER, np.where(cleared, Kind.NONE, Kind.INCONCLUSIVE))
+    named_users = np.where(said == Kind.USER, ranked.users[:, 0], -1).tolist()
     return [
-        Verdict(Kind(kind), row[0].user if kind == Kind.USER else None, float(chance), float(own), row)
-        for kind, chance, own, row in zip(said, p, least, _candidates(soft, ranked), strict=True)
+        Verdict(Kind(kind), None if user < 0 else user, float(chance), float(own), row, bits, int(bound))
+        for kind, user, chance, own, row, bits, bound in zip(
+            said, named_users, p, least, _candidates(soft, ranked), soft, ranked.bound, strict=True
+        )
     ]
 
 
 def p_values(soft: Soft, scores: Scores, registered: Registered) -> Float[np.ndarray, " n"]:
     """Of users with these scores, one an image: family-wise, among all who are registered."""
     alone = np.minimum(1, registered.bonferroni * chance(soft, scores))
-    return family_wise(alone, users=registered.users)
+    return family_wise(alone, users=registered.users, dependent=registered.dependent)
 
 
 def _alone(ranked: Ranked) -> Bool[np.ndarray, " n"]:

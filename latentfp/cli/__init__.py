@@ -9,6 +9,7 @@ from latentfp.cli import configs, investigator, provider
 from latentfp.cli.investigator import report
 from latentfp.cli.users import audit, users
 from latentfp.runtime.environment import prepare
+from latentfp.runtime.files import printable
 
 app = typer.Typer(
     callback=prepare,
@@ -55,5 +56,5 @@ def run() -> None:
 def stop(message: str) -> NoReturn:
     """Say what is wrong in one line, and exit with 2."""
     if message:
-        print(f"error: {message}", file=sys.stderr)  # noqa: T201
+        print(f"error: {printable(message)}", file=sys.stderr)  # noqa: T201
     sys.exit(2)

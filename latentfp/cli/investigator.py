@@ -10,6 +10,8 @@ import typer
 from latentfp.choices import Distance, Method, Stage
 from latentfp.cli.options import (
     AlphaOption,
+    CaseOption,
+    CommittedOption,
     DeploymentOption,
     ImagesArgument,
     JsonOption,
@@ -19,6 +21,7 @@ from latentfp.cli.options import (
     UntilOption,
     WhereOption,
 )
+from latentfp.runtime.files import printable
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -54,6 +57,8 @@ def attribute(
         Path | None, typer.Option(help="VGG16 weights for lpips: torchvision .pth or safetensors.")
     ] = None,
     alpha: AlphaOption = 1e-6,
+    case: CaseOption = False,
+    committed: CommittedOption = False,
     resize: ResizeOption = False,
     seed: StartsSeedOption = 0,
     report: Annotated[
@@ -67,8 +72,9 @@ def attribute(
     """Name the user whose copy made each image, or none; inconclusive where too little of a code is left.
 
     p_value: the chance that any of N random codes agrees with the image's soft bits as well as the best one,
-    1 - (1 - P)^N, where auto counts P once for every stage. Exits with 0 when every file was read, 1 when
-    some was not, 2 for wrong usage.
+    1 - (1 - P)^N, where auto counts P once for every stage. Alpha is a file's: of a thousand innocent files
+    at 1e-6 one is named with a chance of up to 0.001; with --case alpha is that chance. Exits with 0 when
+    every file was read, 1 when some was not, 2 for wrong usage.
 
     Damage: degrees (counter-clockwise), scale, down, right (of the window, in sides), blur (pixels),
     brightness, contrast, noise (of the range [-1, 1]), quality (JPEG).
@@ -90,13 +96,15 @@ def attribute(
         decoder=decoder,
         alpha=alpha,
         seed=seed,
+        case=case,
+        committed=committed,
     )
     key = None if report is None and signer is None else signing_key(report, signer)
     opened = open_deployment(deployment, generator=generator)
     complete, kept = True, []
     for finding in attribution.attribute(opened, images, request, resize=resize):
         complete &= finding.verdict != "unreadable"
-        typer.echo(json.dumps(finding.to_json()) if as_json else describe(finding))
+        typer.echo(json.dumps(finding.to_json(), allow_nan=False) if as_json else describe(finding))
         kept += [finding] if key else []
     if report and key:
         from latentfp.report.case import write_case
@@ -126,21 +134,27 @@ def signing_key(page: Path | None, signer: Path | None) -> "Ed25519PrivateKey":
 
 
 def strengths(given: list[str]) -> dict[str, float]:
-    """NAME=STRENGTH, NAME=STRENGTH, … as a dictionary. ValueError where it is not so."""
+    """NAME=STRENGTH, … as a dictionary. ValueError where it is not so, or a name comes twice."""
     pairs = [text.partition("=") for text in given]
     try:
-        return {name: float(value) for name, _, value in pairs}
+        found = {name: float(value) for name, _, value in pairs}
     except ValueError:
         raise ValueError(f"--damage {' '.join(given)}: expected NAME=STRENGTH, such as quality=50") from None
+    if len(found) < len(pairs):
+        raise ValueError(f"--damage {' '.join(given)}: a name is given twice, expected one strength each")
+    return found
 
 
 def describe(finding: "Finding") -> str:
-    """A finding in words."""
+    """A finding in words, on one line whatever the file is called."""
     if finding.verdict == "unreadable":
         return finding.status
-    evidence = f"{finding.matched_bits} of {finding.bits} bits, p = {finding.p_value:.2g}"
+    p = f"p = {finding.p_value:.2g}" if finding.p_value is not None else f"no p: code {finding.code_origin}"
+    evidence = f"{finding.matched_bits} of {finding.bits} bits, {p}"
+    case = "" if finding.case_p_value is None else f", of the case {finding.case_p_value:.2g}"
+    shown = printable(finding.file)
     member = "" if finding.membership is None else f", membership p = {finding.membership:.2g}"
-    return f"{finding.file}: {finding.user or finding.verdict} ({evidence}, by {finding.stage}{member})"
+    return f"{shown}: {finding.user or finding.verdict} ({evidence}{case}, by {finding.stage}{member})"
 
 
 def verify(
@@ -150,14 +164,26 @@ def verify(
     as_json: JsonOption = False,
     method: MethodOption = Method.AUTO,
     alpha: Annotated[float, typer.Option(help="Largest p-value that proves.")] = 1e-6,
+    considered: Annotated[
+        int | None,
+        typer.Option(min=1, help="Among how many users this one was chosen; all registered if left out."),
+    ] = None,
+    beforehand: Annotated[
+        bool,
+        typer.Option(
+            "--user-was-known-beforehand", help="Nobody chose the user by looking at the files: 1 considered."
+        ),
+    ] = False,
+    committed: CommittedOption = False,
     resize: ResizeOption = False,
     seed: StartsSeedOption = 0,
     generator: WhereOption = None,
 ) -> None:
     """Prove that images are one user's; exits with 0 when all are proved, 1 when any is not.
 
-    p_value: the chance that a random code agrees with the image as well as this user's. Nobody else is
-    searched, so there is nothing to correct for but the stages of auto.
+    p_value: the chance that any of so many random codes as users were considered agrees with the image as
+    well as this user's. A user whom `attribute` ranked first was chosen among all. The audit log keeps how
+    many were said to be considered.
 
     Example: latentfp verify --deployment deployment --user alice images/*.png
     """
@@ -165,11 +191,16 @@ def verify(
     from latentfp.deployment.deployment import open_deployment
 
     opened = open_deployment(deployment, generator=generator)
-    request = attribution.Request(method=method, alpha=alpha, seed=seed)
+    if beforehand and considered is not None:
+        raise ValueError("--considered and --user-was-known-beforehand exclude each other: leave one out")
+    considered = 1 if beforehand else considered
+    request = attribution.Request(
+        method=method, alpha=alpha, seed=seed, considered=considered, committed=committed
+    )
     proved = True
     for finding in attribution.attribute(opened, images, request, resize=resize, user=user):
         proved &= finding.user == user
-        typer.echo(json.dumps(finding.to_json()) if as_json else describe(finding))
+        typer.echo(json.dumps(finding.to_json(), allow_nan=False) if as_json else describe(finding))
     raise typer.Exit(0 if proved else 1)
 
 
@@ -196,7 +227,7 @@ def trace(
     names = [f"{one.user} (p = {one.p_value:.2g})" for one in found.accused]
     said = ", ".join(names) or f"nobody (smallest p = {found.smallest:.2g})"
     text = f"{found.read} of {found.files} files, {found.users} users: {said}"
-    typer.echo(json.dumps(found.to_json()) if as_json else text)
+    typer.echo(json.dumps(found.to_json(), allow_nan=False) if as_json else text)
     raise typer.Exit(0 if found.accused else 1)
 
 
@@ -258,36 +289,30 @@ def key(
     typer.echo(f"{path}: private, keep it; {public}: {signature.read_public(public)}")
 
 
-@report.command("verify")
-def verify_report(
+@report.command("check")
+def check_report(
     record: Annotated[Path, typer.Argument(help="The .json beside a case's page.")],
+    files: Annotated[list[Path] | None, typer.Argument(help="The files of the case.")] = None,
     public: Annotated[
         Path | None,
         typer.Option("--public-key", help="Of who should have signed; anyone if left out."),
     ] = None,
 ) -> None:
-    """Check that a case's record and page are what was signed, and its files those that were attributed.
+    """Compute a case's record again, and compare record, page and files with what was signed.
 
-    Exits with 0 when they are, with 1 when record, page or a file has changed or another key signed, with 2
-    for wrong usage. Files that are no longer where they were are told, and are no failure.
+    Needs neither the deployment nor its generator. Exits with 0 where everything is as stated, with 1 where
+    anything differs or is missing, or another key signed, with 2 for wrong usage.
 
-    Example: latentfp report verify case.json --public-key signing.pem.pub
+    Example: latentfp report check case.json --public-key signing.pem.pub images/*.png
     """
     from latentfp.deployment import signature
-    from latentfp.report import case
+    from latentfp.report import check
 
-    known = None if public is None else signature.read_public(public)
-    try:
-        found = case.check_case(record, public=known)
-    except signature.BadSignature as error:
-        typer.echo(f"FAILED: {error}", err=True)
-        raise typer.Exit(1) from None
-    stated = "the key given" if known else "a key that it states itself, compare it with the provider's"
-    typer.echo(f"{record}: intact, with its page; signed by {found.public_key}, {stated}")
-    compared = found.files - len(found.missing)
-    typer.echo(f"{compared} of {found.files} files compared, {len(found.changed)} of them changed")
-    for path in found.missing:
-        typer.echo(f"not there to be compared: {path!a}")
-    for path in found.changed:
-        typer.echo(f"FAILED: {path!a} is not the file that was attributed", err=True)
-    raise typer.Exit(1 if found.changed else 0)
+    found = check.check(record, files or [], public=None if public is None else signature.read_public(public))
+    for fault in found.faults:
+        typer.echo(f"FAILED: {printable(fault)}", err=True)
+    if found.faults:
+        raise typer.Exit(1)
+    stated = "the key given" if public else "a key that it states itself, compare it with the provider's"
+    typer.echo(f"{record}: {found.files} findings computed again, all as stated, with page and files")
+    typer.echo(f"signed by {found.public_key}, {stated}")

@@ -51,7 +51,17 @@ CopyOption = Annotated[Path, typer.Option(help="The file, or for `latentfp` the 
 ImagesArgument = Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 MethodOption = Annotated[Method, typer.Option(help=METHODS)]
-AlphaOption = Annotated[float, typer.Option(help="Largest p-value that names a user.")]
+AlphaOption = Annotated[float, typer.Option(help="Largest p-value, of a file, that names a user.")]
+CaseOption = Annotated[
+    bool, typer.Option("--case", help="Alpha holds for all files of this call together, not for each.")
+]
+CommittedOption = Annotated[
+    bool,
+    typer.Option(
+        "--codes-committed",
+        help="Supplied and seeded codes were committed to before these files existed: judge them too.",
+    ),
+]
 ResizeOption = Annotated[bool, typer.Option(help="Resample files of another size.")]
 StartsSeedOption = Annotated[int, seed_option("Of the starts.")]
 UntilOption = Annotated[

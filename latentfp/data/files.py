@@ -7,6 +7,7 @@ refused in one line: file, reason, what to do; and the other files are read. The
 are verified; damage that leaves a file of another format decodable cannot be seen.
 """
 
+import hashlib
 import io
 import logging
 import os
@@ -17,15 +18,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from latentfp.data import containers
 from latentfp.data.colour import UnknownRange, to_srgb
-from latentfp.runtime import files
-from latentfp.runtime.files import replacing
+from latentfp.runtime.files import printable, replacing
 from latentfp.types import Pixels
 
 READABLE = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
@@ -55,9 +55,8 @@ class UnreadableImage(ValueError):
     """
 
     def __init__(self, path: StrPath, reason: str, fix: str):
-        name, reason = os.fspath(path), " ".join(reason.split())
-        shown = name if name.isprintable() and name else ascii(name)
-        super().__init__(f"{shown}: {reason}; {fix}")
+        shown = printable(os.fspath(path)) or "''"
+        super().__init__(f"{shown}: {printable(' '.join(reason.split()))}; {fix}")
 
 
 def read_image(path: StrPath, *, size: Size | None, resize: bool = False) -> Pixels:
@@ -74,8 +73,12 @@ def read_image(path: StrPath, *, size: Size | None, resize: bool = False) -> Pix
     """
     if size is not None and min(size) < 1:
         raise ValueError(f"size {size} is empty, expected a height and a width of at least 1 pixel")
-    with _open(path) as file:
-        image = _decode(path, file)
+    return pixels_in(read_bytes(path), path, size=size, resize=resize)
+
+
+def pixels_in(data: bytes, path: StrPath, *, size: Size | None, resize: bool = False) -> Pixels:
+    """As `read_image`, of the bytes of a file that is called `path`."""
+    image = _decode(path, data, size=None if resize else size)
     return _sized(image, path, size=size, resize=resize)
 
 
@@ -100,9 +103,13 @@ def _sized(image: Image.Image, path: StrPath, *, size: Size | None, resize: bool
     if size is None or image.size == (size[1], size[0]):
         return np.array(image)
     if not resize:
-        got, expected = f"{image.width} x {image.height}", f"{size[1]} x {size[0]}"
-        raise UnreadableImage(path, f"{got} pixels, expected {expected} (width x height)", "ask for resizing")
+        raise _another_size(path, image.size, size)
     return np.array(image.resize((size[1], size[0]), Image.Resampling.LANCZOS))
+
+
+def _another_size(path: StrPath, found: Size, size: Size) -> UnreadableImage:
+    got, expected = f"{found[0]} x {found[1]}", f"{size[1]} x {size[0]}"
+    return UnreadableImage(path, f"{got} pixels, expected {expected} (width x height)", "ask for resizing")
 
 
 def read_images(
@@ -117,11 +124,41 @@ def read_images(
         yield Path(path), result
 
 
-def file_hash(path: StrPath) -> str | None:
-    """The SHA-256 of a file, hexadecimal; None where it cannot be read."""
+def read_bytes(path: StrPath) -> bytes:
+    """What is in a file, which is opened once and read once; UnreadableImage for what is no regular file.
+
+    A pipe that nobody writes to does not stop it.
+    """
     try:
-        return files.file_hash(Path(path))
-    except OSError:
+        with open(path, "rb", opener=_without_waiting) as file:
+            fault = _fault(os.fstat(file.fileno()))
+            data = b"" if fault else file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        fault = "no such file", "check the path"
+    except PermissionError:
+        fault = "no permission to read it", "change its mode or owner"
+    except IsADirectoryError:
+        fault = "a folder in which no image is found", "name image files or a folder that holds some"
+    except (OSError, ValueError) as error:
+        fault = f"cannot be opened ({getattr(error, 'strerror', None) or error})", "check the path"
+    if fault is not None:
+        raise UnreadableImage(path, *fault)
+    if len(data) > MAX_BYTES:
+        raise UnreadableImage(
+            path, f"more than {MAX_BYTES} bytes", "save the image without what is beside it"
+        )
+    return data
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def file_hash(path: StrPath) -> str | None:
+    """The SHA-256 of a file, hexadecimal; None where it cannot be read as an image's file."""
+    try:
+        return hashlib.sha256(read_bytes(path)).hexdigest()
+    except UnreadableImage:
         return None
 
 
@@ -197,38 +234,17 @@ def _looks_like_an_image(path: Path) -> bool:
         return True
 
 
-def _open(path: StrPath) -> BinaryIO:
-    try:
-        fault = _fault(os.stat(path))
-        if fault is None:
-            return open(path, "rb")
-    except FileNotFoundError:
-        fault = "no such file", "check the path"
-    except PermissionError:
-        fault = "no permission to read it", "change its mode or owner"
-    except (OSError, ValueError) as error:
-        fault = f"cannot be opened ({getattr(error, 'strerror', None) or error})", "check the path"
-    raise UnreadableImage(path, *fault)
-
-
 def _fault(status: os.stat_result) -> tuple[str, str] | None:
-    if stat.S_ISDIR(status.st_mode):
-        return "a folder in which no image is found", "name image files or a folder that holds some"
     if not stat.S_ISREG(status.st_mode):
         return "a pipe, socket or device", "save the image to a file first"
     return ("the file is empty", "get it again") if status.st_size == 0 else None
 
 
-def _decode(path: StrPath, file: BinaryIO) -> Image.Image:
-    data = file.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise UnreadableImage(
-            path, f"more than {MAX_BYTES} bytes", "save the image without what is beside it"
-        )
+def _decode(path: StrPath, data: bytes, *, size: Size | None) -> Image.Image:
     try:
         with DECODING, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _load(path, data)
+            return _load(path, data, size)
     except UnreadableImage:
         raise
     except Image.DecompressionBombError as error:
@@ -243,13 +259,16 @@ def _decode(path: StrPath, file: BinaryIO) -> Image.Image:
         raise UnreadableImage(path, f"truncated or corrupt ({error})", "get it again") from error
 
 
-def _load(path: StrPath, data: bytes) -> Image.Image:
+def _load(path: StrPath, data: bytes, size: Size | None) -> Image.Image:
+    """The image, of `size` or lying on its side, where a size is expected: others are not decoded."""
     parts = containers.parts_of(data)
     image = Image.open(io.BytesIO(data if parts is None else parts.image), formats=READABLE)
     if image.width * image.height > MAX_PIXELS:
         raise Image.DecompressionBombError
     if getattr(image, "is_animated", False):
         raise UnreadableImage(path, "holds several frames or pages", "save the one that is meant as PNG")
+    if size is not None and sorted(image.size) != sorted(size):
+        raise _another_size(path, image.size, size)
     image.load()
     if parts is None:
         return to_srgb(image, profile=image.info.get("icc_profile"), orientation=_orientation(image))

@@ -30,11 +30,12 @@ from latentfp.attribution import reference, tracing
 from latentfp.attribution.cascade import MULTISCALE, Budget, Cascade, DecisionRule, Judged, as_filed
 from latentfp.attribution.decoder import TrainedDecoder
 from latentfp.attribution.estimate import Answer, ImageIds, Progress, Status, hashed, ignore, select
+from latentfp.attribution.evidence import holm
 from latentfp.attribution.observation import VISIBLE
 from latentfp.attribution.verdict import ALPHA, Registered
 from latentfp.augment import damage
 from latentfp.choices import CodeKind, CodeOrigin, Distance, Method, Stage
-from latentfp.data.files import Size, UnreadableImage, file_hash, find_images, pixels_of, read_images
+from latentfp.data.files import Size, UnreadableImage, find_images, pixels_in, pixels_of, read_bytes
 from latentfp.deployment import decoders
 from latentfp.deployment.calibration import null_of
 from latentfp.deployment.codebook import SEARCHED, registered
@@ -67,8 +68,8 @@ TOLERANCE = 1e-3  # of floats on an accelerator, by an image's company
 class Request(NamedTuple):
     """What may be asked of an attribution. `starts` and `steps` replace those of multistart or reference.
 
-    `alpha` is a file's; with `case` it holds for all files of a call together (Holm 1979). `considered`: among
-    how many users the one who is verified was chosen; all registered ones, if that is not said.
+    `alpha` is a file's; with `case` it holds for all files of a call together (Holm 1979). `considered`:
+    among how many users the one who is verified was chosen; all registered ones, if that is not said.
     `committed`: whether codes that were supplied, or drawn from a seed, were committed to before the files
     existed, so that they may be judged like those that were drawn in secret.
     """
@@ -96,16 +97,35 @@ class Candidate(NamedTuple):
     log_likelihood: float
 
 
-class Finding(NamedTuple):
-    """What is said of one image; `answer` is its estimate alone, None where nothing was estimated.
+class Evidence(NamedTuple):
+    """What a p-value is computed from (attribution/evidence.py), so that anyone can compute it again.
 
-    `sha256`: of the file, taken before it was read, or of the pixels of an image without a file; None where
-    there is none. `verdict`: "user", "none", "inconclusive" or "unreadable". `matched_bits` and `p_value` are
-    those of the best user, named or not, the first of `ranked`; there is no p-value where that user's code
-    was not drawn by chance (`code_origin`) and not committed to before. `case_p_value`: Holm's, over all
+    `ratios` [k]: the image's soft bits in units of STEP, whose signs are the code that was read: whoever has
+    them can write it. `scores`: of the ranked users; `bound`: no user's score is above it. `users`: how many
+    were considered; `factor`: by what the chance of one is multiplied; `dependent`: whether their codes
+    depend on each other.
+    """
+
+    ratios: tuple[int, ...]
+    scores: tuple[int, ...]
+    bound: int
+    users: int
+    factor: float
+    dependent: bool
+
+
+class Finding(NamedTuple):
+    """What is said of one image; `answer` and `evidence` are None where nothing was estimated.
+
+    `sha256`: of the file, or of the pixels of an image without a file; None where there is none;
+    `pixels_sha256`: of the pixels that were attributed (`pixel_hash`). `verdict`: "user", "none",
+    "inconclusive" or "unreadable". `matched_bits` and `p_value` are those of the best user, named or not, the
+    first of `ranked`; there is no p-value where that user's code was not drawn by chance (`code_origin`) and
+    not committed to before. `case_p_value`: Holm's, over all
     images of the call, where that was asked. `miss_p_value`: the chance that the image's own code would reach
-    no more than that user's score. `residual`: what of the image its best explanation leaves, √mean z²; `membership`: the p-value that one of the generator's images leaves so much
-    (membership.py), None where that was not calibrated or the image was named before.
+    no more than that user's score. `residual`: what of the image its best explanation leaves, √mean z²;
+    `membership`: the p-value that one of the generator's images leaves so much (membership.py), None where
+    that was not calibrated or the image was named before.
     `status`: "ok", "nonfinite", or why the file was not read. `stage`: the one that decided. `passes` of the
     generator and `iterations` of the decoder are what the image cost, `seconds` its share of its group's
     time. `damage`: the strengths that were inferred and are visible, by the names of augment.damage.Damage.
@@ -115,7 +135,7 @@ class Finding(NamedTuple):
     >>> finding.verdict, finding.user, finding.matched_bits, finding.bits
     ('user', 'bob', 16, 16)
     >>> sorted(finding.to_json())[:3]
-    ['bits', 'damage', 'file']
+    ['bits', 'case_p_value', 'code_origin']
     """
 
     file: str
@@ -137,11 +157,14 @@ class Finding(NamedTuple):
     ranked: tuple[Candidate, ...] = ()
     code_origin: str | None = None
     case_p_value: float | None = None
+    pixels_sha256: str | None = None
     answer: Answer | None = None
+    evidence: Evidence | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The fields of `latentfp attribute --json`; numbers that JSON has not are null."""
-        plain = {name: finite(value) for name, value in self._asdict().items() if name != "answer"}
+        kept = [name for name in self._fields if name not in ("answer", "evidence")]
+        plain = {name: finite(getattr(self, name)) for name in kept}
         return {**plain, "ranked": [candidate._asdict() for candidate in self.ranked]}
 
 
@@ -235,20 +258,12 @@ def attribute(
 
 
 def by_case(findings: Sequence[Finding], *, alpha: float) -> list[Finding]:
-    """The findings of one case, in which `alpha` is the chance that any file is given a wrong name.
-
-    Holm's step-down over the files that have a p-value: the i-th smallest, from 0, is multiplied by their
-    number less i, and no case p-value is below that of a smaller one. Source: Holm 1979, Scandinavian Journal
-    of Statistics 6, 65.
-    """
+    """The findings of one case, in which `alpha` is the chance that any file is given a wrong name (Holm)."""
     tested = [i for i, it in enumerate(findings) if it.p_value is not None]
-    order = sorted(tested, key=lambda i: findings[i].p_value)
-    adjusted, largest = list(findings), 0.0
-    for place, i in enumerate(order):
-        found = findings[i]
-        largest = max(largest, min(1.0, (len(order) - place) * (found.p_value or 0.0)))
-        adjusted[i] = found._replace(case_p_value=largest)
-        if found.verdict == "user" and largest > alpha:
+    adjusted = list(findings)
+    for i, p in zip(tested, holm([findings[i].p_value or 0.0 for i in tested]), strict=True):
+        adjusted[i] = findings[i]._replace(case_p_value=p)
+        if findings[i].verdict == "user" and p > alpha:
             adjusted[i] = adjusted[i]._replace(verdict="inconclusive", user=None)
     return adjusted
 
@@ -343,9 +358,16 @@ def _items(prepared: Prepared, sources: Sequence[Any], *, resize: bool = False) 
 
 def _item(place: int, source: Any, *, size: Size, resize: bool) -> Item:
     if isinstance(source, str | os.PathLike):
-        sha256 = file_hash(source)
-        ((path, pixels),) = read_images([source], size=size, resize=resize)
-        return Item(str(path), sha256, pixels)
+        name = str(Path(source))
+        try:
+            data = read_bytes(source)
+        except UnreadableImage as error:
+            return Item(name, None, error)
+        sha256 = hashlib.sha256(data).hexdigest()
+        try:
+            return Item(name, sha256, pixels_in(data, source, size=size, resize=resize))
+        except UnreadableImage as error:
+            return Item(name, sha256, error)
     name = f"image {place}"
     try:
         pixels = pixels_of(source, name, size=size, resize=resize)
@@ -388,7 +410,7 @@ def _warm(cascade: Cascade) -> None:
 
 
 def _finding(prepared: Prepared, item: Item, found: Answer, judged: Judged, seconds: float) -> Finding:
-    verdict = judged.verdict
+    verdict, registered = judged.verdict, prepared.rule.registered
     ranked = [(prepared.user_of(it.user), it) for it in verdict.ranked]
     return Finding(
         file=item.name,
@@ -396,7 +418,7 @@ def _finding(prepared: Prepared, item: Item, found: Answer, judged: Judged, seco
         verdict=verdict.kind.value,
         user=None if verdict.user is None else ranked[0][0].name,
         matched_bits=verdict.ranked[0].matched_bits if verdict.ranked else 0,
-        bits=prepared.rule.registered.bits,
+        bits=registered.bits,
         p_value=None if np.isnan(verdict.p_value) else verdict.p_value,
         miss_p_value=verdict.miss_p_value,
         residual=float(found.estimate.loss[0]),
@@ -409,7 +431,16 @@ def _finding(prepared: Prepared, item: Item, found: Answer, judged: Judged, seco
         damage=_visible(found.distortion[0]),
         ranked=tuple(Candidate(user.name, it.matched_bits, it.log_likelihood) for user, it in ranked),
         code_origin=ranked[0][0].origin.value if ranked else None,
+        pixels_sha256=None if isinstance(item.pixels, UnreadableImage) else pixel_hash(item.pixels),
         answer=found,
+        evidence=Evidence(
+            ratios=tuple(verdict.soft.tolist()),
+            scores=tuple(it.score for it in verdict.ranked),
+            bound=verdict.bound,
+            users=registered.users,
+            factor=registered.bonferroni,
+            dependent=registered.dependent,
+        ),
     )
 
 
@@ -495,7 +526,8 @@ def deployment_facts(opened: Deployment, request: Request) -> dict[str, Any]:
     """What answers depend on: identity, and hashes of manifest, generator, basis, decoder and codes."""
     manifest = opened.manifest
     trained = decoders.find(opened) if request.decoder is None else decoders.load(request.decoder, opened)
-    users = opened.registry.count()
+    seal = opened.registry.seal()
+    users = seal.users
     codes = opened.registry.packed().tobytes() if users <= SEARCHED else None
     return {
         "id": manifest.id,
@@ -516,4 +548,5 @@ def deployment_facts(opened: Deployment, request: Request) -> dict[str, Any]:
         },
         "users": users,
         "codes": None if codes is None else sha256(codes),
+        "log": {"entries": seal.entries, "head": seal.head.hex(), "root": seal.root.hex()},
     }

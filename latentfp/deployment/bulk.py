@@ -25,7 +25,7 @@ from latentfp.deployment.attribute import (
     request_facts,
 )
 from latentfp.deployment.deployment import Opening, load_generator, open_deployment
-from latentfp.runtime.files import claim, replacing
+from latentfp.runtime.files import claim, printable, replacing
 from latentfp.runtime.processes import Share
 from latentfp.runtime.progress import track
 
@@ -96,5 +96,6 @@ def write(path: Path, findings: Iterator[Finding]) -> None:
     from pyarrow import parquet
 
     schema = pa.schema([pa.field(name, kind) for name, kind in COLUMNS.items()])
-    rows = [{name: getattr(finding, name) for name in COLUMNS} for finding in findings]
+    named = (finding._replace(file=printable(finding.file)) for finding in findings)
+    rows = [{name: getattr(finding, name) for name in COLUMNS} for finding in named]
     parquet.write_table(pa.Table.from_pylist(rows, schema=schema), path)

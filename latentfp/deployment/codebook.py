@@ -103,7 +103,8 @@ def registered(book: Codebook, codes: Callable[[], Packed], *, users: int) -> Re
         return ranking.decoded(book.bch, users=users, key=key, mask=book.mask(), repeats=book.repeats)
     drawn_balanced = book.balanced and book.facts.kind is CodeKind.RANDOM
     bonferroni = 1 / balance(book.bits // book.repeats) if drawn_balanced else 1.0
-    return ranking.among_packed(codes(), bits=book.bits, repeats=book.repeats, bonferroni=bonferroni)
+    found = ranking.among_packed(codes(), bits=book.bits, repeats=book.repeats, bonferroni=bonferroni)
+    return found._replace(dependent=book.facts.kind is CodeKind.BCH)
 
 
 def _words(book: Codebook, first: int, count: int) -> Packed:

@@ -53,6 +53,12 @@ def proved(value: bytes, index: int, count: int, path: Sequence[bytes], root: by
     return not rest and found == root
 
 
+def opened_code(identity: str, number: int, name: str, code: bytes, salt: bytes) -> bytes:
+    """The value that commits to a user's code: deployment, user's number and name, packed code and salt, as
+    JSON."""
+    return json.dumps([identity, number, name, code.hex(), salt.hex()], separators=(",", ":")).encode()
+
+
 def _leaf(value: bytes) -> bytes:
     return hashlib.sha256(b"\0" + value).digest()
 

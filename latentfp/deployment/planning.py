@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import bdtr, bdtri
 
-from latentfp.attribution.verdict import family_wise
+from latentfp.attribution.evidence import family_wise
 from latentfp.deployment.codebook import CodeKind
 from latentfp.fingerprint import bch
 

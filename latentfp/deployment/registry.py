@@ -196,10 +196,14 @@ class Registry(NamedTuple):
         with self.reading() as connection:
             return self._packed(connection)
 
+    def seal(self) -> Seal:
+        """What the file states of itself, verified."""
+        with self.reading() as connection:
+            return self.log.check_end(connection)
+
     def count(self) -> int:
         """How many users there are, active and revoked."""
-        with self.reading() as connection:
-            return self.log.check_end(connection).users
+        return self.seal().users
 
     def user(self, name: str) -> User:
         """The user of this name. ValueError for an unknown name."""
@@ -219,7 +223,7 @@ class Registry(NamedTuple):
         """What proves to an outsider that a user's code is the one that was committed to, as JSON.
 
         `entry` and `time`: of the audit log, which states the `commitment`; `path`: merkle.proof of what
-        `opened_code` makes of the rest. ValueError for an unknown name.
+        `merkle.opened_code` makes of the rest. ValueError for an unknown name.
         """
         with self.reading() as connection:
             row = self._named(connection, name)
@@ -411,7 +415,7 @@ class Registry(NamedTuple):
 
     def _opened(self, row: _Row) -> bytes:
         """What the commitment to a user's code commits to."""
-        return opened_code(self.identity, row.id, row.name, row.code, row.salt)
+        return merkle.opened_code(self.identity, row.id, row.name, row.code, row.salt)
 
     def _insert(self, connection: sqlite3.Connection, rows: Sequence[_Row]) -> str:
         """Add rows; the SHA-256 of their digests in order, hexadecimal."""
@@ -449,11 +453,6 @@ class Registry(NamedTuple):
         (code,) = unpack(self._joined([row]), bits=self.bits)
         status, origin = Status(row.status), CodeOrigin(row.origin)
         return User(row.id, row.name, code, row.created, status, row.note, origin)
-
-
-def opened_code(identity: str, number: int, name: str, code: bytes, salt: bytes) -> bytes:
-    """What a commitment commits to: deployment, user's number and name, packed code and salt, as JSON."""
-    return json.dumps([identity, number, name, code.hex(), salt.hex()], separators=(",", ":")).encode()
 
 
 def origin_of(seed: int | None) -> CodeOrigin:

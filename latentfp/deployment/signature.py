@@ -1,11 +1,14 @@
 """Signed records: JSON objects that whoever has the public key can check, by Ed25519 (RFC 8032).
 
-What is signed is the object without its `signature`, as JSON with sorted keys and no spaces, in UTF-8. The
-private key is a PEM file of mode 0600 (PKCS 8), the public one lies beside it, for everyone.
+What is signed is the object without its `signature`, as JSON with sorted keys and no spaces, in UTF-8; it
+states the algorithm and the public key as its `signer`, so that nothing beside the signed bytes is believed.
+Keys of small order, for which one signature fits any record, are refused. The private key is a PEM file of
+mode 0600 (PKCS 8), the public one lies beside it, for everyone.
 """
 
 import json
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,9 @@ from cryptography.hazmat.primitives.serialization import (
 Record = dict[str, Any]
 ALGORITHM = "Ed25519"
 LARGEST = 4096  # bytes of a key's file
+HEX = re.compile("[0-9a-f]{64}")
+PRIME = 2**255 - 19  # of the field of edwards25519
+D = -121665 * pow(121666, -1, PRIME) % PRIME  # of its equation
 
 
 class BadSignature(ValueError):
@@ -78,12 +84,8 @@ def read_public(path: Path) -> str:
 
 def sign(record: Record, key: Ed25519PrivateKey) -> Record:
     """The record with its signature. ValueError for numbers that JSON has not (NaN, infinite ones)."""
-    signature = {
-        "algorithm": ALGORITHM,
-        "public_key": key.public_key().public_bytes_raw().hex(),
-        "value": key.sign(_signed(record)).hex(),
-    }
-    return {**record, "signature": signature}
+    whole = {**record, "signer": _signer(key.public_key().public_bytes_raw().hex())}
+    return {**whole, "signature": key.sign(_signed(whole)).hex()}
 
 
 def verify(record: Record, *, public: str | None = None) -> str:
@@ -92,18 +94,36 @@ def verify(record: Record, *, public: str | None = None) -> str:
     BadSignature where the record has no valid signature, or that of another key.
     """
     try:
-        signature = record["signature"]
-        known, signed = str(signature["public_key"]), _signed(record)
-        Ed25519PublicKey.from_public_bytes(bytes.fromhex(known)).verify(
-            bytes.fromhex(signature["value"]), signed
-        )
+        known = record["signer"]["public_key"]
+        if record["signer"] != _signer(known) or not HEX.fullmatch(known):
+            raise ValueError
+        _refuse_small_order(bytes.fromhex(known))
+        value = bytes.fromhex(record["signature"])
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(known)).verify(value, _signed(record))
     except InvalidSignature:
         raise BadSignature("the record is not what was signed") from None
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
         raise BadSignature(f"the record has no {ALGORITHM} signature") from None
-    if public is not None and bytes.fromhex(public) != bytes.fromhex(known):
+    if public is not None and public != known:
         raise BadSignature(f"the record was signed with another key, not with {public}")
-    return bytes.fromhex(known).hex()
+    return known
+
+
+def _signer(public_key: str) -> Record:
+    return {"algorithm": ALGORITHM, "public_key": public_key}
+
+
+def _refuse_small_order(key: bytes) -> None:
+    """ValueError for a point of order 1, 2, 4 or 8 of edwards25519, or one that is not written shortest.
+
+    These are the points with x = 0, y = 0, or y² = (±√(1 + d) - 1) / d (RFC 8032, section 5.1): of order 8
+    are those whose doubles have y = 0, that is x² = -y².
+    """
+    y = int.from_bytes(key, "little") & (1 << 255) - 1
+    # On the curve, -x² + y² = 1 + d x² y²; x² = -y² turns it into d y⁴ + 2 y² - 1 = 0.
+    of_order_eight = (D * pow(y, 4, PRIME) + 2 * y * y - 1) % PRIME == 0
+    if y >= PRIME or y in (0, 1, PRIME - 1) or of_order_eight:
+        raise ValueError("the key is weak")
 
 
 def _signed(record: Record) -> bytes:

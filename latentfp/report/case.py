@@ -3,22 +3,24 @@
 PAGE.html is for people: it needs nothing else and runs nothing. PAGE.json is the record beside it:
 
 case        when, with which versions, and what was asked
-deployment  its identity, and hashes of manifest, generator, basis, decoder and registered codes
-files       of each the SHA-256, the finding, P(bit = 1) of every bit, and its sensitivity: what other
+judgement   how many users were considered, by what chances are multiplied and why, and the limit for `none`
+deployment  its identity, hashes of manifest, generator, basis, decoder and registered codes, the log's head
+files       of each the hashes of the file and of its pixels, the finding, the `evidence` from which p-value
+            and verdict follow, the `opening` of the accused user's code, and its sensitivity: what other
             methods and seeds say of it. These decide nothing; the verdict is the first finding.
 page        its name and hash
-signature   deployment/signature.py
+signer, signature      deployment/signature.py
 
-`check_case` finds what was changed since.
+report/check.py computes all of it again. Both are readable by their owner alone: the ratios of a file's
+evidence are a code. No other user's code is in them.
 """
 
 import json
-import math
+import os
 import platform
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +31,8 @@ from scipy.special import expit
 
 import latentfp
 from latentfp.attribution.decoder import Reading, rendered
+from latentfp.attribution.evidence import STEP
+from latentfp.attribution.verdict import CLEARED
 from latentfp.choices import Distance, Method
 from latentfp.data.files import UnreadableImage, file_hash, read_image
 from latentfp.deployment import decoders
@@ -37,15 +41,17 @@ from latentfp.deployment.attribute import (
     Request,
     attribute_all,
     deployment_facts,
+    finite,
     prepare,
     request_facts,
 )
 from latentfp.deployment.constants import subject_in
 from latentfp.deployment.deployment import Deployment, load_generator
 from latentfp.deployment.manifest import now, sha256
-from latentfp.deployment.signature import BadSignature, Record, sign, verify
+from latentfp.deployment.signature import Record, sign
 from latentfp.generators.pretrained import Pretrained
 from latentfp.pixels import to_pixels
+from latentfp.report.check import FORMAT
 from latentfp.report.html import (
     badge,
     difference,
@@ -61,9 +67,7 @@ from latentfp.report.markdown import count
 from latentfp.runtime.files import replacing
 from latentfp.types import Pixels
 
-FORMAT = 1
 SEEDS = 3  # of descents from several starts
-LARGEST = 1 << 30  # bytes of a record
 FACTS = (
     "residual",
     "chance that one of the generator's fits so badly",
@@ -74,15 +78,6 @@ FACTS = (
 RANKED = ("ranked user", "bits", "ln likelihood")
 VARIED = ("method", "seed", "verdict", "best user", "bits", "p", "residual")
 SIGNS = {"user": ("right", "✓"), "none": ("missed", "○"), "inconclusive": ("missed", "?")}
-
-
-class Checked(NamedTuple):
-    """A record whose signature holds: by which key, how many files have a hash, and those changed or gone."""
-
-    public_key: str
-    files: int
-    changed: list[str]
-    missing: list[str]
 
 
 def write_case(
@@ -107,11 +102,14 @@ def write_case(
     text = render(record, _explanations(opened, loaded, findings), record_path.name)
     encoded = text.encode("utf-8", "backslashreplace")
     signed = sign({**record, "page": {"name": page.name, "sha256": sha256(encoded)}}, key)
-    data = json.dumps(signed, indent=1).encode() + b"\n"
+    data = json.dumps(signed, indent=1, allow_nan=False).encode() + b"\n"
     page.parent.mkdir(parents=True, exist_ok=True)
     for path, content in ((page, encoded), (record_path, data)):
-        with replacing(path) as fresh:
-            fresh.write_bytes(content)
+        with (
+            replacing(path) as fresh,
+            os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file,
+        ):
+            file.write(content)
     opened.registry.note("report", {"record": sha256(data)})
     return record_path
 
@@ -123,43 +121,13 @@ def record_of(page: Path) -> Path:
     return page.with_suffix(".json")
 
 
-def check_case(path: Path, *, public: str | None = None) -> Checked:
-    """Check a record, its page beside it, and the files that it names, where they are still there.
-
-    BadSignature where record or page are not what was signed, or with another key than `public`.
-    """
-    try:
-        if path.stat().st_size > LARGEST:
-            raise ValueError("it is too large")
-        record = json.loads(path.read_bytes(), object_pairs_hook=_unique)
-        key = verify(record, public=public)
-        page, signed = path.parent / Path(record["page"]["name"]).name, record["page"]["sha256"]
-        named = {str(it["file"]): it["sha256"] for it in record["files"] if it["sha256"] is not None}
-    except BadSignature:
-        raise
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise BadSignature(f"{path} is no record of a case: {type(error).__name__}, {error}") from None
-    if file_hash(page) != signed:
-        raise BadSignature(f"the page {page} is missing or not the one that was signed")
-    found = {file: file_hash(file) if Path(file).is_file() else None for file in named}
-    missing = [file for file, known in found.items() if known is None]
-    changed = [file for file, known in found.items() if known not in (None, named[file])]
-    return Checked(key, len(named), changed, missing)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> Record:
-    """An object in which no name comes twice: programs differ in which one they take."""
-    names = [name for name, _ in pairs]
-    if len(set(names)) < len(names):
-        raise ValueError("a name occurs twice in one object")
-    return dict(pairs)
-
-
 def _record(
     opened: Deployment, loaded: Pretrained, findings: Sequence[Finding], request: Request, *, resize: bool
 ) -> Record:
     versions = {"latentfp": latentfp, "jax": jax, "numpy": np, "scipy": scipy}
     other = _sensitivity(opened, loaded, findings, request, resize=resize)
+    prepared = prepare(opened, loaded, request, resized=resize)
+    among = prepared.rule.registered
     return {
         "case": {
             "format": FORMAT,
@@ -171,17 +139,24 @@ def _record(
             "platform": f"{platform.platform()}, {jax.default_backend()}",
             "request": request_facts(request, resize=resize),
         },
+        "judgement": {
+            "users": among.users,
+            "factor": among.bonferroni,
+            "looks": prepared.cascade.verdicts,
+            "dependent": among.dependent,
+            "cleared": CLEARED,
+        },
         "deployment": deployment_facts(opened, request),
-        "files": [_entry(it, [row[i] for row in other]) for i, it in enumerate(findings)],
+        "files": [_entry(opened, it, [row[i] for row in other]) for i, it in enumerate(findings)],
     }
 
 
-def _entry(finding: Finding, sensitivity: list[Record]) -> Record:
-    posteriors = [] if finding.answer is None else expit(finding.answer.estimate.logits[0]).tolist()
+def _entry(opened: Deployment, finding: Finding, sensitivity: list[Record]) -> Record:
     return {
-        **{name: _number(value) for name, value in finding.to_json().items()},
-        "posteriors": [round(p, 6) for p in posteriors],
-        **({} if finding.answer is None else {"sensitivity": sensitivity}),
+        **finding.to_json(),
+        "evidence": None if finding.evidence is None else finding.evidence._asdict(),
+        "opening": None if finding.user is None else opened.registry.opening(finding.user),
+        "sensitivity": sensitivity if finding.evidence else [],
     }
 
 
@@ -221,7 +196,7 @@ def _variations(opened: Deployment, loaded: Pretrained, request: Request) -> Ite
 
 def _brief(method: Method, seed: int, finding: Finding) -> Record:
     kept = ("verdict", "user", "matched_bits", "p_value", "residual")
-    said = {name: _number(getattr(finding, name)) for name in kept}
+    said = {name: finite(getattr(finding, name)) for name in kept}
     best = finding.ranked[0].user if finding.ranked else None
     return {"method": method, "seed": seed, **said, "best": best}
 
@@ -242,11 +217,6 @@ def _explanations(opened: Deployment, loaded: Pretrained, findings: Sequence[Fin
     return shown
 
 
-def _number(value: Any) -> Any:
-    """JSON has no infinite numbers and no NaN."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def render(record: Record, explanations: Sequence[Pixels | None], record_name: str) -> str:
     """The page as text."""
     about, deployment, files = record["case"], record["deployment"], record["files"]
@@ -257,7 +227,8 @@ def render(record: Record, explanations: Sequence[Pixels | None], record_name: s
         "users searched": str(deployment["users"]),
         "code": f"{deployment['bits']} bits, {escape(deployment['code_book']['kind'])}",
         "method": escape(about["request"]["method"]),
-        "limit for a name": f"p ≤ {power_of_ten(about['request']['alpha'])}",
+        "limit for a name": f"p ≤ {power_of_ten(about['request']['alpha'])}, "
+        + ("over all files together" if about["request"]["case"] else "for each file"),
         "seed": str(about["request"]["seed"]),
     }
     return filled(
@@ -289,12 +260,16 @@ def _file(file: Record, explanation: Pixels | None) -> str:
     name = f"<h3>{escape(file['file'])}</h3>"
     if file["verdict"] == "unreadable":
         return f"{name}<p>{badge('unreadable', '!', 'not readable')} {escape(file['status'])}</p>"
-    p = power_of_ten(file["p_value"])
+    p = "not stated" if file["p_value"] is None else power_of_ten(file["p_value"])
     evidence = f"p = {p}, {file['matched_bits']} of {file['bits']} bits, by {file['stage']}"
     parts = [
         f"{name}<p>{badge(*SIGNS[file['verdict']], file['user'] or file['verdict'])} {evidence}</p>",
         _pictures(file, explanation),
-        strip(file["posteriors"], None, label=f"P(bit = 1) of the bits of {file['file']}"),
+        strip(
+            expit(STEP * np.array(file["evidence"]["ratios"])).tolist(),
+            None,
+            label=f"P(bit = 1) of the bits of {file['file']}",
+        ),
         table(FACTS, [_facts(file)]),
         table(RANKED, map(_ranked, file["ranked"])),
         table(VARIED, map(_varied, file["sensitivity"])),

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, whoever else writes beside; and the hash of one."""
+"""Files that appear whole or not at all, whoever else writes beside; the hash and the printed name of one."""
 
 import hashlib
 import os
@@ -59,6 +59,11 @@ def _put(fresh: Path, path: Path) -> None:
         raise
     except OSError:
         os.replace(fresh, path)
+
+
+def printable(text: str) -> str:
+    """A text in which what a terminal would act on, such as a line's end, is written as an escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def file_hash(path: Path) -> str:

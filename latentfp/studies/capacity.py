@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from latentfp.attribution.evidence import Soft, chance
+from latentfp.attribution.evidence import Soft, chance, family_wise
 from latentfp.attribution.membership import explained
-from latentfp.attribution.verdict import family_wise
 from latentfp.augment.suites import suite
 from latentfp.choices import Method
 from latentfp.studies import readings

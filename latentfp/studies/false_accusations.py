@@ -22,10 +22,9 @@ import numpy as np
 from jaxtyping import Float, Int8, UInt8
 from scipy.special import chdtri
 
-from latentfp.attribution.evidence import Soft, chance
+from latentfp.attribution.evidence import Soft, chance, family_wise
 from latentfp.attribution.membership import explained
 from latentfp.attribution.search import best
-from latentfp.attribution.verdict import family_wise
 from latentfp.choices import Method
 from latentfp.runtime.progress import track
 from latentfp.studies import readings

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from latentfp.attribution.estimate import Estimate, Status
+from latentfp.attribution.evidence import family_wise
 from latentfp.attribution.ranking import among
-from latentfp.attribution.verdict import ALPHA, Kind, Ranked, Registered, family_wise, judge
+from latentfp.attribution.verdict import ALPHA, Kind, Ranked, Registered, judge
 from latentfp.fingerprint.codes import draw_codes
 
 BITS, SURE = 64, 5.0

@@ -16,7 +16,6 @@ from latentfp.deployment import registry as registry_module
 from latentfp.deployment.audit import unkeyed
 from latentfp.deployment.deployment import create, open_deployment, open_registry
 from latentfp.deployment.manifest import TamperedDeployment
-from latentfp.deployment.registry import opened_code
 from latentfp.fingerprint.codes import pack
 
 
@@ -209,7 +208,7 @@ def test_a_commitment_is_opened_for_one_user(registry):
     def holds(**changed):
         given = opening | changed
         code, salt = (bytes.fromhex(given[name]) for name in ("code", "salt"))
-        value = opened_code(given["deployment"], given["number"], given["name"], code, salt)
+        value = merkle.opened_code(given["deployment"], given["number"], given["name"], code, salt)
         place, path = given["number"] - given["first"], [bytes.fromhex(it) for it in given["path"]]
         return merkle.proved(value, place, given["count"], path, bytes.fromhex(given["commitment"]))
 

@@ -5,7 +5,7 @@ import stat
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from latentfp.deployment.signature import BadSignature, create, read_private, read_public, sign, verify
+from latentfp.deployment.signature import PRIME, BadSignature, create, read_private, read_public, sign, verify
 
 RECORD = {"files": [{"name": "ä.png", "p": 1e-17, "bits": 64}], "user": None, "b": True}
 
@@ -18,7 +18,10 @@ def keys(tmp_path):
 def test_a_signed_record_is_verified(keys):
     private, public = keys
     signed = sign(RECORD, read_private(private))
-    assert {name: value for name, value in signed.items() if name != "signature"} == RECORD
+    signer = {"algorithm": "Ed25519", "public_key": read_public(public)}
+    assert {name: value for name, value in signed.items() if name != "signature"} == RECORD | {
+        "signer": signer
+    }
     assert verify(signed) == read_public(public)
     assert verify(dict(reversed(signed.items())), public=read_public(public)) == read_public(public)
 
@@ -43,19 +46,56 @@ def test_another_signer_is_found(keys):
     signed = sign(RECORD, Ed25519PrivateKey.generate())
     with pytest.raises(BadSignature, match="another key"):
         verify(signed, public=read_public(keys[1]))
-    borrowed = {**signed["signature"], "public_key": read_public(keys[1])}
+    borrowed = {**signed["signer"], "public_key": read_public(keys[1])}
     with pytest.raises(BadSignature, match="not what was signed"):
-        verify({**signed, "signature": borrowed})
+        verify({**signed, "signer": borrowed})
 
 
 @pytest.mark.parametrize(
-    "broken", [None, 3, {}, {"public_key": "zz", "value": ""}, {"public_key": "00" * 31, "value": "00" * 64}]
+    "signer",
+    [{"algorithm": "none"}, {"algorithm": "Ed448"}, {"algorithm": None}, {"more": 1}],
 )
-def test_records_without_a_signature_are_refused(broken):
+def test_another_algorithm_is_refused(keys, signer):
+    signed = sign(RECORD, read_private(keys[0]))
     with pytest.raises(BadSignature, match="no Ed25519 signature"):
-        verify({**RECORD, "signature": broken})
+        verify({**signed, "signer": signed["signer"] | signer})
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        0,
+        1,
+        PRIME - 1,
+        PRIME,
+        PRIME + 1,
+        0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826,
+        0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7,
+    ],
+)
+@pytest.mark.parametrize("sign_of_x", [0, 1])
+def test_keys_of_small_order_are_refused(y, sign_of_x):
+    """With these one signature, of zero and any multiple, fits any message."""
+    key = (y | sign_of_x << 255).to_bytes(32, "little").hex()
+    forged = {"signer": {"algorithm": "Ed25519", "public_key": key}, "signature": key + "00" * 32}
     with pytest.raises(BadSignature, match="no Ed25519 signature"):
-        verify(RECORD)
+        verify({**RECORD, **forged})
+
+
+@pytest.mark.parametrize(
+    ("name", "broken"),
+    [
+        *(("signature", value) for value in (None, 3, {}, "zz", "00" * 63)),
+        *(("signer", value) for value in (None, 3, {}, {"algorithm": "Ed25519", "public_key": "00" * 31})),
+    ],
+)
+def test_records_without_a_signature_are_refused(keys, name, broken):
+    signed = sign(RECORD, read_private(keys[0]))
+    with pytest.raises(BadSignature, match=r"no Ed25519 signature|not what was signed"):
+        verify({**signed, name: broken})
+    del signed[name]
+    with pytest.raises(BadSignature, match="no Ed25519 signature"):
+        verify(signed)
 
 
 def test_numbers_that_json_lacks_are_not_signed(keys):

@@ -1,6 +1,7 @@
 """A case from files to a page and a signed record, and what its check finds."""
 
 import json
+import stat
 from html.parser import HTMLParser
 
 import numpy as np
@@ -9,11 +10,13 @@ from linear_space import write_deployment
 
 from latentfp import cli
 from latentfp.choices import Method
-from latentfp.data.files import file_hash, write_image
+from latentfp.data.files import file_hash, read_image, write_image
 from latentfp.deployment import signature
-from latentfp.deployment.attribute import Request, attribute
+from latentfp.deployment.attribute import Request, attribute, pixel_hash
 from latentfp.deployment.deployment import open_deployment, open_registry
-from latentfp.report.case import check_case, record_of, write_case
+from latentfp.fingerprint.codes import pack
+from latentfp.report.case import record_of, write_case
+from latentfp.report.check import check
 
 
 def run(*arguments):
@@ -44,6 +47,10 @@ def folder(tmp_path_factory):
     return place
 
 
+def files_of(folder):
+    return sorted((folder / "images").iterdir())
+
+
 @pytest.fixture(scope="module")
 def record(folder):
     return json.loads((folder / "case.json").read_text())
@@ -61,15 +68,26 @@ def test_the_record_holds_what_was_found(folder, record):
     marked, noise, text = record["files"]
     assert (marked["verdict"], marked["user"], marked["matched_bits"]) == ("user", "alice", 32)
     assert noise["user"] is None
-    assert (text["verdict"], text["posteriors"], "sensitivity" in text) == ("unreadable", [], False)
+    assert (text["verdict"], text["evidence"], text["sensitivity"]) == ("unreadable", None, [])
     code = open_registry(folder / "deployment").user("alice").code
-    assert ((np.array(marked["posteriors"]) > 0.5) == code).all()
+    assert ((np.array(marked["evidence"]["ratios"]) > 0) == code).all()
+    assert bytes.fromhex(marked["opening"]["code"]) == pack(code[None]).tobytes()
+    assert (noise["opening"], text["opening"]) == (None, None)
+    assert marked["pixels_sha256"] == pixel_hash(read_image(folder / "images" / "a&b<i>.png", size=None))
     assert {it["method"] for it in marked["sensitivity"]} == {"encoder", "multistart"}
     assert [it["seed"] for it in marked["sensitivity"]] == [1, 2, 0, 0, 1, 2]
     assert all(it["user"] == "alice" for it in marked["sensitivity"])
     opened = open_deployment(folder / "deployment")
     assert record["deployment"]["id"] == opened.manifest.id
     assert record["deployment"]["users"] == 2
+
+
+def test_no_other_users_code_is_in_a_case(folder):
+    registry = open_registry(folder / "deployment")
+    bob = pack(registry.user("bob").code[None]).tobytes().hex()
+    for name in ("case.html", "case.json"):
+        assert bob not in (folder / name).read_text()
+        assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
 
 
 def test_a_report_is_in_the_audit_log(folder):
@@ -109,15 +127,30 @@ def test_the_page_shows_file_explanation_and_residual(folder):
 
 
 def test_an_untouched_case_is_intact(folder, capsys):
-    assert run("report", "verify", folder / "case.json", "--public-key", folder / "sign.pem.pub") == 0
-    assert "intact" in capsys.readouterr().out
+    assert (
+        run(
+            "report",
+            "check",
+            folder / "case.json",
+            "--public-key",
+            folder / "sign.pem.pub",
+            *files_of(folder),
+        )
+        == 0
+    )
+    assert "3 findings computed again, all as stated" in capsys.readouterr().out
+
+
+def test_files_must_be_given(folder, capsys):
+    assert run("report", "check", folder / "case.json") == 1
+    assert "the 3 files of the case were not given" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["case.html", "case.json"])
-def test_a_changed_case_fails(copy, name, capsys):
+def test_a_changed_case_fails(folder, copy, name, capsys):
     place = copy.parent / name
     place.write_text(place.read_text().replace("alice", "bob"))
-    assert run("report", "verify", copy) == 1
+    assert run("report", "check", copy, *files_of(folder)) == 1
     assert "FAILED" in capsys.readouterr().err
 
 
@@ -126,15 +159,14 @@ def test_a_page_of_another_name_is_not_followed_out_of_the_folder(folder, copy):
     record["page"]["name"] = "../case.html"
     key = signature.read_private(folder / "sign.pem")
     copy.write_text(json.dumps(signature.sign({k: v for k, v in record.items() if k != "signature"}, key)))
-    assert check_case(copy).files == 3  # the one beside it is looked at
+    assert check(copy, files_of(folder)).faults == []  # the one beside it is looked at
     (copy.parent / "case.html").unlink()
-    with pytest.raises(signature.BadSignature, match="missing or not"):
-        check_case(copy)
+    assert check(copy, files_of(folder)).faults == ["the page 'case.html' is missing"]
 
 
 def test_another_key_fails(copy, tmp_path, capsys):
     public = signature.create(tmp_path / "other.pem")
-    assert run("report", "verify", copy, "--public-key", public) == 1
+    assert run("report", "check", copy, "--public-key", public) == 1
     assert "another key" in capsys.readouterr().err
 
 
@@ -144,7 +176,7 @@ def test_a_name_that_comes_twice_fails(copy):
     twice = text.replace('"user": "alice"', '"user": "mallory", "user": "alice"', 1)
     assert json.loads(twice) == json.loads(text)
     copy.write_text(twice)
-    assert run("report", "verify", copy) == 1
+    assert run("report", "check", copy) == 1
 
 
 @pytest.mark.parametrize(
@@ -153,7 +185,7 @@ def test_a_name_that_comes_twice_fails(copy):
 def test_signed_nonsense_fails(folder, tmp_path, record, capsys):
     signed = signature.sign(record, signature.read_private(folder / "sign.pem"))
     (tmp_path / "case.json").write_text(json.dumps(signed))
-    assert run("report", "verify", tmp_path / "case.json") == 1
+    assert run("report", "check", tmp_path / "case.json") == 1
     assert "is no record of a case" in capsys.readouterr().err
 
 
@@ -190,22 +222,17 @@ def test_a_file_that_changed_meanwhile_is_not_reported(folder, tmp_path):
 @pytest.mark.parametrize("text", ["", "[]", "{}", '"text"', "[" * 100_000, '{"a":' * 990 + "1" + "}" * 990])
 def test_what_is_no_record_fails(tmp_path, text):
     (tmp_path / "case.json").write_text(text)
-    assert run("report", "verify", tmp_path / "case.json") == 1
+    assert run("report", "check", tmp_path / "case.json") == 1
 
 
-def test_files_that_changed_or_went_are_told(folder, copy, capsys):
-    changed, gone = folder / "images" / "noise.png", folder / "images" / "text.png"
-    before = changed.read_bytes(), gone.read_bytes()
-    changed.write_bytes(b"other")
-    gone.unlink()
-    try:
-        assert run("report", "verify", copy) == 1
-    finally:
-        changed.write_bytes(before[0])
-        gone.write_bytes(before[1])
-    said = capsys.readouterr()
-    assert f"{str(changed)!a} is not the file" in said.err
-    assert f"not there to be compared: {str(gone)!a}" in said.out
+def test_files_that_changed_or_are_missing_are_told(folder, copy, tmp_path, capsys):
+    (tmp_path / "noise.png").write_bytes(b"other")
+    given = [folder / "images" / "a&b<i>.png", tmp_path / "noise.png"]
+    assert run("report", "check", copy, *given) == 1
+    said = capsys.readouterr().err
+    for name in ("noise.png", "text.png"):
+        assert f"{str(folder / 'images' / name)!a} is missing or not the file that was attributed" in said
+    assert f"{str(given[1])!a} is no file of this case" in said
 
 
 @pytest.mark.parametrize("given", [("--report", "case.html"), ("--key", "sign.pem")])
