@@ -10,6 +10,7 @@ import numpy as np
 
 from latentfp import rng
 from latentfp.deployment import fitting
+from latentfp.deployment.registry import Registry
 from latentfp.fingerprint.basis import fit_basis, split
 from latentfp.generators import linear, pretrained
 
@@ -41,6 +42,12 @@ def write_generator(folder: Path, *, latent_dim: int, size: int) -> str:
     return str(folder)
 
 
+def add_drawn(registry: Registry, names: list[str], *, seed: int) -> None:
+    """Add users whose codes follow from a seed, but count as drawn in secret."""
+    secretly = registry._replace(assign=lambda _, *new: registry.assign(seed, *new))
+    secretly.add(names)
+
+
 def write_deployment(folder: Path, *, size: int = 8, sigma: float = 1.0) -> Path:
     """A deployment of 32 bits on the last axes of 48, with the users alice and bob: a copy of one."""
     return Path(shutil.copytree(_fitted(size, sigma), folder / "deployment"))
@@ -63,5 +70,5 @@ def _fitted(size: int, sigma: float) -> Path:
         samples=1000,
         seed=0,
     )
-    deployment.registry.add(["alice", "bob"], seed=1)
+    add_drawn(deployment.registry, ["alice", "bob"], seed=1)
     return deployment.path

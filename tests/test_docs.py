@@ -8,9 +8,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from linear_space import add_drawn
 from nbclient import NotebookClient
 
 import latentfp
+from latentfp.deployment.deployment import open_registry
 from latentfp.generators import pretrained
 
 ROOT = Path(__file__).parents[1]
@@ -25,8 +27,8 @@ def made(tmp_path_factory):
     _, params = latentfp.linear_generator(**fields)
     pretrained.save(folder / "linear", kind="linear", fields=fields, params=params, noise_seed=None)
     options = {"sigma": 0.5, "shift": 8, "bits": 16, "samples": 100}
-    opened = latentfp.fit(folder / "deployment", generator=folder / "linear", **options)
-    opened.users.add("alice", "bob", seed=0)
+    latentfp.fit(folder / "deployment", generator=folder / "linear", **options)
+    add_drawn(open_registry(folder / "deployment"), ["alice", "bob"], seed=0)
     return folder
 
 

@@ -34,7 +34,10 @@ def add(
     note: Annotated[str, typer.Option(help="Kept with the users.")] = "",
     seed: Annotated[int | None, seed_option("Makes codes repeatable, and known to whoever knows it.")] = None,
 ) -> None:
-    """Register users, all or none; each gets a code.
+    """Register users, all or none; each gets a code, to which the audit log commits.
+
+    A code that is supplied, or drawn from a seed, may have been chosen after a file was seen. So its user is
+    marked, and files have no p-value for them.
 
     Example: latentfp users add --deployment deployment alice bob
     """
@@ -49,6 +52,11 @@ def add(
         raise ValueError(f"{file} has codes and a seed makes others: leave one of them out")
     notes = [own or note for own in table.notes]
     added = open_registry(deployment).add(table.names, note=notes, seed=seed, codes=table.codes)
+    if table.codes is not None or seed is not None:
+        typer.echo(
+            "note: codes that are supplied or seeded have no p-value, unless --codes-committed is said",
+            err=True,
+        )
     count = "1 user" if len(added) == 1 else f"{len(added)} users"
     typer.echo(f"added {', '.join(table.names) if 0 < len(added) <= SHOWN else count}")
 
@@ -63,6 +71,7 @@ def list_(deployment: DeploymentOption, as_json: JsonOption = False) -> None:
 
     for user in open_registry(deployment).stream():
         fields = {"id": user.id, "name": user.name, "status": user.status, "created": user.created}
+        fields["codes"] = user.origin
         row = "\t".join([user.name, user.status, user.created, user.note.replace("\n", "; ")]).rstrip()
         typer.echo(json.dumps(fields | {"note": user.note}, ensure_ascii=False) if as_json else row)
 
@@ -106,7 +115,7 @@ def save(
     from latentfp.deployment.deployment import open_registry
     from latentfp.deployment.tables import save_table
 
-    columns = ("id", "name", *(("code",) if with_codes else ()), "created", "status", "note")
+    columns = ("id", "name", *(("code",) if with_codes else ()), "created", "status", "note", "origin")
     count = save_table(open_registry(deployment), out, columns=columns)
     typer.echo(f"{out}: {count} users")
 
@@ -131,15 +140,54 @@ def export(
 
 
 @audit.command("verify")
-def audit_verify(deployment: DeploymentOption) -> None:
+def audit_verify(
+    deployment: DeploymentOption,
+    head: Annotated[
+        Path | None, typer.Option(help="What `latentfp audit head` wrote: the log must go on from there.")
+    ] = None,
+    public: Annotated[
+        Path | None, typer.Option("--public-key", help="Of who should have signed the head.")
+    ] = None,
+) -> None:
     """Verify the audit log: its chain of hashes, and that it ends where the users do.
 
-    Example: latentfp audit verify --deployment deployment
+    Without a head, a log that was set back to an earlier state is not found.
+
+    Example: latentfp audit verify --deployment deployment --head head.json --public-key signing.pem.pub
     """
+    from latentfp.deployment import signature
     from latentfp.deployment.deployment import open_registry
 
-    seal = open_registry(deployment).verify_audit()
+    if public is not None and head is None:
+        raise ValueError("--public-key is of a head's signer: give --head too, or leave it out")
+    stated = None if head is None else json.loads(head.read_bytes())
+    if stated is not None:
+        signature.verify(stated, public=None if public is None else signature.read_public(public))
+    seal = open_registry(deployment).verify_audit(stated)
     typer.echo(f"{seal.entries} entries, head {seal.head.hex()}" if seal.entries else "0 entries")
+
+
+@audit.command("head")
+def audit_head(
+    deployment: DeploymentOption,
+    out: Annotated[Path, typer.Option(help="The file to make.")],
+    signer: Annotated[Path, typer.Option("--key", help="The key that signs it: see `latentfp report key`.")],
+) -> None:
+    """Write where the audit log ends now, signed, to be kept elsewhere.
+
+    Whoever time-stamps the file (RFC 3161, for instance `openssl ts`) can prove later that everything which
+    the log holds, commitments to codes among it, is older.
+
+    Example: latentfp audit head --deployment deployment --out head.json --key signing.pem
+    """
+    from latentfp.deployment import signature
+    from latentfp.deployment.deployment import open_registry
+
+    if out.exists():
+        raise ValueError(f"{out} exists and nothing is overwritten: choose another name")
+    head = open_registry(deployment).head()
+    out.write_text(json.dumps(signature.sign(head, signature.read_private(signer)), indent=1) + "\n")
+    typer.echo(f"{out}: entry {head['entries']}, head {head['head']}")
 
 
 @audit.command("list")

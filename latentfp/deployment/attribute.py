@@ -526,8 +526,7 @@ def deployment_facts(opened: Deployment, request: Request) -> dict[str, Any]:
     """What answers depend on: identity, and hashes of manifest, generator, basis, decoder and codes."""
     manifest = opened.manifest
     trained = decoders.find(opened) if request.decoder is None else decoders.load(request.decoder, opened)
-    seal = opened.registry.seal()
-    users = seal.users
+    users = opened.registry.count()
     codes = opened.registry.packed().tobytes() if users <= SEARCHED else None
     return {
         "id": manifest.id,
@@ -548,5 +547,4 @@ def deployment_facts(opened: Deployment, request: Request) -> dict[str, Any]:
         },
         "users": users,
         "codes": None if codes is None else sha256(codes),
-        "log": {"entries": seal.entries, "head": seal.head.hex(), "root": seal.root.hex()},
     }

@@ -286,10 +286,34 @@ class Registry(NamedTuple):
         with self.reading() as connection:
             yield from self.log.entries(connection)
 
-    def verify_audit(self) -> Seal:
-        """Verify the audit log. TamperedDeployment names the first broken entry."""
+    def verify_audit(self, head: Mapping[str, Any] | None = None) -> Seal:
+        """Verify the audit log, and that it goes on from a `head` that was kept elsewhere.
+
+        TamperedDeployment names the first broken entry. ValueError for another deployment's head.
+        """
         with self.reading(check=False) as connection:
-            return self.log.verify(connection)
+            seal = self.log.verify(connection)
+            if head is None:
+                return seal
+            if head.get("deployment") != self.identity:
+                raise ValueError(f"the head is of deployment {head.get('deployment')!a}, not {self.identity}")
+            number, stated = head.get("entries"), head.get("head")
+            found = next((it.hash.hex() for it in self.log.entries(connection) if it.number == number), "")
+        if found != stated:
+            fault = f"entry {number} of the audit log is {found or 'missing'}, expected the head {stated}"
+            raise TamperedDeployment(self.path, fault)
+        return seal
+
+    def head(self) -> dict[str, Any]:
+        """Where the audit log ends now, as JSON."""
+        seal = self.seal()
+        facts = {
+            "entries": seal.entries,
+            "head": seal.head.hex(),
+            "users": seal.users,
+            "root": seal.root.hex(),
+        }
+        return {"deployment": self.identity, "time": now(), **facts}
 
     def check(self) -> None:
         """Compare the seal with the last user and the last entry: what opening a deployment does."""

@@ -1,8 +1,8 @@
 """Tables of users as CSV or Parquet files, to bring users in and to take them out.
 
 Columns: name; note and code where there are any (a code in hexadecimal, packed as fingerprint/codes.py says);
-id, created and status are written and, coming back, given anew. A CSV is UTF-8, or UTF-16 with its byte-order
-mark.
+id, created, status and origin are written and, coming back, given anew. A CSV is UTF-8, or UTF-16 with its
+byte-order mark; a cell that a spreadsheet would run as a formula has a ' before it, which comes off again.
 """
 
 import codecs
@@ -18,6 +18,15 @@ from latentfp.fingerprint.codes import Packed, pack
 from latentfp.runtime.files import replacing
 
 BATCH = 10_000  # users in memory at once while writing
+RUN = (
+    "=",
+    "+",
+    "-",
+    "@",
+    "\t",
+    "\r",
+    "'",
+)  # what a spreadsheet runs when a cell begins with it, and the quote
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -72,13 +81,18 @@ def _write(registry: Registry, file: BinaryIO, columns: tuple[str, ...], is_parq
     users, count = registry.stream(), 0
     with (parquet.ParquetWriter if is_parquet else csv.CSVWriter)(file, schema) as writer:
         while some := list(islice(users, BATCH)):
-            rows = [{name: _cell(user, name) for name in columns} for user in some]
+            rows = [{name: _cell(user, name, is_csv=not is_parquet) for name in columns} for user in some]
             writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=schema))
             count += len(some)
     return count
 
 
-def _cell(user: User, column: str) -> Any:
+def _cell(user: User, column: str, *, is_csv: bool) -> Any:
+    value = _value(user, column)
+    return f"'{value}" if is_csv and isinstance(value, str) and value.startswith(RUN) else value
+
+
+def _value(user: User, column: str) -> Any:
     return pack(user.code[None]).tobytes().hex() if column == "code" else getattr(user, column)
 
 
@@ -104,7 +118,14 @@ def _read(path: Path) -> dict[str, list[Any]]:
         raise pa.ArrowInvalid(f"it has the columns {table.column_names}, expected name (and note, code)")
     if any(table.schema.field(name).type not in (pa.string(), pa.large_string()) for name in wanted):
         raise pa.ArrowInvalid(f"the columns {wanted} are not all text")
-    return table.select(wanted).to_pydict()
+    found = table.select(wanted).to_pydict()
+    return (
+        found if _is_parquet(path) else {name: list(map(_unquoted, texts)) for name, texts in found.items()}
+    )
+
+
+def _unquoted(text: str) -> str:
+    return text[1:] if text[:1] == "'" and text[1:].startswith(RUN) else text
 
 
 def _is_parquet(path: Path) -> bool:

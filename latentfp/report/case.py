@@ -127,7 +127,7 @@ def _record(
     versions = {"latentfp": latentfp, "jax": jax, "numpy": np, "scipy": scipy}
     other = _sensitivity(opened, loaded, findings, request, resize=resize)
     prepared = prepare(opened, loaded, request, resized=resize)
-    among = prepared.rule.registered
+    among, seal = prepared.rule.registered, opened.registry.seal()
     return {
         "case": {
             "format": FORMAT,
@@ -146,7 +146,10 @@ def _record(
             "dependent": among.dependent,
             "cleared": CLEARED,
         },
-        "deployment": deployment_facts(opened, request),
+        "deployment": {
+            **deployment_facts(opened, request),
+            "log": {"entries": seal.entries, "head": seal.head.hex(), "root": seal.root.hex()},
+        },
         "files": [_entry(opened, it, [row[i] for row in other]) for i, it in enumerate(findings)],
     }
 

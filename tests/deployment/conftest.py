@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from linear_space import add_drawn
 
 from latentfp.choices import Coding
 from latentfp.deployment import deployment as deployments
@@ -30,5 +31,5 @@ def settings():
 def folder(tmp_path, settings):
     """The folder of a deployment with two users."""
     path = tmp_path / "deployment"
-    deployments.create(path, **settings).registry.add(["alice", "bob"], seed=1)
+    add_drawn(deployments.create(path, **settings).registry, ["alice", "bob"], seed=1)
     return path

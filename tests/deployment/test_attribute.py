@@ -16,6 +16,7 @@ from latentfp.attribution import cascade as cascades
 from latentfp.attribution import reference
 from latentfp.attribution.cascade import Budget, DecisionRule
 from latentfp.attribution.estimate import Estimate, Status, answer
+from latentfp.attribution.evidence import holm
 from latentfp.attribution.membership import Null
 from latentfp.attribution.ranking import among
 from latentfp.attribution.refine import SOLVED
@@ -39,6 +40,7 @@ from latentfp.deployment.attribute import (
 from latentfp.deployment.constants import subject_in
 from latentfp.deployment.copies import generate_files, issue
 from latentfp.deployment.deployment import load_generator, open_deployment
+from latentfp.fingerprint.codes import pack
 from latentfp.generators import linear
 from latentfp.generators.generator import PaperSearch
 
@@ -85,9 +87,15 @@ class TestKnownDistortion:
         np.testing.assert_allclose(found, damage.coordinates(Damage(quality=50.0, blur=0.7)), rtol=1e-6)
         np.testing.assert_array_equal(known_distortion({}), np.zeros(damage.SIZE))
 
-    @pytest.mark.parametrize("strengths", [{"acid": 1.0}, {"blur": np.nan}, {"quality": np.inf}])
+    @pytest.mark.parametrize(
+        "strengths",
+        [
+            *({"acid": 1.0}, {"blur": np.nan}, {"quality": np.inf}, {"quality": 500.0}, {"quality": 0.0}),
+            *({"scale": 0.0}, {"noise": -1.0}, {"blur": -0.1}, {"brightness": 0.0}, {"degrees": 1e9}),
+        ],
+    )
     def test_what_does_not_exist_is_refused(self, strengths):
-        with pytest.raises(ValueError, match="expected finite strengths of degrees, scale, down"):
+        with pytest.raises(ValueError, match="expected degrees -180 … 180, scale"):
             known_distortion(strengths)
 
 
@@ -202,6 +210,7 @@ def test_lpips_and_its_weights_need_each_other(tmp_path):
 FIELDS = [
     *("file", "sha256", "verdict", "user", "matched_bits", "bits", "p_value", "miss_p_value", "residual"),
     *("membership", "status", "stage", "passes", "iterations", "seconds", "damage", "ranked"),
+    *("code_origin", "case_p_value", "pixels_sha256"),
 ]
 
 
@@ -429,6 +438,45 @@ def test_one_user_alone_is_searched_without_the_others(opened, evidence):
         prepare(opened, loaded, user="carol")
 
 
+@pytest.mark.usefixtures("exact")
+def test_who_was_chosen_among_many_pays_for_them(opened, evidence):
+    """The user whom a search ranked first is selected: 187 of 300 files of nobody were once proved so."""
+    loaded, p = load_generator(opened), {}
+    for considered in (None, 1, 1000):
+        request = Request(method=Method.REFINE, considered=considered, alpha=1e-3)
+        prepared = prepare(opened, loaded, request, user="bob")
+        (found,) = attribute_all(prepared, [evidence[0][0]])
+        p[considered] = found.p_value
+    np.testing.assert_allclose([p[None] / p[1], p[1000] / p[1]], [2, 1000], rtol=1e-5)
+
+
+@pytest.mark.parametrize(("committed", "verdict"), [(False, "inconclusive"), (True, "user")])
+def test_a_code_that_was_supplied_proves_nothing(tmp_path, committed, verdict):
+    """A picture's bits were read, given to a user, and then proved that user at 1e-18."""
+    registry = open_deployment(write_deployment(tmp_path)).registry
+    registry.add(["mallory"], codes=pack(~registry.user("bob").code[None]))
+    opened = open_deployment(registry.path.parent)
+    prepared = prepare(opened, load_generator(opened), Request(method=Method.REFINE, committed=committed))
+    (said,) = prepared.rule.judge(found(code=registry.user("mallory").code[None]))
+    assert said.verdict.ranked[0].user == 2
+    assert (said.verdict.kind.value, np.isnan(said.verdict.p_value)) == (verdict, not committed)
+    (said,) = prepared.rule.judge(found(code=registry.user("bob").code[None]))
+    assert said.verdict.user == 1, "others are judged as ever"
+
+
+@pytest.mark.usefixtures("exact")
+def test_alpha_holds_over_a_case(opened, evidence):
+    paths = [evidence[0][0], evidence[2][0], evidence[0][0], evidence[1][0]]
+    request = Request(method=Method.REFINE, case=True)
+    found_ = list(attribute(opened, paths, request))
+    alone = [it.p_value for it in attribute(opened, paths, request._replace(case=False))]
+    assert alone[3] is None
+    assert [it.case_p_value for it in found_[:3]] == holm([p for p in alone if p is not None])
+    strict = request._replace(alpha=1.5 * (alone[0] or 0))
+    assert [it.verdict for it in attribute(opened, paths, strict)][:3] == ["inconclusive"] * 3
+    assert next(iter(attribute(opened, paths, strict._replace(case=False)))).verdict == "user"
+
+
 def without_time(finding):
     """A finding but for the time that it took, with an answer that can be compared."""
     return finding._replace(seconds=0.0, answer=None)
@@ -503,8 +551,20 @@ class TestTheLog:
         assert entry.action == "attribute"
         digest = hashlib.sha256(evidence[0][0].read_bytes()).hexdigest()
         torn = hashlib.sha256(evidence[1][0].read_bytes()).hexdigest()
-        expected = {"images": [[digest, first.verdict, first.user], [torn, "unreadable", None]]}
-        assert json.loads(entry.subject) == expected
+        images = [[digest, first.verdict, first.user, first.p_value], [torn, "unreadable", None, None]]
+        subject = json.loads(entry.subject)
+        assert subject["images"] == images
+        asked = {
+            name: subject["asked"][name] for name in ("users", "method", "alpha", "seed", "damage", "case")
+        }
+        assert asked == {
+            "users": 2,
+            "method": "refine",
+            "alpha": 1e-6,
+            "seed": 0,
+            "damage": None,
+            "case": False,
+        }
         assert len(list(told)) == 2
         assert len(list(opened.registry.audit())) == before + 2  # groups have entries of their own
         opened.registry.verify_audit()
@@ -512,7 +572,8 @@ class TestTheLog:
     @pytest.mark.usefixtures("exact")
     def test_one_user_is_verified(self, opened, evidence):
         list(attribute(opened, [evidence[0][0]], Request(method=Method.REFINE), user="bob"))
-        assert list(opened.registry.audit())[-1].action == "verify"
+        entry = list(opened.registry.audit())[-1]
+        assert (entry.action, json.loads(entry.subject)["asked"]["users"]) == ("verify", 2)
 
     @pytest.mark.usefixtures("exact")
     def test_what_cannot_be_written_is_said(self, opened, evidence, monkeypatch, capsys):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import sqlite3
 import stat
 from contextlib import closing
@@ -10,8 +11,9 @@ from contextlib import closing
 import numpy as np
 import pytest
 
+from latentfp import cli
 from latentfp.choices import Status
-from latentfp.deployment import merkle, secret
+from latentfp.deployment import merkle, secret, signature
 from latentfp.deployment import registry as registry_module
 from latentfp.deployment.audit import unkeyed
 from latentfp.deployment.deployment import create, open_deployment, open_registry
@@ -221,6 +223,28 @@ def test_where_codes_came_from(registry):
     registry.add(["carol"], seed=3)
     registry.add(["dan"], codes=np.arange(8, dtype=np.uint8)[None] * (np.arange(8) < 2))
     assert [user.origin.value for user in registry.users()] == ["drawn", "drawn", "seeded", "supplied"]
+
+
+def test_a_log_that_is_set_back_is_found_by_a_head(registry, tmp_path, capsys):
+    """Nothing in the file tells it; who kept the head does."""
+    folder, early = registry.path.parent, tmp_path / "early.sqlite"
+    key, head = tmp_path / "sign.pem", tmp_path / "head.json"
+    signature.create(key)
+    shutil.copy(registry.path, early)
+    registry.add(["carol"])
+    made = ["audit", "head", "--deployment", folder, "--out", head, "--key", key]
+    cli.app([str(it) for it in made], standalone_mode=False)
+    verify = ["audit", "verify", "--deployment", folder, "--head", head, "--public-key", f"{key}.pub"]
+    registry.add(["dan"])
+    cli.app([str(it) for it in verify], standalone_mode=False)
+    assert "6 entries" in capsys.readouterr().out
+    shutil.copy(early, registry.path)
+    registry.verify()
+    with pytest.raises(TamperedDeployment, match="entry 5 of the audit log is missing, expected the head"):
+        cli.app([str(it) for it in verify], standalone_mode=False)
+    head.write_text(head.read_text().replace('"entries": 5', '"entries": 4'))
+    with pytest.raises(signature.BadSignature):
+        cli.app([str(it) for it in verify], standalone_mode=False)
 
 
 def test_the_file_is_its_owners_alone(registry):

@@ -9,7 +9,7 @@ from latentfp.deployment import tables
 from latentfp.deployment.deployment import create, open_registry
 from latentfp.deployment.registry import check_usernames
 
-COLUMNS = ("id", "name", "code", "created", "status", "note")
+COLUMNS = ("id", "name", "code", "created", "status", "note", "origin")
 
 
 @pytest.fixture
@@ -43,6 +43,20 @@ def test_without_codes(registry, tmp_path):
         [""] * 6,
         None,
     )
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_no_cell_is_a_formula(registry, tmp_path, suffix):
+    names = ["=1+1", "+1", "@SUM(A1)", "'quoted", "'=twice", "O'Brien"]
+    registry.add(names, note="=HYPERLINK(1)")
+    path = tmp_path / f"users.{suffix}"
+    tables.save_table(registry, path, columns=COLUMNS)
+    if suffix == "csv":
+        cells = [cell for line in path.read_text().splitlines() for cell in line.split(",")]
+        assert not any(cell.strip('"').startswith(("=", "+", "@", "-")) for cell in cells)
+    read = tables.read_table(path)
+    assert read.names[-6:] == names
+    assert read.notes[-6:] == ["=HYPERLINK(1)"] * 6
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])

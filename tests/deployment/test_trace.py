@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from linear_space import write_deployment
+from linear_space import add_drawn, write_deployment
 from typer.testing import CliRunner
 
 from latentfp import cli
@@ -19,7 +19,7 @@ def leaked(tmp_path_factory):
     """A deployment of six users of 32 bits, and four files that alice and bob averaged."""
     folder = tmp_path_factory.mktemp("trace")
     deployment = write_deployment(folder, sigma=0.5)
-    open_deployment(deployment).registry.add(["carol", "dave", "erin", "frank"], seed=2)
+    add_drawn(open_deployment(deployment).registry, ["carol", "dave", "erin", "frank"], seed=2)
     for user in ("alice", "bob"):
         generate_files(deployment, user=user, count=4, out=folder / user, seed=7, suffix="png")
     (folder / "leaked").mkdir()
