@@ -37,6 +37,7 @@ COLUMNS = {  # Arrow's types of a finding's fields
     **dict.fromkeys(("p_value", "miss_p_value", "residual", "membership"), "float64"),
     **dict.fromkeys(("status", "stage"), "string"),
     **dict.fromkeys(("passes", "iterations"), "int64"),
+    "code_origin": "string",
 }
 
 
