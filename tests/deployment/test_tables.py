@@ -108,7 +108,7 @@ def test_nothing_is_overwritten_or_left_half_written(registry, tmp_path, monkeyp
             tables.save_table(registry, out, columns=COLUMNS)
     before = sorted(tmp_path.iterdir())
 
-    def broken(*_):
+    def broken(*_, **__):
         raise OSError("disk full")
 
     monkeypatch.setattr(tables, "_cell", broken)
