@@ -237,9 +237,12 @@ class DecisionRule(NamedTuple):
         """
         members = np.full(len(found.stage), np.nan) if self.null is None else self.null.p_values(found)
         alien = members <= CLEARED
-        verdicts = judge(found.estimate, self.registered, alpha=self.alpha, out_of_distribution=alien)
+        whole = explained(found)
+        verdicts = judge(
+            found.estimate, self.registered, alpha=self.alpha, explained=whole, out_of_distribution=alien
+        )
         named = np.array([verdict.kind is Kind.USER for verdict in verdicts], bool)
-        enough = (named & ~is_reading(found)) | explained(found)
+        enough = (named & ~is_reading(found)) | whole
         stated = [self._stated(verdict) for verdict in verdicts]
         return [Judged(v, float(m), bool(e)) for v, m, e in zip(stated, members, enough, strict=True)]
 

@@ -7,10 +7,13 @@ reach S with the exact chance P (evidence.py), and any of N with
 
 a promise about the whole search (family-wise), not about one user.
 
-user          p <= alpha, and nobody else reaches S
-none          the image's own code would almost never reach as little as S, or the image is not one of this
-              generator's at all; so no registered user's copy made it
+user          p <= alpha, nobody else reaches S, and the image fits as this generator's images do
+none          the fit explains the image whole, and its own code would almost never reach as little as S; or
+              the image is not one of this generator's at all; so no registered user's copy made it
 inconclusive  neither: too little of the code is left to accuse anyone, or to clear everyone
+
+Where a fit leaves much of the image unexplained, its ratios are too sure of themselves: that does not touch
+p, which assumes nothing of them, but such a fit clears nobody.
 
 alpha = 1e-6 by default: an accusation of the innocent weighs more than a missed image, and strictness costs
 little with 64 bits: where all bits are equally sure and an image is judged once, up to 13 wrong ones are
@@ -117,10 +120,12 @@ def judge(
     registered: Registered,
     *,
     alpha: float = ALPHA,
-    out_of_distribution: Bool[np.ndarray, " n"] | None = None,
+    explained: Bool[np.ndarray, " n"] | bool = True,
+    out_of_distribution: Bool[np.ndarray, " n"] | bool = False,
 ) -> list[Verdict]:
     """The verdict on every image of `estimate`.
 
+    `explained`: images of which the fit leaves nothing unexplained, so that their ratios mean what they say;
     `out_of_distribution`: images that are known not to be this generator's. An estimate that failed is
     inconclusive.
     ValueError where nobody is registered, or not even a perfect match could have a p-value of `alpha`.
@@ -132,12 +137,8 @@ def judge(
     p = np.where(ranked.users[:, 0] < 0, 1.0, best)
     least = miss_p_value(soft, ranked.bound)
     failed = np.asarray(estimate.status) != Status.OK
-    named = (p <= alpha) & _alone(ranked) & ~failed
-    cleared = (
-        (p > alpha)
-        & ~failed
-        & ((least < CLEARED) | (False if out_of_distribution is None else out_of_distribution))
-    )
+    named = (p <= alpha) & _alone(ranked) & ~failed & ~np.asarray(out_of_distribution)
+    cleared = (p > alpha) & ~failed & ((least < CLEARED) & explained | out_of_distribution)
     said = np.where(named, Kind.USER, np.where(cleared, Kind.NONE, Kind.INCONCLUSIVE))
     named_users = np.where(said == Kind.USER, ranked.users[:, 0], -1).tolist()
     return [

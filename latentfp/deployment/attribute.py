@@ -31,6 +31,7 @@ from latentfp.attribution.cascade import MULTISCALE, Budget, Cascade, DecisionRu
 from latentfp.attribution.decoder import TrainedDecoder
 from latentfp.attribution.estimate import Answer, ImageIds, Progress, Status, hashed, ignore, select
 from latentfp.attribution.evidence import holm
+from latentfp.attribution.membership import explained
 from latentfp.attribution.observation import VISIBLE
 from latentfp.attribution.verdict import ALPHA, Registered
 from latentfp.augment import damage
@@ -103,7 +104,7 @@ class Evidence(NamedTuple):
     `ratios` [k]: the image's soft bits in units of STEP, whose signs are the code that was read: whoever has
     them can write it. `scores`: of the ranked users; `bound`: no user's score is above it. `users`: how many
     were considered; `factor`: by what the chance of one is multiplied; `dependent`: whether their codes
-    depend on each other.
+    depend on each other. `explained`: whether the fit leaves nothing of the image unexplained.
     """
 
     ratios: tuple[int, ...]
@@ -112,6 +113,7 @@ class Evidence(NamedTuple):
     users: int
     factor: float
     dependent: bool
+    explained: bool
 
 
 class Finding(NamedTuple):
@@ -440,6 +442,7 @@ def _finding(prepared: Prepared, item: Item, found: Answer, judged: Judged, seco
             users=registered.users,
             factor=registered.bonferroni,
             dependent=registered.dependent,
+            explained=bool(explained(found)[0]),
         ),
     )
 

@@ -188,12 +188,12 @@ def _verdict(record: Record, entry: Record, p: float, miss: float, chosen: bool)
     scores = entry["evidence"]["scores"]
     if entry["status"] != "ok":
         return "inconclusive"
+    alien = entry["membership"] is not None and entry["membership"] <= cleared
     if p <= alpha:
         alone = len(scores) == 1 or scores[0] > scores[1]
         in_case = entry["case_p_value"] is None or entry["case_p_value"] <= alpha
-        return "user" if alone and in_case and not chosen else "inconclusive"
-    alien = entry["membership"] is not None and entry["membership"] <= cleared
-    return "none" if miss < cleared or alien else "inconclusive"
+        return "user" if alone and in_case and not chosen and not alien else "inconclusive"
+    return "none" if (miss < cleared and entry["evidence"]["explained"]) or alien else "inconclusive"
 
 
 def _opening(record: Record, entry: Record) -> list[str]:

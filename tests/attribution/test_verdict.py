@@ -95,9 +95,16 @@ def test_unsure_bits_neither_accuse_nor_clear(book):
     assert out_of_distribution.kind is Kind.NONE
 
 
-def test_an_image_that_seems_foreign_may_be_a_users_all_the_same(book):
+def test_a_name_needs_a_fit(book):
+    """All bits of a user's code are no name where the image is not one of the generator's."""
     (verdict,) = judge(estimate_of([book[5]]), among(book), out_of_distribution=np.array([True]))
-    assert verdict.user == 5
+    assert (verdict.kind, verdict.ranked[0].user) == (Kind.INCONCLUSIVE, 5)
+
+
+def test_a_fit_that_leaves_much_unexplained_clears_nobody(book):
+    both = estimate_of([flip(book[5], 14), book[6]])
+    verdicts = judge(both, among(book), explained=np.array([False, False]))
+    assert [verdict.kind for verdict in verdicts] == [Kind.INCONCLUSIVE, Kind.USER]
 
 
 def test_a_larger_alpha_names_more(book):

@@ -46,7 +46,9 @@ class Provider:
             "path": [it.hex() for it in merkle.proof(values, user)],
         }
 
-    def entry(self, logits, *, alpha, status=Status.OK, membership=None, origin="drawn", committed=False):
+    def entry(
+        self, logits, *, alpha, status=Status.OK, membership=None, origin="drawn", committed=False, whole=True
+    ):
         estimate = Estimate(
             code=logits > 0,
             logits=logits,
@@ -56,7 +58,7 @@ class Provider:
             levels=np.tanh(logits / 2),
         )
         alien = np.array([membership is not None and membership <= CLEARED])
-        (verdict,) = judge(estimate, self.registered, alpha=alpha, out_of_distribution=alien)
+        (verdict,) = judge(estimate, self.registered, alpha=alpha, explained=whole, out_of_distribution=alien)
         chosen = origin != "drawn" and not committed
         kind, user = verdict.kind.value, verdict.user
         if chosen and kind == "user":
@@ -78,7 +80,7 @@ class Provider:
             "evidence": {
                 **{"ratios": verdict.soft.tolist(), "scores": [it.score for it in verdict.ranked]},
                 **{"bound": verdict.bound, "users": USERS, "factor": self.registered.bonferroni},
-                "dependent": self.registered.dependent,
+                **{"dependent": self.registered.dependent, "explained": whole},
             },
             "opening": None if user is None else self.opening(user),
         }
@@ -135,7 +137,9 @@ KINDS = {
     "named": ({}, {"sure": 4, "wrong": 0}, {}),
     "named with wrong bits": ({}, {"sure": 2, "wrong": 3}, {}),
     "somebody else's": ({}, {"sure": 4, "wrong": 14}, {}),
+    "somebody else's, not explained": ({}, {"sure": 4, "wrong": 14}, {"whole": False}),
     "too little left": ({}, {"sure": 0.3, "wrong": 8}, {}),
+    "named, but out of distribution": ({}, {"sure": 4, "wrong": 0}, {"membership": 1e-4}),
     "out of distribution": ({}, {"sure": 0.3, "wrong": 8}, {"membership": 1e-4}),
     "failed": ({}, {"sure": 4, "wrong": 0}, {"status": Status.NONFINITE}),
     "supplied code": ({}, {"sure": 4, "wrong": 0}, {"origin": "supplied"}),
@@ -147,6 +151,8 @@ KINDS = {
 SAID = {
     "named": {"user"},
     "somebody else's": {"none"},
+    "somebody else's, not explained": {"inconclusive"},
+    "named, but out of distribution": {"inconclusive"},
     "too little left": {"inconclusive"},
     "out of distribution": {"none"},
     "failed": {"inconclusive"},
@@ -227,6 +233,7 @@ CHANGES = {
     "likelihood": tampered(*NAMED, "ranked", 0, "log_likelihood", value=lambda x: x / 2),
     "miss p": tampered(*NAMED, "miss_p_value", value=lambda p: p / 2),
     "membership": tampered(*UNDECIDED, "membership", value=1e-9),
+    "explained": tampered(*CLEARED_FILE, "evidence", "explained", value=False),
     "status": tampered(*NAMED, "status", value="nonfinite"),
     "origin of the code": tampered(*NAMED, "code_origin", value="supplied"),
     "case p": tampered(*NAMED, "case_p_value", value=1e-9),
