@@ -19,11 +19,21 @@ from latentfp.deployment.deployment import open_deployment
 FIELDS = [
     *("file", "sha256", "verdict", "user", "matched_bits", "bits", "p_value", "miss_p_value", "residual"),
     *("membership", "status"),
-    *("stage", "passes", "iterations", "seconds", "damage", "ranked"),
+    *(
+        "stage",
+        "passes",
+        "iterations",
+        "seconds",
+        "damage",
+        "ranked",
+        "code_origin",
+        "case_p_value",
+        "pixels_sha256",
+    ),
 ]
 COMMANDS = [
     *("fit", "import", "export", "users add", "users list", "users revoke", "users reinstate"),
-    *("users save", "users export", "audit verify", "audit list"),
+    *("users save", "users export", "audit verify", "audit head", "audit list"),
     *("adopt", "calibrate", "generate", "attribute", "verify", "trace", "plan", "bulk", "design", "demo"),
     *("train", "study", "bench"),
 ]
@@ -420,8 +430,10 @@ def test_adopt_refuses_a_decoder_that_misleads(latentfp, tmp_path, monkeypatch):
     [
         (["--damage", "quality"], "--damage quality: expected NAME=STRENGTH"),
         (["--damage", "quality=half"], "--damage quality=half: expected NAME=STRENGTH"),
-        (["--damage", "acid=1"], "expected finite strengths of degrees, scale"),
-        (["--damage", "blur=nan"], "expected finite strengths"),
+        (["--damage", "acid=1"], "expected degrees -180 … 180, scale"),
+        (["--damage", "blur=nan"], "damage blur=nan: expected"),
+        (["--damage", "quality=500"], "damage quality=500: expected"),
+        (["--damage", "blur=1", "--damage", "blur=2"], "a name is given twice"),
         (["--starts", "2"], "--starts: only --method multistart and reference take them"),
         (["--method", "refine", "--steps", "2"], "--steps: only --method multistart and reference"),
         (["--decoder", "nowhere"], "nowhere holds no decoder"),

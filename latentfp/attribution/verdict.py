@@ -26,7 +26,7 @@ import enum
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Int8
+from jaxtyping import Bool, Float, Int
 
 from latentfp.attribution.estimate import Estimate, Status
 from latentfp.attribution.evidence import (
@@ -103,7 +103,7 @@ class Verdict(NamedTuple):
     """What is said of an image. `user`: a row of the registry, for the kind user.
 
     `p_value` and `miss_p_value` are those of the first of the `ranked` candidates, named or not; they follow
-    from the image's soft bits `soft` [k], the candidates' scores and `bound`, above which no user's score is.
+    from the image's `soft` bits, the candidates' scores and `bound`, above which no user's score is.
     """
 
     kind: Kind
@@ -111,7 +111,7 @@ class Verdict(NamedTuple):
     p_value: float
     miss_p_value: float
     ranked: tuple[Candidate, ...]
-    soft: Int8[np.ndarray, " k"]
+    soft: tuple[int, ...]
     bound: int
 
 
@@ -144,7 +144,14 @@ def judge(
     return [
         Verdict(Kind(kind), None if user < 0 else user, float(chance), float(own), row, bits, int(bound))
         for kind, user, chance, own, row, bits, bound in zip(
-            said, named_users, p, least, _candidates(soft, ranked), soft, ranked.bound, strict=True
+            said,
+            named_users,
+            p,
+            least,
+            _candidates(soft, ranked),
+            map(tuple, soft.tolist()),
+            ranked.bound,
+            strict=True,
         )
     ]
 

@@ -7,6 +7,7 @@ refused in one line: file, reason, what to do; and the other files are read. The
 are verified; damage that leaves a file of another format decodable cannot be seen.
 """
 
+import errno
 import hashlib
 import io
 import logging
@@ -34,6 +35,7 @@ SUFFIXES = {
     *(".ppm", ".pgm", ".pbm", ".pnm"),
 }
 WRITABLE = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+NO_FILE = ("a pipe, socket or device", "save the image to a file first")
 MAX_PIXELS = 2**26  # 64 Mi pixels: every camera up to 64 megapixels; below Pillow's own limit
 MAX_BYTES = 2**30  # of a file: MAX_PIXELS with 16 bits a channel and alpha, and as much beside
 JPEG_QUALITY = 95
@@ -55,7 +57,8 @@ class UnreadableImage(ValueError):
     """
 
     def __init__(self, path: StrPath, reason: str, fix: str):
-        shown = printable(os.fspath(path)) or "''"
+        name = os.fspath(path)
+        shown = name if name.isprintable() and name else ascii(name)
         super().__init__(f"{shown}: {printable(' '.join(reason.split()))}; {fix}")
 
 
@@ -140,6 +143,8 @@ def read_bytes(path: StrPath) -> bytes:
     except IsADirectoryError:
         fault = "a folder in which no image is found", "name image files or a folder that holds some"
     except (OSError, ValueError) as error:
+        if getattr(error, "errno", None) == errno.ENXIO:
+            raise UnreadableImage(path, *NO_FILE) from error
         fault = f"cannot be opened ({getattr(error, 'strerror', None) or error})", "check the path"
     if fault is not None:
         raise UnreadableImage(path, *fault)
@@ -236,7 +241,7 @@ def _looks_like_an_image(path: Path) -> bool:
 
 def _fault(status: os.stat_result) -> tuple[str, str] | None:
     if not stat.S_ISREG(status.st_mode):
-        return "a pipe, socket or device", "save the image to a file first"
+        return NO_FILE
     return ("the file is empty", "get it again") if status.st_size == 0 else None
 
 

@@ -436,7 +436,7 @@ def _finding(prepared: Prepared, item: Item, found: Answer, judged: Judged, seco
         pixels_sha256=None if isinstance(item.pixels, UnreadableImage) else pixel_hash(item.pixels),
         answer=found,
         evidence=Evidence(
-            ratios=tuple(verdict.soft.tolist()),
+            ratios=verdict.soft,
             scores=tuple(it.score for it in verdict.ranked),
             bound=verdict.bound,
             users=registered.users,

@@ -154,7 +154,8 @@ def test_bad_bytes_are_refused_with_their_reason(kind, tmp_path, capfd):
     data, reason = BAD_BYTES[kind]
     path = tmp_path / "image.png"
     path.write_bytes(data)
-    assert refusal(path).startswith(f"{path}: {reason}")
+    size = None if kind == "pfm NaN" else SIZE  # of another size, which is found first
+    assert refusal(path, size=size).startswith(f"{path}: {reason}")
     assert capfd.readouterr() == ("", ""), "no decoder speaks for itself"
 
 
@@ -193,3 +194,16 @@ def test_the_global_switches_of_pillow_are_left_alone(tmp_path):
         path.write_bytes(data)
         refusal(path)
     assert before == (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES, list(warnings.filters))
+
+
+def test_another_size_is_refused_by_the_header(tmp_path, monkeypatch):
+    """No pixel is decoded: a WebP of 2.6 kB once took 1.6 GB before it was refused for its size."""
+    path = tmp_path / "image.webp"
+    Image.new("RGB", (4000, 4000)).save(path)
+
+    def decoded(_):
+        pytest.fail("pixels were decoded")
+
+    monkeypatch.setattr(Image.Image, "load", decoded)
+    monkeypatch.setattr("PIL.WebPImagePlugin.WebPImageFile.load", decoded)
+    assert "4000 x 4000 pixels, expected 32 x 24" in refusal(path)

@@ -78,7 +78,7 @@ class Provider:
                 for it in verdict.ranked
             ],
             "evidence": {
-                **{"ratios": verdict.soft.tolist(), "scores": [it.score for it in verdict.ranked]},
+                **{"ratios": list(verdict.soft), "scores": [it.score for it in verdict.ranked]},
                 **{"bound": verdict.bound, "users": USERS, "factor": self.registered.bonferroni},
                 **{"dependent": self.registered.dependent, "explained": whole},
             },
