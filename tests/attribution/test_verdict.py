@@ -132,7 +132,7 @@ def test_images_are_judged_one_by_one(book):
     assert [verdict.user for verdict in together] == [7, None, 0]
 
 
-@pytest.mark.parametrize("logit", [0.5, 5.0])
+@pytest.mark.parametrize("logit", [0.5, pytest.param(5.0, marks=pytest.mark.slow)])
 def test_false_accusations_are_as_rare_as_promised(book, logit):
     fair = np.random.default_rng(2).random((20_000, BITS)) < 0.5
     accused = sum(

@@ -36,6 +36,7 @@ def test_the_own_corners_change_nothing(image):
     np.testing.assert_allclose(same, image, rtol=0, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_the_gradient_by_the_corners_is_that_of_finite_differences(image):
     """Of a smooth image seen from inside, where nothing jumps."""
     zoomed = jnp.asarray([[-0.2, -0.1], [1.1, -0.2], [1.2, 1.3], [-0.1, 1.1]])

@@ -36,6 +36,7 @@ def test_autoencoding_is_decoding_what_was_encoded(model, face, key):
     np.testing.assert_allclose(embedded(autoencoded)(key, pixels).astype(int), expected, atol=1)
 
 
+@pytest.mark.slow
 def test_more_noise_takes_an_image_further(face, key):
     _, pixels = face
     near, middle, far = (embedded(partial(diffused, share=share))(key, pixels) for share in (0.06, 0.3, 1.0))
@@ -44,6 +45,7 @@ def test_more_noise_takes_an_image_further(face, key):
     assert distance(far, pixels) > 25, "nothing is left of the image"
 
 
+@pytest.mark.slow
 def test_the_latent_keeps_as_much_as_its_noise_says(model, key):
     """A latent noised to 0.3 of the times and diffused back is nearer to itself than to another."""
     generator, params = model.generator, model.params

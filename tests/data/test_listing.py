@@ -65,6 +65,7 @@ def test_texts_and_folders_follow_one_another(tmp_path):
             assert found[start:stop] == whole[start:stop]
 
 
+@pytest.mark.slow
 def test_a_million_names_take_few_bytes_each(tmp_path):
     """Their text is 52 MB; beside 16 bytes a line there are steps that hold a few times as much."""
     path = tmp_path / "files.txt"

@@ -36,6 +36,7 @@ def test_every_kind_is_tested():
     assert sorted(FIELDS) == GENERATORS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", GENERATORS)
 def test_every_kind_keeps_the_contract(kind):
     generator, params = made(kind)

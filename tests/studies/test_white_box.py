@@ -12,6 +12,8 @@ from latentfp.studies import white_box
 
 PLAN = {"users": 20, "images": 6, "samples": 5000, "alpha": 0.01}
 
+pytestmark = pytest.mark.slow  # a whole deployment of StyleGAN2 copies
+
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
