@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-import scipy.linalg
 from jaxtyping import Array, Float
 
 from latentfp.types import Content, Latent
@@ -60,7 +59,7 @@ def fit_basis(w: Samples) -> Basis:
         raise ValueError("got non-finite samples, expected finite latents: check the generator's weights")
     mean = samples.mean(axis=0)
     centred = samples - mean
-    variances, columns = scipy.linalg.eigh(centred.T @ centred / (n - 1))
+    variances, columns = _eigh(centred.T @ centred / (n - 1))
     stds = np.sqrt(np.maximum(variances[::-1], 0.0))
     return Basis(*(jnp.asarray(part, jnp.float32) for part in (mean, _pointing_up(columns.T[::-1]), stds)))
 
@@ -85,10 +84,16 @@ def fit_leading(w: Samples, *, axes: int) -> Basis:
         scores = np.linalg.qr(w @ basis - mean @ basis)[0]
         basis = np.linalg.qr(w.T @ scores)[0]  # scores have mean 0, so w need not be centred
     scores = (w @ basis - mean @ basis).astype(np.float64)
-    variances, turn = scipy.linalg.eigh(scores.T @ scores / (n - 1))
+    variances, turn = _eigh(scores.T @ scores / (n - 1))
     leading = basis @ turn[:, ::-1][:, :axes].astype(np.float32)
     stds = np.sqrt(np.maximum(variances[::-1][:axes], 0))
     return Basis(jnp.asarray(mean), jnp.asarray(_pointing_up(leading.T)), jnp.asarray(stds, jnp.float32))
+
+
+def _eigh(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    import scipy.linalg  # only a fit needs it, and it takes a tenth of a second
+
+    return scipy.linalg.eigh(covariance)
 
 
 def _pointing_up(axes: Float[np.ndarray, "q d"]) -> Float[np.ndarray, "q d"]:

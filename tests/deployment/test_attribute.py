@@ -412,6 +412,22 @@ def test_only_a_fit_that_explains_an_image_clears_everyone(exact, prepared, evid
 
 
 @pytest.mark.usefixtures("exact")
+def test_a_file_is_read_once(prepared, evidence, tmp_path, monkeypatch):
+    """A link that is flipped between hash and reading once gave 22 of 300 findings another file's hash."""
+    path, read = tmp_path / "image.png", attribution.read_bytes
+    path.write_bytes(evidence[0][0].read_bytes())
+
+    def flipping(name):
+        data = read(name)
+        path.write_bytes(evidence[2][0].read_bytes())
+        return data
+
+    monkeypatch.setattr(attribution, "read_bytes", flipping)
+    (found,) = attribute_all(prepared, [path])
+    assert (found.user, found.sha256) == ("bob", hashlib.sha256(evidence[0][0].read_bytes()).hexdigest())
+
+
+@pytest.mark.usefixtures("exact")
 def test_files_of_another_size_are_resampled_on_request(prepared, evidence):
     (found,) = attribute_all(prepared, [evidence[5][0]], resize=True)
     assert found.verdict == "none"

@@ -6,7 +6,7 @@ import shutil
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from linear_space import write_generator
+from linear_space import add_drawn, write_generator
 from small_decoder import write_decoder
 
 from latentfp import cli, rng
@@ -128,7 +128,7 @@ class TestBundle:
         home = tmp_path / "here"
         generator = write_generator(home / "generator", latent_dim=48, size=8)
         made = fit(home / "deployment", generator, shift=16, bits=32, coding="antipodal", samples=1000)
-        made.registry.add(["alice", "bob"], seed=1)
+        add_drawn(made.registry, ["alice", "bob"], seed=1)
         images = tmp_path / "images"
         request = ["generate", "--deployment", str(made.path), "--user", "bob", "--count", "2", "--seed", "3"]
         cli.app([*request, "--out", str(images)], standalone_mode=False)
