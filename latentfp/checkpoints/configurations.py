@@ -6,7 +6,7 @@ as by OmegaConf, with which these configurations were written: 15e-4 is one, whi
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ def read_configuration(path: Path) -> dict[str, Any]:
     """The mapping in a .json, .yaml or .yml file. ValueError, with the path and the reason, for all else."""
     try:
         text = _text(path)
-        found = json.loads(text) if path.suffix == ".json" else _yaml(text)
+        found = _json(text) if path.suffix == ".json" else _yaml(text)
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise ValueError(f"{path}: it is no configuration: {' '.join(str(error).split())[:200]}") from None
     if not isinstance(found, dict):
@@ -97,6 +97,20 @@ def _text(path: Path) -> str:
     if len(raw) > MAX_BYTES:
         raise ValueError(f"it has more than {MAX_BYTES} bytes")
     return raw.decode()
+
+
+def _json(text: str) -> Any:
+    found = json.loads(text)
+    level, depth = [found], 0
+    while level := [inner for value in level for inner in _inside(value)]:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
+    return found
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def _yaml(text: str) -> Any:

@@ -20,7 +20,7 @@ from latentfp.checkpoints.configurations import read_configuration
 from latentfp.checkpoints.torch_files import is_legacy, read_tensors, write_tensors
 from latentfp.choices import Format
 from latentfp.generators import pretrained
-from latentfp.runtime.files import file_hash
+from latentfp.runtime.files import file_hash, printable
 
 
 class Origin(NamedTuple):
@@ -33,6 +33,8 @@ class Origin(NamedTuple):
 
 def recognise(path: Path) -> Format:
     """The format of a file or folder, from what it holds. ValueError where it is none of ours."""
+    if path.exists() and not path.is_dir() and not path.is_file():
+        raise ValueError(f"{path}: it is a pipe, socket or device: save what it gives to a file first")
     if path.is_dir():
         return Format.LATENTFP if (path / pretrained.DESCRIPTION).is_file() else Format.DIFFUSERS
     if _is_plain_pickle(path):
@@ -47,7 +49,7 @@ def recognise(path: Path) -> Format:
         return Format.NVIDIA
     if "state_dict" in names or any(str(name).startswith(latent_diffusion.DENOISER) for name in names):
         return Format.COMPVIS
-    raise ValueError(f"{path}: {_unknown(path, names)}")
+    raise ValueError(printable(f"{path}: {_unknown(path, names)}"))
 
 
 def read(path: Path, form: Format, configuration: Path | None = None) -> tuple[Imported, Origin]:
@@ -67,7 +69,7 @@ def read(path: Path, form: Format, configuration: Path | None = None) -> tuple[I
             found = READERS[form](path)
     except ValueError as error:
         named = str(error) if str(path) in str(error) else f"{path}: {error}"
-        raise ValueError(named) from None
+        raise ValueError(printable(named)) from None
     files = _files(path) + ([] if configuration is None else [configuration])
     names = [str(file.relative_to(path)) if path.is_dir() else file.name for file in files]
     return found, Origin(form, path.name, dict(zip(names, map(file_hash, files), strict=True)))

@@ -13,6 +13,7 @@ before it is used.
 import io
 import mmap
 import pickletools
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ import numpy as np
 
 T = TypeVar("T")
 Builders = Mapping[str, Callable[..., Any] | None]
+
+
+ELEMENT = re.compile("[<>|=]?[biufc][0-9]{0,2}")  # the code of a NumPy number
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ class ElementType:
     """A NumPy element type under construction: "f4", then its byte order. Numbers only, no objects."""
 
     def __init__(self, code: Any, *_: Any):
-        if not isinstance(code, str) or code.lstrip("<>|=")[:1] not in tuple("biufc"):
+        if not isinstance(code, str) or not ELEMENT.fullmatch(code):
             raise ValueError("it holds NumPy data that are not plain numbers")
         self.dtype = np.dtype(code)
 
@@ -126,6 +130,7 @@ TENSORFLOW = (
 )
 EXPLAINED = {"dnnlib.tflib.": TENSORFLOW, "tfutil.": TENSORFLOW, "network.Network": TENSORFLOW}
 
+MAX_BITS = 1024  # of a whole number; 77 are the most that weights need
 MAX_INSTRUCTIONS = 2_000_000  # a checkpoint of 10 000 tensors has about 400 000
 
 Stream = io.BytesIO | mmap.mmap
@@ -178,6 +183,11 @@ class _Machine:
 
     def push(self, value: Any) -> None:
         self.stack.append(value)
+
+    def push_long(self, value: int) -> None:
+        if value.bit_length() > MAX_BITS:
+            raise ValueError(f"its pickle has a number of more than {MAX_BITS} bits")
+        self.push(value)
 
     def pop(self) -> Any:
         return self.stack.pop()
@@ -250,7 +260,7 @@ class _Machine:
 
 
 LITERALS = [
-    *("NONE", "BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT"),
+    *("NONE", "BININT", "BININT1", "BININT2", "BINFLOAT"),
     *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINSTRING", "SHORT_BINSTRING"),
     *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
 ]
@@ -258,6 +268,7 @@ LITERALS = [
 STEPS: dict[str, Callable[[_Machine, Any], Any]] = {
     **dict.fromkeys(["PROTO", "FRAME"], lambda *_: None),
     **dict.fromkeys(LITERALS, _Machine.push),
+    **dict.fromkeys(["LONG1", "LONG4"], _Machine.push_long),
     **dict.fromkeys(["BINPUT", "LONG_BINPUT"], _Machine.put),
     **dict.fromkeys(["BINGET", "LONG_BINGET"], _Machine.get),
     **dict.fromkeys(["REDUCE", "NEWOBJ"], _Machine.call),

@@ -38,7 +38,7 @@ from jaxtyping import Float
 from numpy.lib.stride_tricks import as_strided
 
 from latentfp.checkpoints.pickles import PLAIN, Builders, Name, expect, load
-from latentfp.runtime.files import replacing
+from latentfp.runtime.files import printable, replacing
 
 PathLike = str | os.PathLike[str]
 Tree = Mapping[str, Any]  # of names to arrays, plain values or such mappings
@@ -84,7 +84,8 @@ MISTAKEN = {
 
 def rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> np.ndarray:
     """The view of a storage [n] with this offset, shape and strides, all in elements."""
-    expect(storage, np.ndarray)
+    if expect(storage, np.ndarray).ndim != 1:
+        raise ValueError("it is damaged: a tensor has a storage that is no plain row of numbers")
     for sizes in (expect(shape, tuple), expect(strides, tuple), (offset,)):
         _check_shape(sizes)
     if len(shape) != len(strides):
@@ -300,13 +301,13 @@ def opened(path: PathLike) -> Iterator[mmap.mmap]:
                     raise ValueError(what)
             yield mapped
         except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
+            raise ValueError(f"{path}: {printable(str(error))}") from error
 
 
 def _check_shape(sizes: Sequence[int]) -> None:
     """Refuse what cannot be the shape or the strides of a tensor."""
     if len(sizes) > MAX_DIMENSIONS or any(type(size) is not int or size < 0 for size in sizes):
-        raise ValueError(f"it is damaged: a tensor has the shape or strides {sizes[:8]!s:.100}")
+        raise ValueError("it is damaged: a tensor has a shape or strides that are no whole numbers from 0")
 
 
 def _numbers(buffer: memoryview, dtype: np.dtype, start: int, count: int) -> np.ndarray:

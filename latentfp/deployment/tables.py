@@ -15,7 +15,7 @@ import numpy as np
 
 from latentfp.deployment.registry import Registry, User
 from latentfp.fingerprint.codes import Packed, pack
-from latentfp.runtime.files import replacing
+from latentfp.runtime.files import printable, replacing
 
 BATCH = 10_000  # users in memory at once while writing
 RUN = (
@@ -45,7 +45,7 @@ def read_table(path: Path) -> Table:
     try:
         columns = _read(path)
     except (pyarrow.ArrowInvalid, UnicodeError) as error:
-        said = " ".join(str(error).split())
+        said = printable(" ".join(str(error).split()))[:300]
         raise ValueError(f"{path} is no table of users in UTF-8 or UTF-16: {said}") from error
     names = columns["name"]
     if not all(names):

@@ -115,7 +115,31 @@ def tensors() -> dict[str, Call]:
         "huge storage": tensor("0", W, shape=(1,), count=2**60),
         "too many axes": tensor("0", W, shape=(1,) * 60),
         "no storage": tensor("5", W),
+        "a table as storage": _rebuilt(shape=(8,), storage=_table()),
+        "doubled tuples as shape": _rebuilt(shape=_doubled_tuples()),
+        "doubled tuples as offset": _rebuilt(offset=_doubled_tuples()),
+        "a long number as shape": _rebuilt(
+            shape=(Raw(b"\x8b" + (2000).to_bytes(4, "little") + b"\x7f" * 2000),)
+        ),
     }
+
+
+def _rebuilt(*, shape: object = (1,), offset: object = 0, storage: object = None) -> Call:
+    """A tensor of which one part is something else."""
+    given = tensor("0", W).arguments
+    strides = (1,) if isinstance(shape, tuple) else ()
+    return Call("torch._utils._rebuild_tensor_v2", (storage or given[0], offset, shape, strides, *given[4:]))
+
+
+def _table() -> State:
+    """A NumPy array of one row: eight elements with a first stride of all of them, so that steps leave it."""
+    empty = Call("numpy.core.multiarray._reconstruct", (Name("numpy.ndarray"), (0,), b"b"))
+    return State(empty, (1, (1, 8), Call("numpy.dtype", ("f4", False, True)), False, W.tobytes()))
+
+
+def _doubled_tuples() -> Raw:
+    """Sixty pairs, each twice in the next: 2^60 when written out."""
+    return Raw(b")" + b"".join(b"q%c0h%ch%c\x86" % (i, i, i) for i in range(60)))
 
 
 def headers() -> dict[str, bytes]:
@@ -222,6 +246,7 @@ def _folders(folder: Path, params) -> Iterator[tuple[str, Path]]:
         yield f"folder: {name}", write_diffusers(folder / name, params, **changed)
     for name, text in (
         ("deep json", "[" * 60_000),
+        ("deep setting", '{"act_fn": ' + "[" * 900 + "]" * 900 + "}"),
         ("no json", "{"),
         ("large json", " " * 10_000_000 + "{}"),
     ):

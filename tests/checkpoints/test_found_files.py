@@ -6,6 +6,7 @@ which format it has.
 
 import gzip
 import json
+import os
 import pickle
 import zipfile
 
@@ -320,3 +321,9 @@ def test_a_latent_diffusion_is_exported_as_a_folder_of_ours(diffusion, tmp_path)
         ValueError, match="a latent_diffusion is not written in the format nvidia: use latentfp"
     ):
         formats.export_generator(found, tmp_path / "out", Format.NVIDIA)
+
+
+def test_a_pipe_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe.pt")
+    with pytest.raises(ValueError, match=r"pipe\.pt: it is a pipe, socket or device"):
+        formats.recognise(tmp_path / "pipe.pt")
