@@ -54,7 +54,7 @@ from latentfp.attribution.estimate import (
     replace,
     select,
 )
-from latentfp.attribution.membership import Null, explained
+from latentfp.attribution.membership import Null, clears, explained
 from latentfp.attribution.reference import Distance
 from latentfp.attribution.refine import Settings
 from latentfp.attribution.verdict import ALPHA, CLEARED, Kind, Registered, Verdict, check_alpha, judge
@@ -239,7 +239,11 @@ class DecisionRule(NamedTuple):
         alien = members <= CLEARED
         whole = explained(found)
         verdicts = judge(
-            found.estimate, self.registered, alpha=self.alpha, explained=whole, out_of_distribution=alien
+            found.estimate,
+            self.registered,
+            alpha=self.alpha,
+            explained=clears(found),
+            out_of_distribution=alien,
         )
         named = np.array([verdict.kind is Kind.USER for verdict in verdicts], bool)
         enough = (named & ~is_reading(found)) | whole

@@ -22,6 +22,9 @@ from latentfp.attribution.refine import SOLVED
 from latentfp.augment import damage
 from latentfp.choices import Stage
 
+WRITTEN = 0.5  # level from which a bit counts as written; the two levels of a bit are -1 and 1
+FEW = 1 / 8  # of the bits of a code
+
 Residuals = Float[np.ndarray, " n"]
 
 
@@ -48,6 +51,17 @@ def residuals(answer: Answer) -> Residuals:
     loose = np.where(is_damaged(answer.distortion), 1, np.sqrt(1 + np.square(noise / ROUNDING)))
     found = np.asarray(answer.estimate.loss / loose, np.float64)
     return np.where(np.isnan(found), np.inf, found)
+
+
+def clears(answer: Answer) -> Bool[np.ndarray, " n"]:
+    """Whether what is read of an image may clear everyone: it is explained, and by one code or by none.
+
+    The images of copies that were averaged are explained, too. Where their codes agree the levels are -1 or
+    1, elsewhere they lie between, and the signs there are nobody's.
+    """
+    written = np.mean(np.abs(np.asarray(answer.estimate.levels)) > WRITTEN, axis=1)
+    mixed = (written > FEW) & (written < 1 - FEW)
+    return explained(answer) & ~mixed
 
 
 def explained(answer: Answer) -> Bool[np.ndarray, " n"]:

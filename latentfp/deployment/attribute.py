@@ -31,7 +31,7 @@ from latentfp.attribution.cascade import MULTISCALE, Budget, Cascade, DecisionRu
 from latentfp.attribution.decoder import TrainedDecoder
 from latentfp.attribution.estimate import Answer, ImageIds, Progress, Status, hashed, ignore, select
 from latentfp.attribution.evidence import holm
-from latentfp.attribution.membership import explained
+from latentfp.attribution.membership import clears
 from latentfp.attribution.observation import VISIBLE
 from latentfp.attribution.verdict import ALPHA, Registered
 from latentfp.augment import damage
@@ -104,7 +104,8 @@ class Evidence(NamedTuple):
     `ratios` [k]: the image's soft bits in units of STEP, whose signs are the code that was read: whoever has
     them can write it. `scores`: of the ranked users; `bound`: no user's score is above it. `users`: how many
     were considered; `factor`: by what the chance of one is multiplied; `dependent`: whether their codes
-    depend on each other. `explained`: whether the fit leaves nothing of the image unexplained.
+    depend on each other. `explained`: whether the fit leaves nothing of the image unexplained, by one code or
+    none.
     """
 
     ratios: tuple[int, ...]
@@ -442,7 +443,7 @@ def _finding(prepared: Prepared, item: Item, found: Answer, judged: Judged, seco
             users=registered.users,
             factor=registered.bonferroni,
             dependent=registered.dependent,
-            explained=bool(explained(found)[0]),
+            explained=bool(clears(found)[0]),
         ),
     )
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from latentfp.attribution.estimate import Estimate, Status, answer
-from latentfp.attribution.membership import Null, explained, residuals
+from latentfp.attribution.membership import Null, clears, explained, residuals
 from latentfp.attribution.observation import ROUNDING
 from latentfp.attribution.refine import SOLVED
 from latentfp.augment import damage
@@ -68,3 +68,19 @@ def test_noise_is_expected_where_it_was_inferred():
 def test_damaged_images_know_their_noise_already():
     np.testing.assert_allclose(residuals(found([3.0], Damage(noise=0.1, blur=1.0))), 3)
     np.testing.assert_allclose(residuals(found([3.0], Damage(noise=0.1, quality=50.0))), 3)
+
+
+@pytest.mark.parametrize(
+    ("levels", "clear"),
+    [
+        ([1] * 16, True),  # another user's
+        ([0.1] * 16, True),  # nobody's
+        ([1, -1] * 4 + [0.1] * 8, False),  # two users' average
+        ([1] * 15 + [0.2], True),
+        ([0.1] * 14 + [1] * 2, True),
+    ],
+)
+def test_what_lies_between_two_codes_clears_nobody(levels, clear):
+    solved = found([SOLVED - 0.01], stage=Stage.REFINE)
+    changed = solved._replace(estimate=solved.estimate._replace(levels=np.array([levels])))
+    assert clears(changed).tolist() == [clear]

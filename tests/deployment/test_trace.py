@@ -8,8 +8,9 @@ from linear_space import add_drawn, write_deployment
 from typer.testing import CliRunner
 
 from latentfp import cli
+from latentfp.choices import Method
 from latentfp.data.files import read_image, write_image
-from latentfp.deployment.attribute import trace
+from latentfp.deployment.attribute import Request, attribute, trace
 from latentfp.deployment.copies import generate_files
 from latentfp.deployment.deployment import open_deployment
 
@@ -64,3 +65,12 @@ def test_what_cannot_be_traced_is_said(leaked, tmp_path):
         trace(deployment, [tmp_path], alpha=1e-2, seed=0)
     with pytest.raises(ValueError, match="alpha 2"):
         trace(deployment, [folder / "leaked"], alpha=2.0, seed=0)
+
+
+def test_images_of_averaged_copies_clear_nobody(leaked):
+    """They are explained whole, and both made them: once that was `none`."""
+    deployment, folder = leaked
+    found = list(attribute(deployment, folder / "leaked", Request(method=Method.MULTISTART)))
+    assert [it.evidence is not None and it.residual for it in found] == pytest.approx([1] * 4, abs=0.5)
+    assert {it.verdict for it in found} == {"inconclusive"}
+    assert max(it.miss_p_value or 0 for it in found) < 1e-3
