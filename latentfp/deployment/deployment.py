@@ -252,7 +252,7 @@ def load_generator(deployment: Deployment) -> pretrained.Pretrained:
 def _found(where: Path, identity: str) -> pretrained.Pretrained:
     """What is stored there. TamperedDeployment where it is damaged or another one."""
     try:
-        loaded = pretrained.load_stored(str(where))
+        loaded = pretrained.load_stored(str(where), identity=identity)
     except ValueError as error:
         raise TamperedDeployment(where, str(error)) from error
     if loaded.identity != identity:

@@ -169,16 +169,20 @@ def _opened(source: str | os.PathLike[str] | tuple[Generator, Params], identity:
     else:
         name = os.fspath(source)
         if not custom.is_entry(name) or (folder_of(name) / DESCRIPTION).is_file():
-            return load_stored(name)
+            return load_stored(name, identity=identity)
         generator, params = custom.imported(name)
     found = custom.identity(generator, params, expected=identity)
     return Pretrained(generator, params, name, found)
 
 
-def load_stored(name: str) -> Pretrained:
-    """Open a generator by shipped name or folder. ValueError as `load`."""
+def load_stored(name: str, *, identity: str | None = None) -> Pretrained:
+    """Open a generator by shipped name or folder. ValueError as `load`.
+
+    One that has the expected `identity` is what was opened before, and its weights are not compared again
+    with the shapes that its fields ask for, which takes as long as all the rest.
+    """
     folder = folder_of(name)
-    stored = read(folder)
+    stored = read(folder, identity=identity)
     kind = KINDS[stored.kind]
     if kind.make is None:
         raise ValueError(
@@ -187,9 +191,13 @@ def load_stored(name: str) -> Pretrained:
     derived = {} if stored.noise_seed is None else kind.derived(stored.fields, stored.noise_seed)
     params = stored.params | derived
     known = name if name in shipped() else str(folder)
-    facts = {name: getattr(stored, name) for name in ("fields", "kind", "noise_seed")}
-    identity = custom.digest({**facts, "weights": stored.sha256})
-    return Pretrained(kind.make(**stored.fields), params, known, identity, folder)
+    found = _identity(stored.kind, stored.fields, stored.noise_seed, stored.sha256)
+    return Pretrained(kind.make(**stored.fields), params, known, found, folder)
+
+
+def _identity(kind: str, fields: Mapping[str, Any], noise_seed: int | None, sha256: str) -> str:
+    facts = {"fields": fields, "kind": kind, "noise_seed": noise_seed, "weights": sha256}
+    return custom.digest(facts)
 
 
 def folder_of(name: str) -> Path:
@@ -197,8 +205,8 @@ def folder_of(name: str) -> Path:
     return SHIPPED / name if name in shipped() else Path(name).absolute()
 
 
-def read(folder: Path) -> Stored:
-    """What `save` wrote into a folder. ValueError where it is not whole."""
+def read(folder: Path, *, identity: str | None = None) -> Stored:
+    """What `save` wrote into a folder. ValueError where it is not whole; `identity` as of `load_stored`."""
     if not (folder / DESCRIPTION).is_file():
         raise ValueError(
             f"no generator {folder.name!r}: give one of {shipped()} or a folder with {DESCRIPTION}"
@@ -212,9 +220,32 @@ def read(folder: Path) -> Stored:
             f"{folder / WEIGHTS} has SHA-256 {found}, but {DESCRIPTION} says {description['sha256']}: "
             "the file was changed or damaged; get the generator again"
         )
-    fields, seed = description["fields"], description["noise_seed"]
-    params = _adopt(folder, shapes(description["kind"], fields, seed))
-    return Stored(description["kind"], fields, params, found, seed, description.get("source"))
+    kind, fields, seed = (description[name] for name in ("kind", "fields", "noise_seed"))
+    if identity is not None and identity == _identity(kind, fields, seed, found):
+        params = nested(load_file(folder / WEIGHTS))
+    else:
+        params = _adopt(folder, shapes(kind, fields, seed))
+    return Stored(kind, fields, params, found, seed, description.get("source"))
+
+
+def nested(arrays: Mapping[str, np.ndarray]) -> Any:
+    """The float32 parameters of which these are the leaves by path; numbered ones are a tuple."""
+    tree: dict[str, Any] = {}
+    for path, value in arrays.items():
+        *outer, last = path.split("/")
+        place = tree
+        for name in outer:
+            place = place.setdefault(name, {})
+        place[last] = jnp.asarray(value, jnp.float32)
+    return _numbered(tree)
+
+
+def _numbered(tree: Any) -> Any:
+    if not isinstance(tree, dict):
+        return tree
+    inner = {name: _numbered(value) for name, value in tree.items()}
+    numbers = [str(i) for i in range(len(inner))]
+    return tuple(inner[i] for i in numbers) if inner.keys() == {*numbers} else inner
 
 
 def shapes(kind: str, fields: Mapping[str, Any], noise_seed: int | None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from latentfp.generators import linear, pretrained
 from latentfp.generators.pretrained import DESCRIPTION, KINDS, WEIGHTS
 from latentfp.generators.stylegan2 import model
 from latentfp.runtime.files import file_hash
+from latentfp.types import by_path
 
 STAGE = {"channels": [4, 4], "blocks": 1, "latent": 2, "groups": 2}
 FIELDS = {
@@ -249,3 +250,21 @@ def test_the_identity_is_that_of_the_contents(folder):
     assert other != found
     with pytest.raises(ValueError, match=rf"is another generator: found {other}, expected {found}"):
         pretrained.load(str(folder), identity=found)
+
+
+@pytest.mark.parametrize("name", pretrained.shipped())
+def test_what_is_known_already_is_loaded_alike(name):
+    first = pretrained.load(name)
+    again = pretrained.load(name, identity=first.identity)
+    assert jax.tree.structure(again.params) == jax.tree.structure(first.params)
+    jax.tree.map(np.testing.assert_array_equal, again.params, first.params)
+
+
+def test_parameters_are_nested_as_they_were():
+    tree = {
+        "noise": (np.zeros((4, 4), np.float32), np.ones((8, 8), np.float32)),
+        "a": {"b": {"c": np.ones(2)}},
+    }
+    found = pretrained.nested(by_path(tree))
+    assert jax.tree.structure(found) == jax.tree.structure(tree)
+    jax.tree.map(np.testing.assert_array_equal, found, tree)
