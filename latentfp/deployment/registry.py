@@ -361,6 +361,8 @@ class Registry(NamedTuple):
             connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_SECONDS)
             with closing(connection):
                 yield connection
+        except merkle.BrokenTree as error:
+            raise TamperedDeployment(self.path, str(error)) from error
         except (sqlite3.Error, UnicodeDecodeError) as error:
             code = getattr(error, "sqlite_errorcode", None)
             if code is None or code & 0xFF not in SURROUNDINGS:
@@ -403,10 +405,7 @@ class Registry(NamedTuple):
         if found is None:
             return None
         row, seal = self._verified(self.key(), found[:-1], found[-1]), self.log.check_end(connection)
-        try:
-            root = merkle.root_through(connection, self.identity, row.id, found[-1], seal.users)
-        except merkle.BrokenTree as error:
-            raise TamperedDeployment(self.path, str(error)) from error
+        root = merkle.root_through(connection, self.identity, row.id, found[-1], seal.users)
         if root != seal.root:
             fault = (
                 f"user {row.id} {row.name!r} belongs to the root {_show(root)}, expected {_show(seal.root)}"
