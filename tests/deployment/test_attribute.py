@@ -263,7 +263,7 @@ class Exact:
         n = len(images)
         contents = np.zeros((n, self.space.content_stds.shape[0]), np.float32)
         status = np.full(n, int(self.status))
-        estimate = Estimate(marks > 0, 30 * marks, contents, np.zeros(n, np.float32), status, 2 * marks)
+        estimate = Estimate(marks > 0, 30 * marks, contents, np.zeros(n, np.float32), status, np.sign(marks))
         distortion = np.tile(damage.coordinates(self.damage), (n, 1))
         costs = {"passes": 7 + (marks[:, 0] > 0), "iterations": 3}
         found = answer(estimate, Stage.REFINE, distortion=distortion, **costs)
