@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import rosinality_torch as theirs
 import torch
+from linear_space import add_drawn
 
 from latentfp import rng
 from latentfp.choices import CopyFormat, Method
@@ -23,7 +24,7 @@ N = 200
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory):
     made = fitting.fit(tmp_path_factory.mktemp("copy") / "deployment", generator="avatars")
-    made.registry.add(["alice", "bob", "carol"], seed=1)
+    add_drawn(made.registry, ["alice", "bob", "carol"], seed=1)
     return made.path
 
 
