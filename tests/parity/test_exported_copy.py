@@ -20,6 +20,8 @@ from latentfp.pixels import to_pixels
 
 N = 200
 
+pytestmark = pytest.mark.optimised  # 600 files are attributed
+
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory):
