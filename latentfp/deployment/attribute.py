@@ -222,9 +222,8 @@ def prepare(
         known=known_distortion(request.damage),
     )
     # The null is that of images which may run as far as the usual request lets them.
-    judged = {name: getattr(request, name) for name in ("alpha", "seed", "case", "considered", "committed")}
-    usual = request == Request(**judged)
-    null = null_of(opened) if usual and not resized else None
+    estimated = request._replace(alpha=ALPHA, seed=0, case=False, considered=None, committed=False)
+    null = null_of(opened) if estimated == Request() and not resized else None
     user_of = opened.registry.user_of if user is None else (lambda _row: opened.registry.user(user))
 
     def drawn(row: int) -> bool:

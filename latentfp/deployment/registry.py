@@ -105,7 +105,7 @@ COLUMNS = ", ".join(_Row._fields)
 class Registry(NamedTuple):
     """The users in the file `path` of the deployment called `identity`, with codes of `bits` bits.
 
-    `assign` gives new users their codes (codebook.py); `key`: of the audit log.
+    `assign` gives new users their codes (codebook.py); `key`: of the rows' digests and the log's hashes.
     Any number of processes may read and add at once. Besides their own errors all methods raise
     TamperedDeployment when the file is not as it was written, and OSError, with nothing changed, when the
     disk is full, the file locked or the folder closed.
@@ -156,13 +156,14 @@ class Registry(NamedTuple):
             ids = range(first, first + len(wanted))
             if not wanted:
                 return ids
-            origin = CodeOrigin.SUPPLIED if codes is not None else origin_of(seed)
+            salts, origin = [secrets.token_bytes(SALT) for _ in wanted], CodeOrigin.SUPPLIED
             if codes is None:
+                origin = CodeOrigin.DRAWN if seed is None else CodeOrigin.SEEDED
                 codes = self.assign(seed, first, len(wanted), lambda: self._packed(connection))
             check_codes(codes, len(wanted), bits=self.bits)
             rows = [
                 _Row(number, name, code.tobytes(), created, Status.ACTIVE.value, said, origin.value, salt)
-                for number, name, code, said, salt in zip(ids, wanted, codes, notes, _salts(), strict=False)
+                for number, name, code, said, salt in zip(ids, wanted, codes, notes, salts, strict=True)
             ]
             digest = self._insert(connection, rows)
             root = merkle.update(connection, self.identity, ids, ids.stop - 1)
@@ -476,16 +477,6 @@ class Registry(NamedTuple):
         (code,) = unpack(self._joined([row]), bits=self.bits)
         status, origin = Status(row.status), CodeOrigin(row.origin)
         return User(row.id, row.name, code, row.created, status, row.note, origin)
-
-
-def origin_of(seed: int | None) -> CodeOrigin:
-    """Of codes that are assigned with this seed."""
-    return CodeOrigin.DRAWN if seed is None else CodeOrigin.SEEDED
-
-
-def _salts() -> Iterator[bytes]:
-    while True:
-        yield secrets.token_bytes(SALT)
 
 
 def check_usernames(usernames: Sequence[str]) -> list[str]:

@@ -179,7 +179,7 @@ def load_stored(name: str, *, identity: str | None = None) -> Pretrained:
     """Open a generator by shipped name or folder. ValueError as `load`.
 
     One that has the expected `identity` is what was opened before, and its weights are not compared again
-    with the shapes that its fields ask for, which takes as long as all the rest.
+    with the shapes that its fields ask for, which takes more than half of the time.
     """
     folder = folder_of(name)
     stored = read(folder, identity=identity)

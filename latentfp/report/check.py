@@ -12,6 +12,7 @@ made.
 
 import hashlib
 import json
+import stat
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,8 +64,9 @@ def check(path: Path, files: Sequence[Path] = (), *, public: str | None = None) 
 
 def read(path: Path) -> Record:
     """A record, strict JSON of this format in which no name comes twice. ValueError if it is not so."""
-    if path.stat().st_size > LARGEST:
-        raise ValueError("it is too large")
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
+        raise ValueError("it is no file, or too large")
     record = json.loads(path.read_bytes(), object_pairs_hook=_unique, parse_constant=_refused)
     if not isinstance(record, dict) or record["case"]["format"] != FORMAT:
         raise ValueError(f"its format is not {FORMAT}")

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -272,6 +273,11 @@ def test_what_is_no_record_is_one_fault(tmp_path, text):
     (tmp_path / "case.json").write_text(text)
     (fault,) = checking.check(tmp_path / "case.json").faults
     assert fault.startswith("it is no record of a case")
+
+
+def test_a_pipe_is_no_record(tmp_path):
+    os.mkfifo(tmp_path / "case.json")
+    assert checking.check(tmp_path / "case.json").faults == ["it is no record of a case (ValueError)"]
 
 
 ALONE = """
