@@ -88,3 +88,19 @@ def test_a_forbidden_name_is_named(answers):
         known = asked.get(name.partition(": ")[2])
         assert known is None or known in error, (name, error)
     assert Path(answers[0][0][1]).exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("tensor: a table as storage", "a storage that is no plain row of numbers"),
+        ("tensor: doubled tuples as shape", "a shape or strides that are no whole numbers"),
+        ("tensor: doubled tuples as offset", "a shape or strides that are no whole numbers"),
+        ("tensor: a long number as shape", "a number of more than 1024 bits"),
+        ("folder: deep setting", "nested more than 32 deep"),
+    ],
+)
+def test_each_is_refused_for_what_is_wrong_with_it(answers, name, reason):
+    """And not for something that was met later, when the harm was done."""
+    errors = {found: error for found, _, error, *_ in answers[0]}
+    assert reason in errors[name]
