@@ -102,3 +102,11 @@ class CodeOrigin(enum.StrEnum):
     DRAWN = "drawn"
     SEEDED = "seeded"
     SUPPLIED = "supplied"
+
+
+# What is meant where no user is named.
+MEANINGS = {
+    "none": "no registered copy made it",
+    "inconclusive": "not attributable, too little of a code is left",
+    "unreadable": "not an image that can be read",
+}

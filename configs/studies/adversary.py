@@ -1,4 +1,4 @@
-"""An adversary who has the decoder erases marks, or writes those of other users.
+"""Adversaries who have the decoder, or the generator's weights, erase marks or write those of other users.
 
 Run: latentfp fit --out runs/avatars
      python -m latentfp.main --config=configs/studies/adversary.py --workdir=DIR
@@ -20,6 +20,7 @@ def get_config() -> ConfigDict:
         {
             "make": adversary.Settings,
             "deployment": "runs/avatars",
+            "holds": ("decoder", "weights"),
             "images": 50,
             "radii": (1.0, 2.0, 4.0, 8.0),
             "steps": 200,

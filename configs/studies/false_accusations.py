@@ -7,7 +7,7 @@ By the decoder, 107 500 files of ten kinds, about 20 minutes on 2 CPU cores, mos
 By the default method with all its stages 5000, about 50 minutes.
 """
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 from configs import base
 from latentfp.report.false_accusations import write_false_accusations
@@ -31,6 +31,7 @@ def get_config(method: str = "decoder") -> ConfigDict:
     }
     if method == "auto":
         images = dict.fromkeys(images, 500)
+    folder = config_dict.placeholder(str)  # of photographs, for images.folder
     config.study = ConfigDict(
         {
             "make": false_accusations.Settings,
@@ -40,6 +41,8 @@ def get_config(method: str = "decoder") -> ConfigDict:
             "deployments": (50, 10, 2),
             "alphas": (1e-2, 1e-3, 1e-4, 1e-6),
             "method": method,
+            "case": 100,
+            "folder": folder,
         }
     )
     return config

@@ -20,8 +20,9 @@ def get_config(generator: str = "avatars") -> ConfigDict:
         {
             "make": identification.Settings,
             "deployment": f"runs/{generator}",
+            "suites": ("nie2023",),
+            "images": 2000,
             "users": 1_000_000,
-            "images": dict.fromkeys(("none", "blur", "noise", "jpeg", "combination"), 2000),
             "alpha": 1e-6,
             "method": "auto",
         }

@@ -54,7 +54,7 @@ from latentfp.attribution.estimate import (
     replace,
     select,
 )
-from latentfp.attribution.membership import Null, clears, explained
+from latentfp.attribution.membership import Null, explained, limits, misfits
 from latentfp.attribution.reference import Distance
 from latentfp.attribution.refine import Settings
 from latentfp.attribution.verdict import ALPHA, CLEARED, Kind, Registered, Verdict, check_alpha, judge
@@ -242,7 +242,8 @@ class DecisionRule(NamedTuple):
             found.estimate,
             self.registered,
             alpha=self.alpha,
-            explained=clears(found),
+            misfits=misfits(found),
+            limits=limits(found, self.null),
             out_of_distribution=alien,
         )
         named = np.array([verdict.kind is Kind.USER for verdict in verdicts], bool)
@@ -251,11 +252,12 @@ class DecisionRule(NamedTuple):
         return [Judged(v, float(m), bool(e)) for v, m, e in zip(stated, members, enough, strict=True)]
 
     def _stated(self, verdict: Verdict) -> Verdict:
-        """The verdict, without a name and a p-value where the best user's code was not drawn by chance."""
+        """The verdict, without a name, a p-value and a likelihood ratio where the best user's code was not
+        drawn by chance."""
         if not verdict.ranked or self.drawn(verdict.ranked[0].user):
             return verdict
         kind = Kind.INCONCLUSIVE if verdict.kind is Kind.USER else verdict.kind
-        return verdict._replace(kind=kind, user=None, p_value=float("nan"))
+        return verdict._replace(kind=kind, user=None, p_value=np.nan, log10_lr=np.nan)
 
     def suffices(self, found: Answer, rows: Rows) -> Bool[np.ndarray, " n"]:
         """Which answers need no further stage: `decided` of `run`."""

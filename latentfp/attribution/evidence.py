@@ -10,6 +10,16 @@ integers, scores are the same on every machine, and both chances below are exact
   image's bits: they may be biased, depend on each other, or be those of a photograph.
 * `miss_p_value`: that the image's own code reaches only S, if the ratios mean what they say.
 
+A fit that leaves more of an image than the errors it expects, with a residual of r > 1 of them, took errors
+for too small, and its ratios for r² times too large. What believes in ratios takes them divided by that
+(`temper`): the miss p-value, and the likelihood ratio
+
+    LR = 2^k Π_i σ(±|q_i|)
+
+of "this code was written" against "the image has nothing to do with it". Over fair codes its mean is 1,
+whatever the ratios are, so it is above x with a chance of at most 1 / x (Ville 1939, the e-value of Vovk and
+Wang 2021, Annals of Statistics 49): ratios that are wrong cost power, not truth.
+
 Over N users and several files: `family_wise`, and Holm's step-down (1979, Scandinavian Journal of Statistics
 6, 65).
 Source: docs/concepts.md; a randomisation test (Fisher 1935) with the code as what was randomised.
@@ -22,6 +32,14 @@ from numpy.typing import NDArray
 
 STEP = 0.25  # of a log-likelihood ratio
 LIMIT = 6.0  # no bit counts as surer than 1 in 400
+SUPPORT = (  # log10 of a likelihood ratio, and the word from there on
+    (np.log10(2), "weak"),
+    (1, "moderate"),
+    (2, "moderately strong"),
+    (3, "strong"),
+    (4, "very strong"),
+    (6, "extremely strong"),
+)
 
 Soft = NDArray[np.int8]  # [n k]
 Scores = NDArray[np.integer]  # [n]
@@ -35,6 +53,11 @@ def soften(logits: NDArray[np.floating], *, repeats: int = 1) -> Soft:
     return np.round(np.clip(ratios, -LIMIT, LIMIT) / STEP).astype(np.int8)
 
 
+def score(soft: Soft, codes: NDArray[np.bool_]) -> Scores:
+    """The scores of one code [n k] an image."""
+    return (soft.astype(int) * (2 * codes.astype(int) - 1)).sum(axis=1)
+
+
 def chance(soft: Soft, scores: Scores) -> Chances:
     """P[S of a fair random code ≥ score], image by image; between 2^-k and 1."""
     weights, losses = np.abs(soft.astype(int)), _losses(soft, scores).tolist()
@@ -42,18 +65,55 @@ def chance(soft: Soft, scores: Scores) -> Chances:
     return np.array([_below(w, fair, most) for w, most in zip(weights, losses, strict=True)])
 
 
-def miss_p_value(soft: Soft, scores: Scores) -> Chances:
-    """P[S of the image's own code ≤ score], image by image, if ratios mean what they say."""
+def temper(misfits: Chances) -> Chances:
+    """By what ratios are divided, of images with these residuals in units of the errors expected."""
+    return np.maximum(1.0, np.square(misfits))
+
+
+def miss_p_value(soft: Soft, scores: Scores, tempers: Chances | float = 1.0) -> Chances:
+    """P[S of the image's own code ≤ score], image by image, if ratios divided by `tempers` mean what they
+    say."""
     weights, losses = np.abs(soft.astype(int)), _losses(soft, scores).tolist()
-    wrong = [1 / (1 + np.exp(STEP * w)) for w in weights]
+    steps = STEP / np.broadcast_to(tempers, len(soft))
+    wrong = [1 / (1 + np.exp(step * w)) for step, w in zip(steps, weights, strict=True)]
     above = [_below(w, p, most - 1) for w, p, most in zip(weights, wrong, losses, strict=True)]
     return np.maximum(0.0, 1 - np.array(above))
 
 
-def log_likelihoods(soft: Soft, scores: Scores) -> Chances:
-    """ln of the chance that the image's bits are all those of the code, Σ_i ln σ(±|q_i|), at most 0."""
-    certain = -np.log1p(np.exp(-STEP * np.abs(soft.astype(int)))).sum(axis=1)
-    return certain - STEP * _losses(soft, scores)
+def log_likelihoods(soft: Soft, scores: Scores, tempers: Chances | float = 1.0) -> Chances:
+    """ln of the chance that the image's bits are all those of the code, Σ_i ln σ(±|q_i|), at most 0; the
+    ratios divided by `tempers`."""
+    steps = STEP / np.broadcast_to(tempers, len(soft))
+    certain = -np.log1p(np.exp(-steps[:, None] * np.abs(soft.astype(int)))).sum(axis=1)
+    return certain - steps * _losses(soft, scores)
+
+
+def log10_ratios(
+    soft: Soft, scores: Scores, tempers: Chances, *, users: int, factor: float
+) -> NDArray[np.float64]:
+    """log10 of the likelihood ratio for the user with this score, who was chosen among `users`.
+
+    It is divided by them and by `factor`, what single chances are multiplied by: so, under codes that have
+    nothing to do with the image, the mean of all users' ratios is at most 1 even for the best of them.
+    """
+    natural = soft.shape[1] * np.log(2) + log_likelihoods(soft, scores, tempers)
+    return (natural - np.log(users * factor)) / np.log(10)
+
+
+def support(log10_ratio: float) -> str:
+    """A likelihood ratio in the words of forensic reports.
+
+    Source: ENFSI Guideline for Evaluative Reporting in Forensic Science (2015), the verbal scale.
+
+    >>> from latentfp.attribution.evidence import support
+    >>> support(6.2), support(0.1), support(-2.5)
+    ('extremely strong support', 'no support either way', 'moderately strong support against')
+    """
+    words = "no support either way"
+    for limit, said in SUPPORT:
+        if abs(log10_ratio) >= limit:
+            words = f"{said} support"
+    return f"{words} against" if log10_ratio <= -SUPPORT[0][0] else words
 
 
 def family_wise(chances: Chances, *, users: int, dependent: bool = False) -> Chances:

@@ -1,10 +1,12 @@
-"""Whether an image is one of this generator's at all: how well it is explained, against images that are.
+"""What images of registered copies look like to a fit: how well they are explained, and how badly their codes
+are read, so that a fit which is unlike them may clear everyone.
 
-The statistic is the residual of the last stage that an image runs unless it is explained before, in units of
-the errors that are expected after the inferred noise. The null are the statistics of n images of the
-generator, marked and unmarked, undamaged and damaged. If an image is one of these,
+Two statistics of an image: the residual of the last stage that it runs unless it is explained before, in
+units of the errors that are expected after the inferred noise (its *misfit*); and the miss p-value
+(evidence.py) of its own code. The null are those of n images of the deployment's copies, undamaged and
+damaged. If an image is one of these,
 
-    p = (1 + how many of the null are as large) / (n + 1)
+    p = (1 + how many of the null are as extreme) / (n + 1)
 
 is at most any t with a chance of at most t, whatever their distribution, because its rank among them is
 uniform (Vovk, Gammerman, Shafer 2005, Algorithmic Learning in a Random World, §2). An image with damage that
@@ -19,30 +21,40 @@ from jaxtyping import Bool, Float
 from latentfp.attribution.estimate import Answer, Status, is_reading
 from latentfp.attribution.observation import ROUNDING, is_damaged
 from latentfp.attribution.refine import SOLVED
+from latentfp.attribution.verdict import CLEARED
 from latentfp.augment import damage
 from latentfp.choices import Stage
 
 WRITTEN = 0.5  # level from which a bit counts as written; the two levels of a bit are -1 and 1
 FEW = 1 / 8  # of the bits of a code
 
-Residuals = Float[np.ndarray, " n"]
+Misfits = Float[np.ndarray, " n"]
 
 
 class Null(NamedTuple):
-    """Sorted residuals of the generator's own images, and the last stage that they could run."""
+    """Of a deployment's own images the sorted misfits and miss p-values, and the last stage that they could
+    run."""
 
-    residuals: Float[np.ndarray, " own"]
+    misfits: Float[np.ndarray, " own"]
+    misses: Float[np.ndarray, " own"]
     last: Stage
 
+    @property
+    def limit(self) -> float:
+        """The miss p-value below which an image is unlike all but a share CLEARED of the null; 0 where there
+        are too few."""
+        rank = int(CLEARED * (len(self.misses) + 1))
+        return float(self.misses[rank - 1]) if rank else 0.0
+
     def p_values(self, answer: Answer) -> Float[np.ndarray, " n"]:
-        """Of each image as one of the generator's, in 1 / (n + 1) … 1; NaN where it stopped earlier."""
-        own = len(self.residuals)
-        larger = own - np.searchsorted(self.residuals, residuals(answer), side="left")
+        """Of each image's misfit, in 1 / (n + 1) … 1; NaN where it stopped earlier."""
+        own = len(self.misfits)
+        larger = own - np.searchsorted(self.misfits, misfits(answer), side="left")
         ended = explained(answer) | (np.asarray(answer.stage) == self.last)
         return np.where(ended, (1 + larger) / (own + 1), np.nan)
 
 
-def residuals(answer: Answer) -> Residuals:
+def misfits(answer: Answer) -> Misfits:
     """√mean z²; of images that were compared as undamaged relative to rounding and the inferred noise.
 
     Infinite where the estimate failed.
@@ -53,15 +65,17 @@ def residuals(answer: Answer) -> Residuals:
     return np.where(np.isnan(found), np.inf, found)
 
 
-def clears(answer: Answer) -> Bool[np.ndarray, " n"]:
-    """Whether what is read of an image may clear everyone: it is explained, and by one code or by none.
+def limits(answer: Answer, null: Null | None = None) -> Float[np.ndarray, " n"]:
+    """The miss p-value below which what is read of an image clears everyone; 0 where nothing does.
 
-    The images of copies that were averaged are explained, too. Where their codes agree the levels are -1 or
-    1, elsewhere they lie between, and the signs there are nobody's.
+    An image that is explained as undamaged has ratios that mean what they say; of others the `null` knows,
+    where there is one. The images of copies that were averaged are explained, too: where their codes agree
+    the levels are -1 or 1, elsewhere they lie between, and the signs there are nobody's.
     """
     written = np.mean(np.abs(np.asarray(answer.estimate.levels)) > WRITTEN, axis=1)
     mixed = (written > FEW) & (written < 1 - FEW)
-    return explained(answer) & ~mixed
+    known = 0.0 if null is None else np.where(np.asarray(answer.stage) == null.last, null.limit, 0.0)
+    return np.where(mixed, 0.0, np.where(explained(answer), CLEARED, known))
 
 
 def explained(answer: Answer) -> Bool[np.ndarray, " n"]:

@@ -8,12 +8,13 @@ reach S with the exact chance P (evidence.py), and any of N with
 a promise about the whole search (family-wise), not about one user.
 
 user          p <= alpha, nobody else reaches S, and the image fits as this generator's images do
-none          the fit explains the image whole, and its own code would almost never reach as little as S; or
-              the image is not one of this generator's at all; so no registered user's copy made it
+none          the image's own code would almost never reach as little as S, by ratios that mean what they
+              say (membership.py); or the image is not one of this generator's at all; so no registered user's
+              copy made it
 inconclusive  neither: too little of the code is left to accuse anyone, or to clear everyone
 
-Where a fit leaves much of the image unexplained, its ratios are too sure of themselves: that does not touch
-p, which assumes nothing of them, but such a fit clears nobody.
+Where a fit leaves much of the image unexplained, its ratios are too sure of themselves. That does not touch
+p, which assumes nothing of them; what does is computed from ratios that are divided by r² (evidence.py).
 
 alpha = 1e-6 by default: an accusation of the innocent weighs more than a missed image, and strictness costs
 little with 64 bits: where all bits are equally sure and an image is judged once, up to 13 wrong ones are
@@ -34,9 +35,11 @@ from latentfp.attribution.evidence import (
     Soft,
     chance,
     family_wise,
+    log10_ratios,
     log_likelihoods,
     miss_p_value,
     soften,
+    temper,
 )
 
 ALPHA = 1e-6
@@ -102,8 +105,10 @@ class Candidate(NamedTuple):
 class Verdict(NamedTuple):
     """What is said of an image. `user`: a row of the registry, for the kind user.
 
-    `p_value` and `miss_p_value` are those of the first of the `ranked` candidates, named or not; they follow
-    from the image's `soft` bits, the candidates' scores and `bound`, above which no user's score is.
+    `p_value`, `miss_p_value` and `log10_lr`, the likelihood ratio, are those of the first of the `ranked`
+    candidates, named or not; they follow from the image's `soft` bits and `misfit`, the candidates' scores
+    and `bound`, above which no user's score is. `clears_below`: the miss p-value below which everyone is
+    cleared.
     """
 
     kind: Kind
@@ -113,6 +118,9 @@ class Verdict(NamedTuple):
     ranked: tuple[Candidate, ...]
     soft: tuple[int, ...]
     bound: int
+    log10_lr: float
+    misfit: float
+    clears_below: float
 
 
 def judge(
@@ -120,14 +128,15 @@ def judge(
     registered: Registered,
     *,
     alpha: float = ALPHA,
-    explained: Bool[np.ndarray, " n"] | bool = True,
+    misfits: Float[np.ndarray, " n"] | float = 1.0,
+    limits: Float[np.ndarray, " n"] | float = CLEARED,
     out_of_distribution: Bool[np.ndarray, " n"] | bool = False,
 ) -> list[Verdict]:
     """The verdict on every image of `estimate`.
 
-    `explained`: images of which the fit leaves nothing unexplained, so that their ratios mean what they say;
-    `out_of_distribution`: images that are known not to be this generator's. An estimate that failed is
-    inconclusive.
+    `misfits`: residuals in units of the errors expected; `limits`: miss p-values below which an image clears
+    everyone; `out_of_distribution`: images that are known not to be this generator's. An estimate that
+    failed is inconclusive.
     ValueError where nobody is registered, or not even a perfect match could have a p-value of `alpha`.
     """
     check_alpha(alpha, bits=registered.bits, users=registered.users, bonferroni=registered.bonferroni)
@@ -135,24 +144,31 @@ def judge(
     ranked = registered.rank(soft)
     best = p_values(soft, ranked.scores[:, 0], registered)
     p = np.where(ranked.users[:, 0] < 0, 1.0, best)
-    least = miss_p_value(soft, ranked.bound)
+    left = np.broadcast_to(np.asarray(misfits, float), len(soft))
+    least = miss_p_value(soft, ranked.bound, temper(left))
+    among = {"users": registered.users, "factor": registered.bonferroni}
+    ratios = log10_ratios(soft, ranked.scores[:, 0], temper(left), **among)
+    ratios = np.where(ranked.users[:, 0] < 0, np.nan, ratios)
+    below = np.broadcast_to(np.asarray(limits, float), len(soft))
     failed = np.asarray(estimate.status) != Status.OK
     named = (p <= alpha) & _alone(ranked) & ~failed & ~np.asarray(out_of_distribution)
-    cleared = (p > alpha) & ~failed & ((least < CLEARED) & explained | out_of_distribution)
+    cleared = (p > alpha) & ~failed & ((least < below) | out_of_distribution)
     said = np.where(named, Kind.USER, np.where(cleared, Kind.NONE, Kind.INCONCLUSIVE))
-    named_users = np.where(said == Kind.USER, ranked.users[:, 0], -1).tolist()
+    candidates, bits = _candidates(soft, ranked), soft.tolist()
     return [
-        Verdict(Kind(kind), None if user < 0 else user, float(chance), float(own), row, bits, int(bound))
-        for kind, user, chance, own, row, bits, bound in zip(
-            said,
-            named_users,
-            p,
-            least,
-            _candidates(soft, ranked),
-            map(tuple, soft.tolist()),
-            ranked.bound,
-            strict=True,
+        Verdict(
+            kind=Kind(said[i]),
+            user=int(ranked.users[i, 0]) if named[i] else None,
+            p_value=float(p[i]),
+            miss_p_value=float(least[i]),
+            ranked=candidates[i],
+            soft=tuple(bits[i]),
+            bound=int(ranked.bound[i]),
+            log10_lr=float(ratios[i]),
+            misfit=float(left[i]),
+            clears_below=float(below[i]),
         )
+        for i in range(len(soft))
     ]
 
 

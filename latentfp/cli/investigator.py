@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latentfp.choices import Distance, Method, Stage
+from latentfp.choices import MEANINGS, Distance, Method, Stage
 from latentfp.cli.options import (
     AlphaOption,
     CaseOption,
@@ -151,10 +151,12 @@ def describe(finding: "Finding") -> str:
         return finding.status
     p = f"p = {finding.p_value:.2g}" if finding.p_value is not None else f"no p: code {finding.code_origin}"
     evidence = f"{finding.matched_bits} of {finding.bits} bits, {p}"
+    said = finding.user or f"{finding.verdict}, {MEANINGS[finding.verdict]}"
     case = "" if finding.case_p_value is None else f", of the case {finding.case_p_value:.2g}"
     shown = printable(finding.file)
     member = "" if finding.membership is None else f", membership p = {finding.membership:.2g}"
-    return f"{shown}: {finding.user or finding.verdict} ({evidence}{case}, by {finding.stage}{member})"
+    support = "" if finding.support is None else f", {finding.support}"
+    return f"{shown}: {said} ({evidence}{support}{case}, by {finding.stage}{member})"
 
 
 def verify(

@@ -43,6 +43,7 @@ def add(
     """
     from latentfp.deployment.deployment import open_registry
     from latentfp.deployment.tables import Table, read_table
+    from latentfp.deployment.usernames import warning
 
     if (file is None) == (not names):
         raise ValueError("expected names or --file, one of them: latentfp users add --deployment DIR NAME …")
@@ -57,6 +58,9 @@ def add(
             "note: codes that are supplied or seeded have no p-value, unless --codes-committed is said",
             err=True,
         )
+    for name in table.names:
+        if told := warning(name):
+            typer.echo(f"note: the username {name!a} {told}", err=True)
     count = "1 user" if len(added) == 1 else f"{len(added)} users"
     typer.echo(f"added {', '.join(table.names) if 0 < len(added) <= SHOWN else count}")
 
@@ -157,10 +161,11 @@ def audit_verify(
     """
     from latentfp.deployment import signature
     from latentfp.deployment.deployment import open_registry
+    from latentfp.runtime.files import read_json
 
     if public is not None and head is None:
         raise ValueError("--public-key is of a head's signer: give --head too, or leave it out")
-    stated = None if head is None else json.loads(head.read_bytes())
+    stated = None if head is None else read_json(head)
     if stated is not None:
         signature.verify(stated, public=None if public is None else signature.read_public(public))
     seal = open_registry(deployment).verify_audit(stated)

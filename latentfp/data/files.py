@@ -26,7 +26,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from latentfp.data import containers
 from latentfp.data.colour import UnknownRange, to_srgb
-from latentfp.runtime.files import printable, replacing
+from latentfp.runtime.files import printable, replacing, without_waiting
 from latentfp.types import Pixels
 
 READABLE = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
@@ -133,7 +133,7 @@ def read_bytes(path: StrPath) -> bytes:
     A pipe that nobody writes to does not stop it.
     """
     try:
-        with open(path, "rb", opener=_without_waiting) as file:
+        with open(path, "rb", opener=without_waiting) as file:
             fault = _fault(os.fstat(file.fileno()))
             data = b"" if fault else file.read(MAX_BYTES + 1)
     except FileNotFoundError:
@@ -153,10 +153,6 @@ def read_bytes(path: StrPath) -> bytes:
             path, f"more than {MAX_BYTES} bytes", "save the image without what is beside it"
         )
     return data
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def file_hash(path: StrPath) -> str | None:

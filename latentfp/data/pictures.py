@@ -10,11 +10,15 @@ Computed are noise of every colour, and flat pictures.
 """
 
 import functools
+from collections.abc import Callable
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
+
+from latentfp.data.files import find_images, read_image
 
 Picture = UInt8[np.ndarray, "h w 3"]
 Square = UInt8[np.ndarray, "size size 3"]
@@ -62,6 +66,21 @@ def crop_photograph(random: np.random.Generator, size: int) -> Square:
     if random.random() < FACE_SHARE:
         return _crop(faces()[random.integers(FACES)], random, size)
     return _crop(picture(PHOTOGRAPHS[random.integers(len(PHOTOGRAPHS))]), random, size)
+
+
+def crop_of(folder: str) -> Callable[[np.random.Generator, int], Square]:
+    """A random crop of one of the image files below a folder. ValueError where one cannot be read."""
+    paths = find_images([folder])
+
+    def crop(random: np.random.Generator, size: int) -> Square:
+        return _crop(_whole(paths[random.integers(len(paths))]), random, size)
+
+    return crop
+
+
+@functools.lru_cache(maxsize=512)
+def _whole(path: Path) -> Picture:
+    return read_image(path, size=None)
 
 
 def crop_drawing(random: np.random.Generator, size: int) -> Square:

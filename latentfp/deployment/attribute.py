@@ -30,8 +30,7 @@ from latentfp.attribution import reference, tracing
 from latentfp.attribution.cascade import MULTISCALE, Budget, Cascade, DecisionRule, Judged, as_filed
 from latentfp.attribution.decoder import TrainedDecoder
 from latentfp.attribution.estimate import Answer, ImageIds, Progress, Status, hashed, ignore, select
-from latentfp.attribution.evidence import holm
-from latentfp.attribution.membership import clears
+from latentfp.attribution.evidence import holm, support
 from latentfp.attribution.observation import VISIBLE
 from latentfp.attribution.verdict import ALPHA, Registered
 from latentfp.augment import damage
@@ -104,8 +103,8 @@ class Evidence(NamedTuple):
     `ratios` [k]: the image's soft bits in units of STEP, whose signs are the code that was read: whoever has
     them can write it. `scores`: of the ranked users; `bound`: no user's score is above it. `users`: how many
     were considered; `factor`: by what the chance of one is multiplied; `dependent`: whether their codes
-    depend on each other. `explained`: whether the fit leaves nothing of the image unexplained, by one code or
-    none.
+    depend on each other. `misfit`: the residual in units of the errors expected, None where it is infinite;
+    `clears_below`: the miss p-value below which nobody's copy made the image.
     """
 
     ratios: tuple[int, ...]
@@ -114,7 +113,8 @@ class Evidence(NamedTuple):
     users: int
     factor: float
     dependent: bool
-    explained: bool
+    misfit: float | None
+    clears_below: float
 
 
 class Finding(NamedTuple):
@@ -124,11 +124,12 @@ class Finding(NamedTuple):
     `pixels_sha256`: of the pixels that were attributed (`pixel_hash`). `verdict`: "user", "none",
     "inconclusive" or "unreadable". `matched_bits` and `p_value` are those of the best user, named or not, the
     first of `ranked`; there is no p-value where that user's code was not drawn by chance (`code_origin`) and
-    not committed to before. `case_p_value`: Holm's, over all
-    images of the call, where that was asked. `miss_p_value`: the chance that the image's own code would reach
-    no more than that user's score. `residual`: what of the image its best explanation leaves, √mean z²;
-    `membership`: the p-value that one of the generator's images leaves so much (membership.py), None where
-    that was not calibrated or the image was named before.
+    not committed to before. `case_p_value`: Holm's, over all images of the call, where that was asked.
+    `log10_lr`: the likelihood ratio for that user, divided by the number of those who were considered, and
+    `support` its words in forensic reports (attribution/evidence.py). `miss_p_value`: the chance that the
+    image's own code would reach no more than that user's score. `residual`: what of the image its best
+    explanation leaves, √mean z²; `membership`: the p-value that one of the generator's images leaves so much
+    (membership.py), None where that was not calibrated or the image was named before.
     `status`: "ok", "nonfinite", or why the file was not read. `stage`: the one that decided. `passes` of the
     generator and `iterations` of the decoder are what the image cost, `seconds` its share of its group's
     time. `damage`: the strengths that were inferred and are visible, by the names of augment.damage.Damage.
@@ -148,6 +149,8 @@ class Finding(NamedTuple):
     matched_bits: int | None = None
     bits: int = 0
     p_value: float | None = None
+    log10_lr: float | None = None
+    support: str | None = None
     miss_p_value: float | None = None
     residual: float | None = None
     membership: float | None = None
@@ -421,7 +424,9 @@ def _finding(prepared: Prepared, item: Item, found: Answer, judged: Judged, seco
         user=None if verdict.user is None else ranked[0][0].name,
         matched_bits=verdict.ranked[0].matched_bits if verdict.ranked else 0,
         bits=registered.bits,
-        p_value=None if np.isnan(verdict.p_value) else verdict.p_value,
+        p_value=finite(verdict.p_value),
+        log10_lr=finite(verdict.log10_lr),
+        support=support(verdict.log10_lr) if math.isfinite(verdict.log10_lr) else None,
         miss_p_value=verdict.miss_p_value,
         residual=float(found.estimate.loss[0]),
         membership=None if np.isnan(judged.membership) else judged.membership,
@@ -442,7 +447,8 @@ def _finding(prepared: Prepared, item: Item, found: Answer, judged: Judged, seco
             users=registered.users,
             factor=registered.bonferroni,
             dependent=registered.dependent,
-            explained=bool(clears(found)[0]),
+            misfit=finite(verdict.misfit),
+            clears_below=verdict.clears_below,
         ),
     )
 

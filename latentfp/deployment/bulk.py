@@ -34,8 +34,8 @@ SETTING = "bulk.json"
 COLUMNS = {  # Arrow's types of a finding's fields
     **dict.fromkeys(("file", "sha256", "verdict", "user"), "string"),
     **dict.fromkeys(("matched_bits", "bits"), "int64"),
-    **dict.fromkeys(("p_value", "miss_p_value", "residual", "membership"), "float64"),
-    **dict.fromkeys(("status", "stage"), "string"),
+    **dict.fromkeys(("p_value", "log10_lr", "miss_p_value", "residual", "membership"), "float64"),
+    **dict.fromkeys(("support", "status", "stage"), "string"),
     **dict.fromkeys(("passes", "iterations"), "int64"),
     "code_origin": "string",
 }

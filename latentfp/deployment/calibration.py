@@ -1,9 +1,8 @@
 """What a deployment makes of reference images: its own, with codes that belong to nobody.
 
-`calibrate` measures the null of the test whether an image is one of the generator's (attribution/
-membership.py): reference images, half of them watermarked, go through the attacks of Nie et al. 2023 in turn,
-and the default method explains them with nobody registered. Their residuals lie in the deployment's folder,
-and count for the decoder with which they were measured.
+`calibrate` measures the null of attribution/membership.py: reference images go through the attacks of all
+suites, and the default method explains them with nobody registered. How well it does, and how well it reads
+their codes, lies in the deployment's folder, and counts for the decoder with which it was measured.
 
 `validate` tests a decoder before it is adopted. Descents begin where a decoder reads and believe the damage
 that it states, also those that begin elsewhere. So one that was trained too briefly, which sees damage where
@@ -16,15 +15,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from latentfp import rng
 from latentfp.attribution import cascade as cascades
 from latentfp.attribution.cascade import Budget, make_cascade
 from latentfp.attribution.decoder import TrainedDecoder
 from latentfp.attribution.estimate import numbered, stack
-from latentfp.attribution.membership import Null, Residuals, explained, residuals
-from latentfp.augment.suites import suite
+from latentfp.attribution.evidence import miss_p_value, score, soften, temper
+from latentfp.attribution.membership import Misfits, Null, explained, misfits
+from latentfp.augment.suites import SUITES
 from latentfp.choices import Method, Stage
 from latentfp.deployment import decoders
 from latentfp.deployment.constants import subject_in
@@ -38,7 +38,6 @@ from latentfp.runtime.progress import progress, track
 from latentfp.types import Key, Pixels
 
 FILE = "membership.json"
-SUITE = "nie2023"
 FEWEST = 20
 GROUP = 128  # images that are explained at once
 VALIDATED = 16  # images on which a decoder is validated
@@ -63,13 +62,17 @@ def reference_images(
 
 
 class Calibration(NamedTuple):
-    """What was measured with which decoder (its SHA-256, or empty), and how many estimates failed."""
+    """What was measured with which decoder (its SHA-256, or empty), and how many estimates failed.
+
+    `misfits` of the others, and miss p-values of all images' own codes.
+    """
 
     deployment: str
     decoder: str
     seed: int
     failed: int
-    residuals: list[float]
+    misfits: list[float]
+    misses: list[float]
 
 
 def calibrate(folder: Opening, *, images: int, seed: int) -> Path:
@@ -78,20 +81,31 @@ def calibrate(folder: Opening, *, images: int, seed: int) -> Path:
         raise ValueError(f"got {images} images, expected at least {FEWEST}; 1000 support a limit of 0.001")
     opened = open_deployment(folder)
     loaded, decoder = load_generator(opened), decoders.hash_of(opened)
-    found = reference_residuals(opened, loaded, images=images, seed=seed)
+    found, misses = measured(opened, loaded, images=images, seed=seed)
     finite = np.sort(found[np.isfinite(found)])
-    failed = len(found) - len(finite)
-    measured = Calibration(opened.manifest.id, decoder, seed, failed, finite.tolist())
+    kept = Calibration(
+        deployment=opened.manifest.id,
+        decoder=decoder,
+        seed=seed,
+        failed=len(found) - len(finite),
+        misfits=finite.tolist(),
+        misses=np.sort(misses).tolist(),
+    )
     path = opened.path / FILE
     with replacing(path) as fresh, open(fresh, "w") as file:
-        json.dump(measured._asdict(), file, allow_nan=False)
+        json.dump(kept._asdict(), file, allow_nan=False)
         file.flush()
         os.fsync(file.fileno())
     return path
 
 
-def reference_residuals(opened: Deployment, loaded: Pretrained, *, images: int, seed: int) -> Residuals:
-    """The residuals of attacked reference images. ValueError where the basis holds leading axes only."""
+def measured(
+    opened: Deployment, loaded: Pretrained, *, images: int, seed: int
+) -> tuple[Misfits, Float[np.ndarray, " images"]]:
+    """The misfits of attacked reference images, and the miss p-values of their codes.
+
+    ValueError where the basis holds leading axes only.
+    """
     subject = subject_in(opened, loaded)
     if not subject.complete:
         raise ValueError(
@@ -99,27 +113,34 @@ def reference_residuals(opened: Deployment, loaded: Pretrained, *, images: int, 
         )
     key = rng.stream(rng.root(seed), "calibrate/search")
     cascade = make_cascade(subject, decoders.find(opened, loaded), Method.AUTO, key=key)
-    made, found = attacked_images(opened, loaded, images=images, seed=seed), []
+    made, codes = attacked_images(opened, loaded, images=images, seed=seed)
+    answers = []
     with progress("explaining reference images", images) as advance:
         for first in range(0, images, GROUP):
             shown = to_float(np.stack(made[first : first + GROUP]))
             ids = numbered(first, len(shown))
-            found.append(
+            answers.append(
                 cascades.run(cascade, shown, ids, decided=lambda a, _: explained(a), progress=advance)
             )
-    return residuals(stack(found))
+    found, repeats = stack(answers), opened.manifest.repeats
+    soft, left = soften(np.asarray(found.estimate.logits), repeats=repeats), misfits(found)
+    return left, miss_p_value(soft, score(soft, codes[:, ::repeats]), temper(left))
 
 
-def attacked_images(opened: Deployment, loaded: Pretrained, *, images: int, seed: int) -> list[Pixels]:
-    """Even ones unmarked, odd ones watermarked; through the attacks in turn, two images each."""
+def attacked_images(
+    opened: Deployment, loaded: Pretrained, *, images: int, seed: int
+) -> tuple[list[Pixels], Bool[np.ndarray, "images k"]]:
+    """Marked images through the attacks of all suites, in an order that is shuffled, and their codes."""
     root = rng.root(seed)
     key = rng.stream(root, "calibrate/images")
-    issued = reference_images(opened, loaded, images=images, seed=seed, key=key).issued
-    attacks, made = suite(SUITE), []
-    for i in track(range(images), "attacking reference images"):
-        image = issued.marked[i] if i % 2 else issued.plain[i]
-        made.append(attacks[i // 2 % len(attacks)].apply(rng.stream(root, "calibrate/attack", i), image))
-    return made
+    made = reference_images(opened, loaded, images=images, seed=seed, key=key)
+    attacks = [attack for suite in SUITES.values() for attack in suite]
+    order = np.random.default_rng(seed).permutation(len(attacks))
+    attacked = [
+        attacks[order[i % len(order)]].apply(rng.stream(root, "calibrate/attack", i), made.issued.marked[i])
+        for i in track(range(images), "attacking reference images")
+    ]
+    return attacked, made.codes
 
 
 def null_of(opened: Deployment) -> Null | None:
@@ -128,16 +149,17 @@ def null_of(opened: Deployment) -> Null | None:
     if not path.exists():
         return None
     try:
-        measured = Calibration(**json.loads(path.read_bytes()))
-        values = np.sort(np.asarray(measured.residuals, np.float64))
-        failed = np.full(int(measured.failed), np.inf)
-    except (ValueError, TypeError, RecursionError) as error:
+        kept = Calibration(**json.loads(path.read_bytes()))
+        fits, misses = (np.sort(np.asarray(it, np.float64)) for it in (kept.misfits, kept.misses))
+        failed = np.full(int(kept.failed), np.inf)
+    except (ValueError, TypeError, RecursionError, OverflowError) as error:
         raise TamperedDeployment(path, f"not what `latentfp calibrate` writes ({error})") from error
-    if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
-        raise TamperedDeployment(path, "found residuals that are not finite numbers")
-    if (measured.deployment, measured.decoder) != (opened.manifest.id, decoders.hash_of(opened)):
+    for values in (fits, misses):
+        if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
+            raise TamperedDeployment(path, "found numbers that are not finite")
+    if (kept.deployment, kept.decoder) != (opened.manifest.id, decoders.hash_of(opened)):
         return None
-    return Null(np.concatenate([values, failed]), Stage.MULTISTART)
+    return Null(np.concatenate([fits, failed]), misses, Stage.MULTISTART)
 
 
 class Validation(NamedTuple):

@@ -209,6 +209,7 @@ def _registry(folder: Path, manifest: Manifest, secret: Callable[[], Secret | No
         manifest.bits,
         lambda *new: assign(_codebook(manifest, secret()), *new),
         key,
+        manifest.repeats,
     )
 
 

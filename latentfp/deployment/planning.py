@@ -102,6 +102,7 @@ def _check_request(users: int, lengths: Sequence[int], *, alpha: float, power: f
 
 def _code(users: int, bits: int) -> tuple[CodeKind, int, int]:
     if users <= DRAWN:
+        users = max(users, 2)  # one alone would be as far from others as can be, and leave no room for any
         nearer = users * bdtr(np.arange(bits, dtype=float), bits, 0.5)  # expected at most this far
         return CodeKind.RANDOM, 0, max(1, int((nearer <= 1).sum()))
     if bits not in bch.LENGTHS:

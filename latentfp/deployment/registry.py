@@ -22,7 +22,6 @@ import secrets
 import sqlite3
 import sys
 import unicodedata
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from itertools import repeat
@@ -37,6 +36,7 @@ from latentfp.choices import CodeOrigin, Status
 from latentfp.deployment import merkle
 from latentfp.deployment.audit import AuditKey, AuditLog, Entry, Seal, keyed, unkeyed
 from latentfp.deployment.manifest import TamperedDeployment, now
+from latentfp.deployment.usernames import check_usernames, refuse_taken
 from latentfp.fingerprint.codes import CodeBook, Packed, unpack
 from latentfp.runtime.progress import Advance, progress
 
@@ -66,9 +66,6 @@ SURROUNDINGS = {
 }
 BATCH = 10_000  # rows between two signs of progress
 MANY = 100_000  # rows from which progress is shown
-LONGEST, LARGEST = 64, 192  # characters and bytes of a username: names of files have 255 bytes, and say more
-VERDICTS = ("none", "nobody", "inconclusive", "unreadable")  # what is said where no user is named
-SHOWN = 5  # usernames in a message
 
 
 class User(NamedTuple):
@@ -105,7 +102,8 @@ COLUMNS = ", ".join(_Row._fields)
 class Registry(NamedTuple):
     """The users in the file `path` of the deployment called `identity`, with codes of `bits` bits.
 
-    `assign` gives new users their codes (codebook.py); `key`: of the rows' digests and the log's hashes.
+    `assign` gives new users their codes (codebook.py), in which every bit comes `repeats` times; `key`: of
+    the rows' digests and the log's hashes.
     Any number of processes may read and add at once. Besides their own errors all methods raise
     TamperedDeployment when the file is not as it was written, and OSError, with nothing changed, when the
     disk is full, the file locked or the folder closed.
@@ -116,6 +114,7 @@ class Registry(NamedTuple):
     bits: int
     assign: Callable[[int | None, int, int, Callable[[], Packed]], Packed]
     key: AuditKey = unkeyed
+    repeats: int = 1
 
     @property
     def log(self) -> AuditLog:
@@ -151,7 +150,7 @@ class Registry(NamedTuple):
         wanted = check_usernames(usernames)
         notes = repeat(note, len(wanted)) if isinstance(note, str) else note
         with self._writing() as (connection, seal):
-            _refuse(_taken(connection, wanted))
+            refuse_taken(_taken(connection, wanted))
             first, created = seal.users + 1, now()
             ids = range(first, first + len(wanted))
             if not wanted:
@@ -160,7 +159,7 @@ class Registry(NamedTuple):
             if codes is None:
                 origin = CodeOrigin.DRAWN if seed is None else CodeOrigin.SEEDED
                 codes = self.assign(seed, first, len(wanted), lambda: self._packed(connection))
-            check_codes(codes, len(wanted), bits=self.bits)
+            check_codes(codes, len(wanted), bits=self.bits, repeats=self.repeats)
             rows = [
                 _Row(number, name, code.tobytes(), created, Status.ACTIVE.value, said, origin.value, salt)
                 for number, name, code, said, salt in zip(ids, wanted, codes, notes, salts, strict=True)
@@ -479,18 +478,11 @@ class Registry(NamedTuple):
         return User(row.id, row.name, code, row.created, status, row.note, origin)
 
 
-def check_usernames(usernames: Sequence[str]) -> list[str]:
-    """Usernames in Unicode's normal form C, in order. ValueError for what is none and for one given twice.
+def check_codes(codes: Packed, count: int, *, bits: int, repeats: int = 1) -> None:
+    """ValueError where these are not `count` different codes of `bits` bits, each `repeats` times in a row.
 
-    A username is a short printable text that is also the beginning of names of files.
+    A code is packed as fingerprint/codes.py says.
     """
-    wanted = [_checked(name) for name in usernames]
-    _refuse([name for name, times in Counter(wanted).items() if times > 1])
-    return wanted
-
-
-def check_codes(codes: Packed, count: int, *, bits: int) -> None:
-    """ValueError where these are not `count` different codes of `bits` bits."""
     width = width_of(bits)
     if codes.shape != (count, width):
         raise ValueError(
@@ -499,6 +491,11 @@ def check_codes(codes: Packed, count: int, *, bits: int) -> None:
     spare = 8 * width - bits
     if spare and int.from_bytes(np.bitwise_or.reduce(codes, axis=0).tobytes()) % 2**spare:
         raise ValueError(f"got codes with ones beyond their {bits} bits, expected zeros there")
+    messages = unpack(codes, bits=bits).reshape(count, -1, repeats)
+    if (messages != messages[:, :, :1]).any():
+        raise ValueError(
+            f"got codes whose bits do not come {repeats} times in a row, as this deployment's do"
+        )
     if len(np.unique(codes.view(f"V{width}"))) < count:
         raise ValueError("got one code twice, expected another for every user")
 
@@ -508,35 +505,9 @@ def width_of(bits: int) -> int:
     return 8 * -(-bits // 64)
 
 
-def _checked(name: str) -> str:
-    normal = unicodedata.normalize("NFC", name)
-    octets = len(normal.encode(errors="surrogatepass"))
-    rules = {
-        f"1 … {LONGEST} characters": 1 <= len(normal) <= LONGEST,
-        f"at most {LARGEST} bytes in UTF-8": octets <= LARGEST,
-        "only printable characters": normal.isprintable(),
-        "no space at its ends": normal == normal.strip(),
-        "no / and no \\": not {"/", "\\"} & {*normal},
-        "no . or - at its start": not normal.startswith((".", "-")),
-        f"none of {', '.join(VERDICTS)}": normal.casefold() not in VERDICTS,
-    }
-    if not all(rules.values()):
-        broken = [rule for rule, holds in rules.items() if not holds]
-        raise ValueError(f"{name!a} is no name for a user, expected {', '.join(broken)}")
-    return normal
-
-
 def _taken(connection: sqlite3.Connection, usernames: Sequence[str]) -> list[str]:
     query = "SELECT name FROM users WHERE name IN (SELECT value FROM json_each(?))"
     return [name for (name,) in connection.execute(query, [json.dumps(usernames)])]
-
-
-def _refuse(taken: Sequence[str]) -> None:
-    if taken:
-        more = f" and {len(taken) - SHOWN} more" if len(taken) > SHOWN else ""
-        raise ValueError(
-            f"{[*taken[:SHOWN]]}{more} are registered already or given twice: choose other names"
-        )
 
 
 def _shown(description: str, count: int) -> AbstractContextManager[Advance]:

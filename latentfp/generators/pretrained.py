@@ -13,6 +13,7 @@ sorted keys and no spaces, where "weights" is the SHA-256 of the weights file: i
 folder lies.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -23,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from safetensors.numpy import load as from_bytes
 from safetensors.numpy import save as to_bytes
 
 from latentfp import rng
@@ -214,7 +215,8 @@ def read(folder: Path, *, identity: str | None = None) -> Stored:
     if not (folder / WEIGHTS).is_file():
         raise ValueError(f"{folder} has no {WEIGHTS}: get the generator again")
     description = _describe(folder)
-    found = file_hash(folder / WEIGHTS)
+    weights = (folder / WEIGHTS).read_bytes()
+    found = hashlib.sha256(weights).hexdigest()
     if found != description["sha256"]:
         raise ValueError(
             f"{folder / WEIGHTS} has SHA-256 {found}, but {DESCRIPTION} says {description['sha256']}: "
@@ -222,9 +224,9 @@ def read(folder: Path, *, identity: str | None = None) -> Stored:
         )
     kind, fields, seed = (description[name] for name in ("kind", "fields", "noise_seed"))
     if identity is not None and identity == _identity(kind, fields, seed, found):
-        params = nested(load_file(folder / WEIGHTS))
+        params = nested(from_bytes(weights))
     else:
-        params = _adopt(folder, shapes(kind, fields, seed))
+        params = _adopt(folder, weights, shapes(kind, fields, seed))
     return Stored(kind, fields, params, found, seed, description.get("source"))
 
 
@@ -278,9 +280,9 @@ def _describe(folder: Path) -> dict[str, Any]:
     return description
 
 
-def _adopt(folder: Path, template: Params) -> Params:
+def _adopt(folder: Path, weights: bytes, template: Params) -> Params:
     try:
-        found = load_file(folder / WEIGHTS)
+        found = from_bytes(weights)
     except SafetensorError as error:
         raise ValueError(f"{folder / WEIGHTS} is not a safetensors file: {error}") from None
     wanted = by_path(template)

@@ -33,7 +33,7 @@ import latentfp
 from latentfp.attribution.decoder import Reading, rendered
 from latentfp.attribution.evidence import STEP
 from latentfp.attribution.verdict import CLEARED
-from latentfp.choices import Distance, Method
+from latentfp.choices import MEANINGS, Distance, Method
 from latentfp.data.files import UnreadableImage, file_hash, read_image
 from latentfp.deployment import decoders
 from latentfp.deployment.attribute import (
@@ -72,6 +72,7 @@ FACTS = (
     "residual",
     "chance that one of the generator's fits so badly",
     "chance that the file's own code reads so badly",
+    "likelihood ratio, among all users",
     "inferred damage",
     "SHA-256",
 )
@@ -264,9 +265,11 @@ def _file(file: Record, explanation: Pixels | None) -> str:
     if file["verdict"] == "unreadable":
         return f"{name}<p>{badge('unreadable', '!', 'not readable')} {escape(file['status'])}</p>"
     p = "not stated" if file["p_value"] is None else power_of_ten(file["p_value"])
-    evidence = f"p = {p}, {file['matched_bits']} of {file['bits']} bits, by {file['stage']}"
+    said = file["user"] or f"{file['verdict']}: {MEANINGS[file['verdict']]}"
+    words = "" if file["support"] is None else f", {file['support']}"
+    evidence = f"p = {p}{words}, {file['matched_bits']} of {file['bits']} bits, by {file['stage']}"
     parts = [
-        f"{name}<p>{badge(*SIGNS[file['verdict']], file['user'] or file['verdict'])} {evidence}</p>",
+        f"{name}<p>{badge(*SIGNS[file['verdict']], said)} {evidence}</p>",
         _pictures(file, explanation),
         strip(
             expit(STEP * np.array(file["evidence"]["ratios"])).tolist(),
@@ -288,6 +291,7 @@ def _facts(file: Record) -> list[str]:
         _residual(file),
         membership,
         miss,
+        "not stated" if file["log10_lr"] is None else f"10^{file['log10_lr']:.1f}",
         escape(damage) or "none",
         f"<code>{file['sha256']}</code>",
     ]

@@ -11,8 +11,6 @@ made.
 """
 
 import hashlib
-import json
-import stat
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,11 +18,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from latentfp.attribution.evidence import chance, family_wise, holm, log_likelihoods, miss_p_value
+from latentfp.attribution.evidence import (
+    chance,
+    family_wise,
+    holm,
+    log10_ratios,
+    log_likelihoods,
+    miss_p_value,
+    support,
+    temper,
+)
 from latentfp.deployment import merkle
+from latentfp.runtime.files import read_json
 
-FORMAT = 2
-LARGEST = 1 << 30  # bytes of a record
+FORMAT = 3
 AGREEMENT = 1e-9  # relative, of floats that two machines compute
 UNREADABLE = "unreadable"
 Record = dict[str, Any]
@@ -64,25 +71,10 @@ def check(path: Path, files: Sequence[Path] = (), *, public: str | None = None) 
 
 def read(path: Path) -> Record:
     """A record, strict JSON of this format in which no name comes twice. ValueError if it is not so."""
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
-        raise ValueError("it is no file, or too large")
-    record = json.loads(path.read_bytes(), object_pairs_hook=_unique, parse_constant=_refused)
-    if not isinstance(record, dict) or record["case"]["format"] != FORMAT:
+    record = read_json(path)
+    if record["case"]["format"] != FORMAT:
         raise ValueError(f"its format is not {FORMAT}")
     return record
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> Record:
-    """An object in which no name comes twice: programs differ in which one they take."""
-    names = [name for name, _ in pairs]
-    if len(set(names)) < len(names):
-        raise ValueError("a name occurs twice in one object")
-    return dict(pairs)
-
-
-def _refused(_constant: str) -> None:
-    raise ValueError("it has numbers that JSON has not")
 
 
 def _signature(record: Record, public: str | None) -> tuple[str | None, list[str]]:
@@ -163,12 +155,18 @@ def _ranking(record: Record, entry: Record, ratios: np.ndarray) -> list[str]:
 def _chances(record: Record, entry: Record, ratios: np.ndarray) -> list[str]:
     """What is wrong with the p-values, the likelihoods and the verdict."""
     evidence, p = entry["evidence"], _p_value(entry["evidence"], ratios)
-    miss = float(miss_p_value(ratios, np.array([evidence["bound"]]))[0])
-    chosen = entry["code_origin"] != "drawn" and not record["case"]["request"]["committed"]
+    tempers = temper(np.array([np.inf if evidence["misfit"] is None else evidence["misfit"]]))
+    miss = float(miss_p_value(ratios, np.array([evidence["bound"]]), tempers)[0])
+    committed = record["case"]["request"]["committed"] or not entry["ranked"]
+    chosen = entry["code_origin"] != "drawn" and not committed
     scores = np.array(evidence["scores"], int)
     likely = log_likelihoods(ratios.repeat(len(scores), axis=0), scores).tolist()
     faults = _differs("p_value", entry["p_value"], None if chosen else p)
     faults += _differs("miss_p_value", entry["miss_p_value"], miss)
+    ratio = None if chosen else _log10_ratio(evidence, ratios, tempers)
+    faults += _differs("log10_lr", entry["log10_lr"], ratio)
+    if entry["support"] != (None if ratio is None else support(ratio)):
+        faults.append("the words are not those of the likelihood ratio")
     for candidate, value in zip(entry["ranked"], likely, strict=True):
         faults += _differs("log_likelihood", candidate["log_likelihood"], value)
     verdict = _verdict(record, entry, p, miss, chosen)
@@ -184,6 +182,13 @@ def _p_value(evidence: Record, ratios: np.ndarray) -> float:
     return float(family_wise(alone, users=evidence["users"], dependent=evidence["dependent"])[0])
 
 
+def _log10_ratio(evidence: Record, ratios: np.ndarray, tempers: np.ndarray) -> float | None:
+    if not evidence["scores"]:
+        return None
+    scores, among = np.array(evidence["scores"][:1]), {name: evidence[name] for name in ("users", "factor")}
+    return float(log10_ratios(ratios, scores, tempers, **among)[0])
+
+
 def _verdict(record: Record, entry: Record, p: float, miss: float, chosen: bool) -> str:
     """user, none or inconclusive, by the rule of attribution/verdict.py."""
     alpha, cleared = record["case"]["request"]["alpha"], record["judgement"]["cleared"]
@@ -195,7 +200,7 @@ def _verdict(record: Record, entry: Record, p: float, miss: float, chosen: bool)
         alone = len(scores) == 1 or scores[0] > scores[1]
         in_case = entry["case_p_value"] is None or entry["case_p_value"] <= alpha
         return "user" if alone and in_case and not chosen and not alien else "inconclusive"
-    return "none" if (miss < cleared and entry["evidence"]["explained"]) or alien else "inconclusive"
+    return "none" if miss < entry["evidence"]["clears_below"] or alien else "inconclusive"
 
 
 def _opening(record: Record, entry: Record) -> list[str]:

@@ -39,6 +39,10 @@ def write_false_accusations(folder: Path, result: dict[str, Any]) -> Path:
         f"Of {len(cells)} cells (kind, users, promise) the interval lies above the promise in: {named}.",
         "![Observed against promised](false_accusations.svg)",
         *(_table(result, users) for users in result["users"]),
+        "## Whole cases",
+        "Share of cases, of files of all kinds mixed, in which anyone is named for any file when α is the "
+        "case's (Holm's step-down).",
+        table(result["cases"], _of_cases(result["cases"])),
         "## Dependence of the bits read",
         table(({"kind": kind, **it} for kind, it in result["readings"].items()), READINGS),
     )
@@ -53,6 +57,12 @@ def _table(result: dict[str, Any], users: int) -> str:
     return (
         f"## {thousands(users)} registered, {count(rows[0]['deployments'], 'draw')}\n\n{table(rows, columns)}"
     )
+
+
+def _of_cases(cases: list[dict[str, Any]]) -> dict[str, Cell]:
+    columns: dict[str, Cell] = {"users": "{users}", "files a case": "{files}", "cases": "{cases}"}
+    columns |= {"draws of the codes": "{deployments}"}
+    return columns | {f"promised {alpha}": f"{{promised[{alpha}]:.2g}}" for alpha in cases[0]["promised"]}
 
 
 def _rate(alpha: str, row: Row) -> str:

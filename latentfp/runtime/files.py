@@ -1,11 +1,17 @@
-"""Files that appear whole or not at all, whoever else writes beside; the hash and the printed name of one."""
+"""Files that appear whole or not at all, whoever else writes beside; the hash and the printed name of one;
+strict JSON."""
 
 import hashlib
+import json
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+LARGEST = 1 << 30  # bytes of a file of JSON
 
 
 def beside(path: Path) -> Path:
@@ -70,3 +76,39 @@ def file_hash(path: Path) -> str:
     """The SHA-256 of what a file holds, in hexadecimal. OSError where it cannot be read."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def without_waiting(path: str, flags: int) -> int:
+    """An `opener` of `open` that no pipe holds up to which nobody writes."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The one object in a file of JSON, in which no name comes twice and all numbers are JSON's.
+
+    ValueError where it is not so, whatever the file holds; OSError where it cannot be read.
+    """
+    with open(path, "rb", opener=without_waiting) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
+            raise ValueError(f"{path} is no file, or too large")
+        data = file.read(LARGEST)
+    try:
+        found = json.loads(data, object_pairs_hook=_unique, parse_constant=_refused)
+    except RecursionError:
+        raise ValueError(f"{path} is nested too deep") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} holds no object")
+    return found
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object in which no name comes twice: programs differ in which one they take."""
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        raise ValueError("a name occurs twice in one object")
+    return dict(pairs)
+
+
+def _refused(_constant: str) -> None:
+    raise ValueError("it has numbers that JSON has not")

@@ -1,10 +1,19 @@
-"""An adversary who has the deployment's decoder: how small a change erases a mark, or writes another's.
+"""Adversaries who have the deployment's decoder, or the generator's weights: how small a change of a saved
+file erases a mark, or writes another's.
 
-Both move the pixels of a saved file by at most `radius` grey levels (augment/learned.py) along gradients
-through all iterations of the decoder. *Erase*: away from what the decoder reads, without knowing the code.
-*Forge*: towards the code of another user, which the adversary must know. The moved files are saved and judged
-by the decoder alone, by a descent from its reading, which the adversary did not look at, and by the default
-method.
+decoder   moves pixels along gradients through all iterations of the decoder (augment/learned.py), away from
+          what it reads (*erase*, without knowing the code) or towards the code of another user (*forge*,
+          which the adversary must know)
+weights   explains the file by a descent, as the method does, and adds the difference between the generator's
+          images with other levels of the code and with those that were found, limited pixel by pixel. Of all
+          changes of at most that size this raises the likelihood of the other image over the found one the
+          most, so it is the adversary of the descent. *Erase*: levels of 0, between those of all codes.
+          *Forge*: the levels of another user's code, for which the adversary must know it, and the axes.
+          *Transplant*: the levels that a descent finds in one image of the other user. Neither this nor
+          erasing needs to know which axis is which bit: a secret does not hinder them
+
+No pixel moves by more than `radius` grey levels. The moved files are saved and judged by the decoder alone,
+by a descent from its reading, and by the default method.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,10 +30,9 @@ from jaxtyping import Array, Bool, Float
 from latentfp import rng
 from latentfp.attribution import decoder as decoding
 from latentfp.attribution.cascade import DecisionRule
-from latentfp.attribution.decoder import TrainedDecoder
-from latentfp.attribution.descent import Subject
 from latentfp.attribution.estimate import Answer
 from latentfp.attribution.ranking import among
+from latentfp.attribution.whitening import render
 from latentfp.augment.attacks import NOTHING
 from latentfp.augment.learned import ascend
 from latentfp.choices import Method
@@ -43,21 +51,26 @@ from latentfp.studies.experiment import Experiment, Numbers
 from latentfp.studies.statistics import binomial_interval
 from latentfp.types import Image, Images, Key, Scalar
 
-ERASE, FORGE = "erase", "forge"
+DECODER, WEIGHTS = "decoder", "weights"
+ERASE, FORGE, TRANSPLANT = "erase", "forge", "transplant"
+AIMS = {DECODER: (ERASE, FORGE), WEIGHTS: (ERASE, FORGE, TRANSPLANT)}
 METHODS = (Method.DECODER, Method.REFINE, Method.AUTO)
 LEVEL = 2 / 255  # one grey level, in [-1, 1]
 Codes = Bool[np.ndarray, "n k"]
 Book = Bool[np.ndarray, "users k"]
 Reader = Callable[[Images], Float[Array, "b k"]]
+Mover = Callable[[Rows, str, float], Rows]  # of files, for an aim, within a radius
 
 
 class Settings(NamedTuple):
-    """Files of a cell, radii in grey levels, steps of the ascent; names among `users` at `alpha`.
+    """What the adversary `holds`, files of a cell, radii in grey levels, steps of the ascent; names among
+    `users` at `alpha`.
 
     Every file has an owner and a victim of its own among the users.
     """
 
     deployment: str
+    holds: Sequence[str]
     images: int
     radii: Sequence[float]
     steps: int
@@ -66,24 +79,31 @@ class Settings(NamedTuple):
 
 
 def measure(experiment: Experiment, settings: Settings) -> dict[str, Any]:
-    """The length of a code, and `rows` by aim and radius.
+    """The length of a code, and `rows` by what the adversary holds, aim and radius.
 
-    ValueError for a deployment without a decoder, or whose code repeats its bits, or too few users.
+    Nobody forges where a secret turned the axes. ValueError for a deployment without a decoder, or whose code
+    repeats its bits, too few users, or an unknown adversary.
     """
     context = open_context(settings.deployment, seed=experiment.seed)
     if context.decoder is None or context.opened.manifest.repeats != 1:
         raise ValueError(f"{settings.deployment}: expected a decoder, and a code without repeated bits")
     if settings.users < 2 * settings.images:
         raise ValueError(f"{settings}: expected at least {2 * settings.images} users, two for every file")
-    logits, book = _reader(context.subject, context.decoder), _book(context, settings)
-    files = attacked_files(context, book[: settings.images], NOTHING)
-    cells = [{"aim": aim, "radius": radius} for aim, radius in product((ERASE, FORGE), settings.radii)]
-    numbers = experiment.measured(
-        cells,
-        lambda cell: _judged(context, logits, settings, files, book, cell),
-        belongs={**identity(context), **settings._replace(deployment="", radii=())._asdict()},
-    )
-    return {"bits": context.subject.bits, "rows": numbers}
+    if unknown := {*settings.holds} - {*AIMS}:
+        raise ValueError(f"adversaries {sorted(unknown)}: expected some of {', '.join(AIMS)}")
+    book = _book(context, settings)
+    movers = {DECODER: _by_decoder, WEIGHTS: _by_weights}
+    secret = context.opened.manifest.rotation != ""
+    rows: list[Numbers] = []
+    for holds in settings.holds:
+        aims = [aim for aim in AIMS[holds] if not (secret and aim == FORGE)]
+        cells = [{"holds": holds, "aim": aim, "radius": r} for aim, r in product(aims, settings.radii)]
+        move = movers[holds](context, settings, book)
+        belongs = settings._replace(deployment="", holds=(), radii=())._asdict()
+        rows += experiment.measured(
+            cells, partial(_judged, context, settings, book, move), belongs={**identity(context), **belongs}
+        )
+    return {"bits": context.subject.bits, "secret": secret, "rows": rows}
 
 
 def _book(context: Context, settings: Settings) -> Book:
@@ -94,27 +114,70 @@ def _book(context: Context, settings: Settings) -> Book:
     return np.concatenate(parts).astype(bool)
 
 
-def _judged(
-    context: Context, logits: Reader, settings: Settings, files: Rows, book: Book, cell: dict[str, Any]
-) -> Numbers:
+def _judged(context: Context, settings: Settings, book: Book, move: Mover, cell: dict[str, Any]) -> Numbers:
     """What the methods say of the moved files: of their owners, and of those whose mark was forged."""
-    aim, radius = cell["aim"], cell["radius"]
-    victims = book[settings.images : 2 * settings.images]
-    target = victims if aim == FORGE else np.asarray(jax.jit(logits)(to_float(files))) <= 0
-    moved = _moved(logits, files, target, radius, settings.steps, context.seed)
-    moved = through_files(moved, NOTHING, seed=context.seed)
+    files = _files(context, settings, book, owners=True)
+    moved = through_files(move(files, cell["aim"], cell["radius"]), NOTHING, seed=context.seed)
     change = np.abs(moved.astype(int) - files)
     found = {**cell, "largest_change": int(change.max())}
     for method in METHODS:
-        label = f"{aim} {radius:g}, {method.value}"
+        label = f"{cell['aim']} {cell['radius']:g}, {method.value}"
         rule = rule_of(context, method, among(book), alpha=settings.alpha)
         answer = answers(context, method, to_float(moved), label=label, decided=rule.suffices)
         found[method.value] = _said(answer, rule, book, settings)
     return found
 
 
-def _reader(subject: Subject, trained: TrainedDecoder) -> Reader:
-    """The decoder's logits after all of its iterations."""
+def _files(context: Context, settings: Settings, book: Book, *, owners: bool) -> Rows:
+    """A file of each owner, or another one of each victim."""
+    first = 0 if owners else settings.images
+    return attacked_files(context, book[first : first + settings.images], NOTHING, first=first)
+
+
+def _by_decoder(context: Context, settings: Settings, book: Book) -> Mover:
+    logits = _reader(context)
+
+    def move(files: Rows, aim: str, radius: float) -> Rows:
+        victims = book[settings.images : 2 * settings.images]
+        target = victims if aim == FORGE else np.asarray(jax.jit(logits)(to_float(files))) <= 0
+        return _moved(logits, files, target, radius, settings.steps, context.seed)
+
+    return move
+
+
+def _by_weights(context: Context, settings: Settings, book: Book) -> Mover:
+    subject = context.subject
+
+    def thetas(files: Rows) -> Float[np.ndarray, "n d"]:
+        found = answers(context, Method.REFINE, to_float(files), label="the adversary's descents").estimate
+        content = np.asarray(found.content) / np.asarray(subject.space.content_stds)
+        return np.concatenate([content, found.levels], axis=1).astype(np.float32)
+
+    def rendered(theta: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n h w 3"]:
+        return np.asarray(render(subject.generator, subject.params, subject.whitened, jnp.asarray(theta)))
+
+    def levels(aim: str) -> Float[np.ndarray, "n k"]:
+        if aim == TRANSPLANT:
+            return thetas(_files(context, settings, book, owners=False))[:, -subject.bits :]
+        if aim == FORGE:
+            return 2 * book[settings.images : 2 * settings.images].astype(np.float32) - 1
+        return np.zeros((settings.images, subject.bits), np.float32)
+
+    def move(files: Rows, aim: str, radius: float) -> Rows:
+        own = thetas(files)
+        other = np.concatenate([own[:, : -subject.bits], levels(aim)], axis=1)
+        change = (rendered(other) - rendered(own)) / LEVEL
+        limited = np.clip(np.round(change), -radius, radius)
+        return np.clip(files + limited, 0, 255).astype(np.uint8)
+
+    return move
+
+
+def _reader(context: Context) -> Reader:
+    """The decoder's logits after all of its iterations. ValueError where there is no decoder."""
+    subject, trained = context.subject, context.decoder
+    if trained is None:
+        raise ValueError(f"{context.opened.path}: expected a decoder")
 
     def logits(images: Images) -> Float[Array, "b k"]:
         given = (trained.decoder, trained.weights, subject.generator, subject.params, subject.whitened)

@@ -12,12 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from latentfp.attribution.evidence import Soft, chance, family_wise
+from latentfp.attribution.evidence import Soft, chance, family_wise, score
 from latentfp.attribution.membership import explained
-from latentfp.augment.suites import suite
 from latentfp.choices import Method
 from latentfp.studies import readings
-from latentfp.studies.context import Context, attack_of, attacked_files, identity, open_context
+from latentfp.studies.context import Context, attack_of, attacked_files, attacks_of, identity, open_context
 from latentfp.studies.experiment import Experiment
 from latentfp.studies.readings import Readings
 from latentfp.studies.statistics import binomial_interval
@@ -36,7 +35,7 @@ class Settings(NamedTuple):
 def measure(experiment: Experiment, settings: Settings) -> dict[str, Any]:
     """The generator's name, the length of a code, and `rows`: the `rates` of every attack."""
     context = open_context(settings.deployment, seed=experiment.seed)
-    cells = {f"{name} {entry.name}": (name, entry.name) for name in settings.suites for entry in suite(name)}
+    cells = attacks_of(settings.suites)
 
     def read_part(cell: str, first: int, n: int) -> Readings:
         codes = codes_of(context, n, first=first).repeat(context.opened.manifest.repeats, axis=1)
@@ -65,8 +64,7 @@ def rates(soft: Soft, codes: Bool[np.ndarray, "n k"], settings: Settings) -> dic
 
     With their share and its exact 95 % interval.
     """
-    scores = (soft.astype(int) * (2 * codes.astype(int) - 1)).sum(axis=1)
-    alone: Float[np.ndarray, " n"] = chance(soft, scores)
+    alone: Float[np.ndarray, " n"] = chance(soft, score(soft, codes))
     named, n = [], len(soft)
     for users in settings.users:
         files = int((family_wise(alone, users=users) <= settings.alpha).sum())

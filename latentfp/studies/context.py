@@ -5,6 +5,7 @@ real PNG. Image i follows from the seed and i alone, so a study may add images l
 """
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -112,6 +113,11 @@ def attack_of(name: str, attack: str) -> Attack:
     if attack not in chosen:
         raise ValueError(f"attack {attack!r}: expected one of {', '.join(chosen)}")
     return chosen[attack]
+
+
+def attacks_of(suites: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Suite and name of every attack of the suites, by both together."""
+    return {f"{name} {entry.name}": (name, entry.name) for name in suites for entry in suite(name)}
 
 
 def marked_images(subject: Subject, codes: Bool[np.ndarray, "n k"], *, seed: int, first: int = 0) -> Rows:

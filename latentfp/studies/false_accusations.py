@@ -10,6 +10,8 @@ together:
 * the worst deployment's rate;
 * effective independent bits, p(1 - p) / var of the share of bits in which readings of two images differ
   (Daugman 2003, Pattern Recognition 36): how far readings are from independent fair bits;
+* the share of cases, of files drawn from all kinds, in which anyone is accused of anything at alpha, by
+  Holm's step-down;
 * the tail of -ln p beyond TAIL, exponential with scale 1 if p-values are exact: fitted to even images with a
   one-sided 95 % limit, tested on odd ones;
 * the least rate that n images support at all, 3 / n.
@@ -22,7 +24,7 @@ import numpy as np
 from jaxtyping import Float, Int8, UInt8
 from scipy.special import chdtri
 
-from latentfp.attribution.evidence import Soft, chance, family_wise
+from latentfp.attribution.evidence import Soft, chance, family_wise, holm
 from latentfp.attribution.membership import explained
 from latentfp.attribution.search import best
 from latentfp.choices import Method
@@ -42,7 +44,8 @@ PValues = Float[np.ndarray, "deployments n"]
 
 
 class Settings(NamedTuple):
-    """`images` of every kind; `users`: sizes of registries, each in `deployments` of its own."""
+    """`images` of every kind, those of the kind folder from `folder`; `users`: sizes of registries, each in
+    `deployments` of its own; `case`: files that are judged together (Holm)."""
 
     deployment: str
     images: Mapping[str, int]
@@ -50,6 +53,8 @@ class Settings(NamedTuple):
     deployments: Sequence[int]
     alphas: Sequence[float]
     method: str
+    case: int = 100
+    folder: str | None = None
 
 
 def measure(experiment: Experiment, settings: Settings) -> dict[str, Any]:
@@ -58,7 +63,7 @@ def measure(experiment: Experiment, settings: Settings) -> dict[str, Any]:
 
     def read_part(kind: str, first: int, n: int) -> Readings:
         """Nobody is registered while images are read, so none is named before the last stage."""
-        images = draw(kind, context, n, seed=context.seed, first=first)
+        images = draw(kind, context, n, seed=context.seed, first=first, folder=settings.folder)
         return readings.read(context, method, images, label=kind, decided=explained, first=first)
 
     belongs = {**identity(context), "method": settings.method}
@@ -70,7 +75,8 @@ def rates_of(found: Mapping[str, Readings], settings: Settings, *, seed: int) ->
     """`rates` by kind and number of users, with tails, and how far `readings` of a kind hang together."""
     together = join(found.values())
     kinds = np.repeat(np.arange(len(found)), [len(it.soft) for it in found.values()])
-    rows = []
+    rows, cases = [], []
+    order = np.random.default_rng(seed).permutation(len(together.soft))
     for users, deployments in zip(settings.users, settings.deployments, strict=True):
         seeds = track([(seed, users, i) for i in range(deployments)], f"{users} users")
         p = np.stack([p_values(together.soft, np.random.default_rng(one), users=users) for one in seeds])
@@ -79,9 +85,10 @@ def rates_of(found: Mapping[str, Readings], settings: Settings, *, seed: int) ->
             rows.append(
                 {"kind": kind, "users": users, **_rates(chosen, settings.alphas), "tail": _tail(chosen)}
             )
+        cases.append({"users": users, **_cases(p[:, order], settings)})
     everything = {**found, "all": together}
     dependence = {kind: _dependence(it.final, seed=seed) for kind, it in everything.items()}
-    return {"rates": rows, "readings": dependence}
+    return {"rates": rows, "cases": cases, "readings": dependence}
 
 
 def p_values(
@@ -125,6 +132,17 @@ def _rates(p: PValues, alphas: Sequence[float]) -> dict[str, Any]:
             "worst": float(shares.max()),
         }
     return {"images": n, "deployments": deployments, "promised": found}
+
+
+def _cases(p: PValues, settings: Settings) -> dict[str, Any]:
+    """The share of cases of so many files, of all kinds mixed, in which anybody is accused of any file."""
+    deployments, n = p.shape
+    count = n // settings.case
+    grouped = p[:, : count * settings.case].reshape(deployments * count, settings.case)
+    smallest = np.array([min(holm(row.tolist())) for row in grouped])
+    found = {"files": settings.case, "cases": count, "deployments": deployments}
+    promised = {f"{alpha:g}": float((smallest <= alpha).mean()) for alpha in settings.alphas} if count else {}
+    return {**found, "promised": promised}
 
 
 def _tail(p: PValues) -> dict[str, Any]:

@@ -5,13 +5,14 @@ saved, attacked and saved again; the method judges it as `latentfp attribute` do
 runs.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from latentfp.attribution.estimate import Answer
+from latentfp.attribution.evidence import score
 from latentfp.attribution.ranking import among_packed
 from latentfp.attribution.verdict import Registered, p_values
 from latentfp.choices import Method, Stage
@@ -20,6 +21,7 @@ from latentfp.studies import readings
 from latentfp.studies.context import (
     attack_of,
     attacked_files,
+    attacks_of,
     cascade_of,
     identity,
     open_context,
@@ -29,17 +31,16 @@ from latentfp.studies.experiment import Experiment
 from latentfp.studies.readings import Readings
 from latentfp.studies.statistics import binomial_interval
 
-SUITE = "nie2023"
-
 PValues = Float[np.ndarray, " files"]
 
 
 class Settings(NamedTuple):
-    """`images`: how many files of each attack of Nie et al. 2023."""
+    """`images` of every attack of the `suites`, the number of users, the family-wise rate, and the method."""
 
     deployment: str
+    suites: Sequence[str]
+    images: int
     users: int
-    images: Mapping[str, int]
     alpha: float
     method: str
 
@@ -54,22 +55,24 @@ def measure(experiment: Experiment, settings: Settings) -> dict[str, list[dict[s
     def decided(answer: Answer) -> Bool[np.ndarray, " some"]:
         return rule.suffices(answer, np.arange(len(answer.stage)))
 
+    cells = attacks_of(settings.suites)
+
     def read_part(attack: str, first: int, n: int) -> Readings:
         owner = owners(first + n, users=settings.users, seed=context.seed)[first:]
         codes = unpack(book[owner], bits=bits).repeat(context.opened.manifest.repeats, axis=1)
-        shown = attacked_files(context, codes, attack_of(SUITE, attack), first=first)
+        shown = attacked_files(context, codes, attack_of(*cells[attack]), first=first)
         return readings.read(context, method, shown, label=attack, decided=decided, first=first)
 
     belongs = {"users": settings.users, "alpha": settings.alpha, "method": settings.method}
-    found = readings.measured(
-        experiment, settings.images, read_part, belongs={**identity(context), **belongs}
-    )
+    counts = dict.fromkeys(cells, settings.images)
+    found = readings.measured(experiment, counts, read_part, belongs={**identity(context), **belongs})
     run_stages = cascade_of(context, method).stages
     rows = []
     for attack, read in found.items():
         owner = owners(len(read.soft), users=settings.users, seed=context.seed)
         told = judged(read, rule.registered, owner, book, alpha=settings.alpha)
-        rows.append({"attack": attack, **told, "stages": _stages(read, run_stages)})
+        suite, name = cells[attack]
+        rows.append({"suite": suite, "attack": name, **told, "stages": _stages(read, run_stages)})
     return {"rows": rows}
 
 
@@ -117,8 +120,7 @@ def judged(
 
 def _own(read: Readings, codes: Bool[np.ndarray, "files k"], registered: Registered) -> PValues:
     """The p-value that the right user has, best or not."""
-    scores = (read.final.astype(int) * (2 * codes.astype(int) - 1)).sum(axis=1)
-    return p_values(read.final, scores, registered)
+    return p_values(read.final, score(read.final, codes), registered)
 
 
 def _stages(read: Readings, run_stages: Sequence[Stage]) -> dict[str, int]:

@@ -49,10 +49,10 @@ def measure(experiment: Experiment, settings: Settings) -> dict[str, Any]:
         return summary(list(attribute_all(prepared, paths)), settings.limits)
 
     cells = [{"kind": kind, "images": n} for kind, n in settings.images.items()]
-    belongs = {**identity(context), "reference_images": len(null.residuals), "limits": list(settings.limits)}
+    belongs = {**identity(context), "reference_images": len(null.misfits), "limits": list(settings.limits)}
     numbers = experiment.measured(cells, attributed, belongs=belongs)
     return {
-        "reference_images": len(null.residuals),
+        "reference_images": len(null.misfits),
         "kinds": dict(zip(settings.images, numbers, strict=True)),
     }
 

@@ -11,7 +11,9 @@
                      its own
     noise            white, coloured and in blocks: data/pictures.py
     flat             one colour, gradients, checkerboards, black and white
-    attacked         the kinds above in turn, other images of them, through an attack: random_attacks.py
+    folder           crops of the files below a folder of one's own
+    attacked         the kinds above but the last in turn, other images of them, through an attack:
+                     random_attacks.py
 
 Image number i of a kind depends on the kind, the seed, i, and for generated images on the generator and its
 fingerprint space. It does not depend on which others are drawn with it. A random code of k bits is one of N
@@ -63,21 +65,27 @@ class Series(NamedTuple):
         return (np.random.default_rng([self.seed, word, number]) for number in self.numbers)
 
 
-def draw(kind: str, context: Context, n: int, *, seed: int, first: int = 0) -> Rows:
+def draw(
+    kind: str, context: Context, n: int, *, seed: int, first: int = 0, folder: str | None = None
+) -> Rows:
     """Images number `first` … `first + n - 1` of a kind: uint8 [n h w 3], as large as the generator's.
 
-    Avatars are drawn in spawned processes, so a script needs `if __name__ == "__main__":`. ValueError for an
-    unknown kind, n < 1, a negative seed or number, images that are not square, or pictures that are not
-    installed.
+    `folder`: of the kind of that name. Avatars are drawn in spawned processes, so a script needs
+    `if __name__ == "__main__":`. ValueError for an unknown kind, a folder that is not given, n < 1, a
+    negative seed or number, images that are not square, or pictures that are not installed.
     """
     if kind not in KINDS:
         raise ValueError(f"negatives of kind {kind!r}: expected one of {', '.join(KINDS)}")
+    if kind == FOLDER and folder is None:
+        raise ValueError(f"negatives of kind {kind!r} need a folder of image files")
     if n < 1 or first < 0 or seed < 0:
         raise ValueError(f"got n {n}, first {first}, seed {seed}: expected n >= 1 and no negative number")
     height, width, _ = context.subject.generator.image_shape
     if height != width:
         raise ValueError(f"the generator makes images of {height} x {width}: negatives are drawn for squares")
     series = Series(kind, seed, first, n)
+    if kind == FOLDER:
+        return _each(pictures.crop_of(str(folder)))(context, series)
     return _attacked(context, series) if kind == ATTACKED else UNTOUCHED[kind](context, series)
 
 
@@ -184,5 +192,5 @@ UNTOUCHED: dict[str, Callable[[Context, Series], Rows]] = {
     "noise": _each(pictures.noise),
     "flat": _each(pictures.flat),
 }
-ATTACKED = "attacked"
-KINDS = (*UNTOUCHED, ATTACKED)
+ATTACKED, FOLDER = "attacked", "folder"
+KINDS = (*UNTOUCHED, ATTACKED, FOLDER)

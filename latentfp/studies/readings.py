@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int, Int8, UInt8
 
 from latentfp.attribution.estimate import Answer
 from latentfp.attribution.evidence import soften
+from latentfp.attribution.membership import limits, misfits
 from latentfp.choices import Method
 from latentfp.pixels import to_float
 from latentfp.runtime import files
@@ -27,12 +28,15 @@ PART = 100  # images between two writings
 class Readings(NamedTuple):
     """Of `n` images at `s` stages; where an image did not get so far, soft bits of 0, and NaN.
 
-    `contents`: mean square of the content, in its own standard deviations.
+    `contents`: mean square of the content, in its own standard deviations. `misfits`: residuals relative to
+    the inferred noise; `limits`: miss p-values below which everyone is cleared (attribution/membership.py).
     """
 
     soft: Int8[np.ndarray, "n s k"]
     residuals: Float[np.ndarray, "n s"]
     contents: Float[np.ndarray, "n s"]
+    misfits: Float[np.ndarray, "n s"]
+    limits: Float[np.ndarray, "n s"]
 
     @property
     def last(self) -> Int[np.ndarray, " n"]:
@@ -48,7 +52,7 @@ class Readings(NamedTuple):
 def not_run(n: int, bits: int) -> Readings:
     """Of `n` images at one stage that none of them has reached."""
     unknown = np.full((n, 1), np.nan, np.float32)
-    return Readings(np.zeros((n, 1, bits), np.int8), unknown, unknown.copy())
+    return Readings(np.zeros((n, 1, bits), np.int8), *(unknown.copy() for _ in range(4)))
 
 
 def read(
@@ -70,6 +74,7 @@ def read(
         part = not_run(n, soft.shape[1])
         part.soft[rows, 0], part.residuals[rows, 0] = soft, answer.estimate.loss
         part.contents[rows, 0] = np.square(content).mean(axis=1)
+        part.misfits[rows, 0], part.limits[rows, 0] = misfits(answer), limits(answer)
         by_stage.append(part)
         return decided(answer)
 

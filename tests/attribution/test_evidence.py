@@ -8,7 +8,18 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from latentfp.attribution.evidence import LIMIT, STEP, chance, log_likelihoods, miss_p_value, soften
+from latentfp.attribution.evidence import (
+    LIMIT,
+    STEP,
+    chance,
+    log10_ratios,
+    log_likelihoods,
+    miss_p_value,
+    score,
+    soften,
+    support,
+    temper,
+)
 
 
 def every_code(k):
@@ -36,6 +47,50 @@ def test_shortfalls_are_those_of_all_codes(soft, scores):
     weights = expit(STEP * codes[:, None] * soft[None].astype(int)).prod(axis=2)
     low = codes @ soft.T.astype(int) <= scores
     np.testing.assert_allclose(miss_p_value(soft, scores), (weights * low).sum(axis=0), rtol=1e-9, atol=1e-12)
+
+
+def test_divided_ratios_are_less_sure(soft, scores):
+    codes, divisors = every_code(8), temper(np.linspace(0, 3, 12))
+    assert divisors.min() == 1
+    assert divisors.max() == 9
+    ratios = STEP * codes[:, None] * soft[None].astype(int) / divisors[:, None]
+    weights = expit(ratios).prod(axis=2)
+    low = codes @ soft.T.astype(int) <= scores
+    found = miss_p_value(soft, scores, divisors)
+    np.testing.assert_allclose(found, (weights * low).sum(axis=0), rtol=1e-9, atol=1e-12)
+    every = [score(soft, np.tile(code > 0, (12, 1))) for code in codes]
+    everyones = np.stack([log_likelihoods(soft, s, divisors) for s in every])
+    np.testing.assert_allclose(everyones, np.log(weights), rtol=1e-9)
+
+
+def test_likelihood_ratios_of_fair_codes_have_the_mean_1(soft):
+    """Whatever the ratios and what they are divided by: so a large one is as rare as its inverse."""
+    divisors = np.linspace(1, 9, 12)
+    every = [score(soft, np.tile(code > 0, (12, 1))) for code in every_code(8)]
+    alone = np.array([10 ** log10_ratios(soft, s, divisors, users=1, factor=1.0) for s in every])
+    np.testing.assert_allclose(alone.mean(axis=0), 1, rtol=1e-12)
+    among = 10 ** log10_ratios(soft, every[0], divisors, users=20, factor=3.0)
+    np.testing.assert_allclose(among, alone[0] / 60, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("log10_ratio", "words"),
+    [
+        (0.0, "no support either way"),
+        (0.3, "no support either way"),
+        (0.302, "weak support"),
+        (1.0, "moderate support"),
+        (2.5, "moderately strong support"),
+        (3.0, "strong support"),
+        (5.9, "very strong support"),
+        (6.0, "extremely strong support"),
+        (-0.2, "no support either way"),
+        (-1.0, "moderate support against"),
+        (-7.0, "extremely strong support against"),
+    ],
+)
+def test_support_is_said_in_the_words_of_forensic_reports(log10_ratio, words):
+    assert support(log10_ratio) == words
 
 
 @pytest.mark.parametrize("wrong", [0, 5, 32, 64])

@@ -247,6 +247,34 @@ def test_a_log_that_is_set_back_is_found_by_a_head(registry, tmp_path, capsys):
         cli.app([str(it) for it in verify], standalone_mode=False)
 
 
+@pytest.mark.parametrize("text", ["[" * 100_000, "{}", "3", '{"a": NaN}', '{"a": 1, "a": 2}', ""])
+def test_what_is_no_head_is_refused(registry, tmp_path, text):
+    """Deeply nested ones once ended in a traceback."""
+    head = tmp_path / "head.json"
+    head.write_text(text)
+    with pytest.raises(ValueError):  # noqa: PT011
+        cli.app(
+            ["audit", "verify", "--deployment", str(registry.path.parent), "--head", str(head)],
+            standalone_mode=False,
+        )
+
+
+def test_a_pipe_is_no_head(registry, tmp_path):
+    os.mkfifo(tmp_path / "head.json")
+    with pytest.raises(ValueError, match="is no file"):
+        cli.app(
+            [
+                "audit",
+                "verify",
+                "--deployment",
+                str(registry.path.parent),
+                "--head",
+                str(tmp_path / "head.json"),
+            ],
+            standalone_mode=False,
+        )
+
+
 def test_the_file_is_its_owners_alone(registry):
     assert stat.S_IMODE(registry.path.stat().st_mode) == 0o600
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from itertools import product
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +12,7 @@ from small_decoder import small_decoder, write_decoder
 
 from latentfp import rng
 from latentfp.augment import damage
-from latentfp.augment.suites import suite
+from latentfp.augment.suites import SUITES
 from latentfp.choices import Method
 from latentfp.data.files import write_image
 from latentfp.deployment import attribute as attribution
@@ -54,31 +55,30 @@ def changed(folder):
     (folder / FILE).write_bytes(before)
 
 
-def test_odd_images_bear_codes(opened, monkeypatch):
-    monkeypatch.setattr(calibration, "suite", lambda name: suite(name)[:1])  # the attack that does nothing
+def test_reference_images_go_through_every_attack(opened):
     loaded = load_generator(opened)
-    encode = loaded.generator.encode
-    assert encode is not None
-    made = np.stack(attacked_images(opened, loaded, images=6, seed=1))
-    latents = encode(loaded.params, jnp.asarray(to_float(made)))
-    levels = np.abs(np.stack([coordinates(opened.space, w) for w in latents]) / opened.manifest.sigma)
-    marked = np.abs(levels - 0.5).max(axis=1) < 0.2
-    assert marked.tolist() == [False, True] * 3
-
-
-def test_reference_images_are_attacked_in_turn(opened):
-    loaded = load_generator(opened)
-    made = np.stack(attacked_images(opened, loaded, images=14, seed=1))
-    assert made.shape == (14, 16, 16, 3)
-    np.testing.assert_array_equal(made[:13], np.stack(attacked_images(opened, loaded, images=13, seed=1)))
-    assert (made != np.stack(attacked_images(opened, loaded, images=14, seed=2))).any(axis=(1, 2, 3)).all()
+    attacks = sum(map(len, SUITES.values()))
+    made, codes = attacked_images(opened, loaded, images=attacks, seed=1)
+    plain = reference_images(
+        opened, loaded, images=attacks, seed=1, key=rng.stream(rng.root(1), "calibrate/images")
+    )
+    np.testing.assert_array_equal(codes, plain.codes)
+    untouched = (np.stack(made) == plain.issued.marked).all(axis=(1, 2, 3))
+    assert untouched.sum() >= len(SUITES) - 1  # what does nothing is in nearly all suites
+    assert untouched.sum() < attacks / 4
+    fewer, _ = attacked_images(opened, loaded, images=13, seed=1)
+    np.testing.assert_array_equal(np.stack(made[:13]), np.stack(fewer))
+    others, _ = attacked_images(opened, loaded, images=13, seed=2)
+    assert (np.stack(fewer) != np.stack(others)).any(axis=(1, 2, 3)).all()
 
 
 def test_the_null_is_that_of_the_deployment_and_its_decoder(folder, opened, tmp_path):
     null = null_of(opened)
     assert null is not None
-    assert len(null.residuals) == IMAGES
-    assert (np.diff(null.residuals) >= 0).all()
+    for values in (null.misfits, null.misses):
+        assert len(values) == IMAGES
+        assert (np.diff(values) >= 0).all()
+    assert 0 < null.misses.max() <= 1
     decoders.adopt(opened, write_decoder(tmp_path / "decoder", opened))
     try:
         assert null_of(opened) is None
@@ -88,13 +88,13 @@ def test_the_null_is_that_of_the_deployment_and_its_decoder(folder, opened, tmp_
 
 def test_failed_estimates_count_as_the_worst(opened, changed):
     fields = json.loads(changed.read_text())
-    changed.write_text(json.dumps({**fields, "failed": 2, "residuals": [1.0]}))
+    changed.write_text(json.dumps({**fields, "failed": 2, "misfits": [1.0]}))
     null = null_of(opened)
     assert null is not None
-    assert null.residuals.tolist() == [1.0, np.inf, np.inf]
+    assert null.misfits.tolist() == [1.0, np.inf, np.inf]
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"residuals": [1]}', '{"residuals": "x"}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"misfits": [1]}', '{"misfits": "x"}', "[" * 9999])
 def test_damaged_nulls_are_refused(opened, changed, text):
     changed.write_text(text)
     with pytest.raises(TamperedDeployment, match=FILE):
@@ -103,8 +103,8 @@ def test_damaged_nulls_are_refused(opened, changed, text):
 
 def test_numbers_that_are_none_are_refused(opened, changed):
     fields = json.loads(changed.read_text())
-    for broken in ([], [float("inf")], [[1.0]], ["a"]):
-        changed.write_text(json.dumps({**fields, "residuals": broken}))
+    for name, broken in product(("misfits", "misses"), ([], [float("inf")], [[1.0]], ["a"])):
+        changed.write_text(json.dumps({**fields, name: broken}))
         with pytest.raises(TamperedDeployment, match=FILE):
             null_of(opened)
 

@@ -37,6 +37,16 @@ def test_random_codes_of_the_distance_exist():
     assert hamming(codes[:1], codes[1:]).min() >= found.distance
 
 
+@pytest.mark.parametrize("users", [1, 2, 3, 20])
+@pytest.mark.parametrize("bits", [32, 64])
+def test_what_is_planned_can_be_drawn(users, bits):
+    """For one user the distance was once as many as there are bits, which no second one can have."""
+    found = plan(users, bits=bits, alpha=0.01)
+    assert found.distance <= bits // 2
+    codes = draw_codes(0, users + 1, bits=bits, min_distance=found.distance)
+    assert len(codes) == users + 1
+
+
 def test_many_users_get_the_farthest_algebraic_code_that_has_enough_words():
     assert plan(10**6, bits=64, alpha=1e-6)[1:4] == (CodeKind.BCH, 24, 16)
     assert plan(2**24 + 1, bits=64, alpha=1e-3)[1:4] == (CodeKind.BCH, 30, 14)

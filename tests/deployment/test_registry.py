@@ -22,6 +22,7 @@ from latentfp.choices import Status
 from latentfp.deployment import registry as registry_module
 from latentfp.deployment.deployment import create, open_deployment, open_registry
 from latentfp.deployment.manifest import TamperedDeployment
+from latentfp.fingerprint.codes import pack
 
 
 @pytest.fixture
@@ -74,6 +75,15 @@ def test_codes_repeat_the_bits_of_messages(tmp_path, settings):
     assert min(int((a != b).sum()) for a, b in combinations(codes, 2)) >= 4
 
 
+def test_supplied_codes_repeat_bits_too(tmp_path, settings):
+    made = create(tmp_path / "deployment", **{**settings, "repeats": 2, "min_distance": 3})
+    once = pack(np.array([[True, False] * 8]))
+    with pytest.raises(ValueError, match="do not come 2 times in a row"):
+        made.registry.add(["alice"], codes=once)
+    made.registry.add(["alice"], codes=pack(np.array([[True, True, False, False] * 4])))
+    assert made.registry.count() == 1
+
+
 def test_a_seed_repeats_codes_and_no_seed_does_not(tmp_path, settings):
     seeded = [create(tmp_path / name, **settings).registry for name in ("a", "b")]
     for registry in seeded:
@@ -121,6 +131,8 @@ def test_no_codes_left(tmp_path, settings):
         ("\x1b[31m", "only printable characters"),
         ("\udcff", "only printable characters"),
         ("\u202eevil", "only printable characters"),
+        ("none", "none of none, nobody"),
+        ("n\u043ene", "none of none, nobody"),  # a Cyrillic о
         (" a", "no space at its ends"),
         ("a ", "no space at its ends"),
         ("a/b", "no / and no"),

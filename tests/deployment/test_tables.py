@@ -7,7 +7,7 @@ import pytest
 
 from latentfp.deployment import tables
 from latentfp.deployment.deployment import create, open_registry
-from latentfp.deployment.registry import check_usernames
+from latentfp.deployment.usernames import check_usernames
 
 COLUMNS = ("id", "name", "code", "created", "status", "note", "origin")
 

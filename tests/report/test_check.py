@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from latentfp.attribution.estimate import Estimate, Status
-from latentfp.attribution.evidence import holm
+from latentfp.attribution.evidence import holm, support
 from latentfp.attribution.ranking import among
 from latentfp.attribution.verdict import CLEARED, judge
 from latentfp.deployment import merkle
@@ -48,7 +48,16 @@ class Provider:
         }
 
     def entry(
-        self, logits, *, alpha, status=Status.OK, membership=None, origin="drawn", committed=False, whole=True
+        self,
+        logits,
+        *,
+        alpha,
+        status=Status.OK,
+        membership=None,
+        origin="drawn",
+        committed=False,
+        whole=True,
+        misfit=0.9,
     ):
         estimate = Estimate(
             code=logits > 0,
@@ -59,7 +68,14 @@ class Provider:
             levels=np.tanh(logits / 2),
         )
         alien = np.array([membership is not None and membership <= CLEARED])
-        (verdict,) = judge(estimate, self.registered, alpha=alpha, explained=whole, out_of_distribution=alien)
+        (verdict,) = judge(
+            estimate,
+            self.registered,
+            alpha=alpha,
+            misfits=misfit,
+            limits=CLEARED if whole else 0.0,
+            out_of_distribution=alien,
+        )
         chosen = origin != "drawn" and not committed
         kind, user = verdict.kind.value, verdict.user
         if chosen and kind == "user":
@@ -69,6 +85,8 @@ class Provider:
             "user": None if user is None else self.names[user],
             **{"matched_bits": verdict.ranked[0].matched_bits, "bits": BITS, "code_origin": origin},
             "p_value": None if chosen else verdict.p_value,
+            "log10_lr": None if chosen else verdict.log10_lr,
+            "support": None if chosen else support(verdict.log10_lr),
             **{"case_p_value": None, "miss_p_value": verdict.miss_p_value, "membership": membership},
             "ranked": [
                 {
@@ -81,7 +99,8 @@ class Provider:
             "evidence": {
                 **{"ratios": list(verdict.soft), "scores": [it.score for it in verdict.ranked]},
                 **{"bound": verdict.bound, "users": USERS, "factor": self.registered.bonferroni},
-                **{"dependent": self.registered.dependent, "explained": whole},
+                **{"dependent": self.registered.dependent, "misfit": verdict.misfit},
+                "clears_below": verdict.clears_below,
             },
             "opening": None if user is None else self.opening(user),
         }
@@ -117,6 +136,7 @@ class Provider:
 
 def unreadable():
     nothing = ("user", "matched_bits", "p_value", "case_p_value", "miss_p_value", "evidence", "opening")
+    nothing += ("log10_lr", "support")
     return {"file": "b.png", "sha256": None, "verdict": "unreadable", "ranked": []} | dict.fromkeys(nothing)
 
 
@@ -139,6 +159,7 @@ KINDS = {
     "named with wrong bits": ({}, {"sure": 2, "wrong": 3}, {}),
     "somebody else's": ({}, {"sure": 4, "wrong": 14}, {}),
     "somebody else's, not explained": ({}, {"sure": 4, "wrong": 14}, {"whole": False}),
+    "a bad fit": ({}, {"sure": 4, "wrong": 14}, {"misfit": 11.0}),
     "too little left": ({}, {"sure": 0.3, "wrong": 8}, {}),
     "named, but out of distribution": ({}, {"sure": 4, "wrong": 0}, {"membership": 1e-4}),
     "out of distribution": ({}, {"sure": 0.3, "wrong": 8}, {"membership": 1e-4}),
@@ -153,6 +174,7 @@ SAID = {
     "named": {"user"},
     "somebody else's": {"none"},
     "somebody else's, not explained": {"inconclusive"},
+    "a bad fit": {"inconclusive"},
     "named, but out of distribution": {"inconclusive"},
     "too little left": {"inconclusive"},
     "out of distribution": {"none"},
@@ -234,7 +256,11 @@ CHANGES = {
     "likelihood": tampered(*NAMED, "ranked", 0, "log_likelihood", value=lambda x: x / 2),
     "miss p": tampered(*NAMED, "miss_p_value", value=lambda p: p / 2),
     "membership": tampered(*UNDECIDED, "membership", value=1e-9),
-    "explained": tampered(*CLEARED_FILE, "evidence", "explained", value=False),
+    "limit of none": tampered(*CLEARED_FILE, "evidence", "clears_below", value=0.0),
+    "misfit": tampered(*CLEARED_FILE, "evidence", "misfit", value=3.0),
+    "misfit left out": tampered(*CLEARED_FILE, "evidence", "misfit", value=None),
+    "likelihood ratio": tampered(*NAMED, "log10_lr", value=lambda x: x + 1),
+    "words of the likelihood ratio": tampered(*UNDECIDED, "support", value="strong support"),
     "status": tampered(*NAMED, "status", value="nonfinite"),
     "origin of the code": tampered(*NAMED, "code_origin", value="supplied"),
     "case p": tampered(*NAMED, "case_p_value", value=1e-9),

@@ -8,11 +8,16 @@ import small_study
 from latentfp.attribution.cascade import DecisionRule
 from latentfp.attribution.estimate import Estimate, answer
 from latentfp.attribution.ranking import among
-from latentfp.choices import Stage
+from latentfp.choices import Method, Stage
+from latentfp.pixels import to_float
 from latentfp.studies import adversary
 from latentfp.studies.adversary import Settings
+from latentfp.studies.context import open_context
 
-PLAN = {"deployment": "", "images": 3, "radii": (2.0, 6.0), "steps": 15, "users": 10, "alpha": 1e-2}
+PLAN = {
+    **{"deployment": "", "holds": ("decoder", "weights"), "images": 3, "radii": (2.0, 6.0)},
+    **{"steps": 15, "users": 10, "alpha": 1e-2},
+}
 
 
 def study(deployment, workdir, **changes):
@@ -30,11 +35,10 @@ def measured(deployment, tmp_path_factory):
 @pytest.mark.slow
 def test_changes_keep_to_their_radius(measured):
     rows = measured[1]["rows"]
-    assert [(row["aim"], row["radius"]) for row in rows] == [
-        ("erase", 2.0),
-        ("erase", 6.0),
-        ("forge", 2.0),
-        ("forge", 6.0),
+    aims = [("decoder", "erase"), ("decoder", "forge")]
+    aims += [("weights", aim) for aim in ("erase", "forge", "transplant")]
+    assert [(row["holds"], row["aim"], row["radius"]) for row in rows] == [
+        (*aim, radius) for aim in aims for radius in (2.0, 6.0)
     ]
     for row in rows:
         assert 0 < row["largest_change"] <= row["radius"]
@@ -72,7 +76,7 @@ def read_as(code):
 
 def test_owners_victims_and_others_are_told_apart():
     """64 sure bits: 9 wrong ones have a chance of 1.6e-9, which a thousand users make 1.6e-6."""
-    settings = Settings("", 4, (), 1, 1000, 1e-6)
+    settings = Settings("", (), 4, (), 1, 1000, 1e-6)
     book = np.random.default_rng(0).integers(2, size=(1000, 64)).astype(bool)
     read = book[[0, 1, 2 + 4, 500]]  # two owners, a victim, and somebody else
     read[0, :8] ^= True
@@ -82,6 +86,26 @@ def test_owners_victims_and_others_are_told_apart():
     assert (found["own"]["named"], found["other"]["named"], found["others_named"]) == (1, 1, 1)
     assert found["own"]["bits"] == (read == book[:4]).mean()
     assert found["other"]["bits"] == (read == book[4:8]).mean()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("aim", ["forge", "transplant"])
+def test_whoever_has_the_weights_writes_another_users_mark(deployment, aim):
+    """Without a limit on the change, it is as if that user's copy had made the file."""
+    settings = Settings(**{**PLAN, "deployment": str(deployment)})
+    context = open_context(deployment, seed=4)
+    book = adversary._book(context, settings)
+    files = adversary._files(context, settings, book, owners=True)
+    move = adversary._by_weights(context, settings, book)
+    forged = move(files, aim, 255.0)
+    read = np.asarray(adversary.answers(context, Method.REFINE, to_float(forged), label="").estimate.code)
+    assert (read == book[3:6]).mean() > 0.95
+    assert np.array_equal(move(files, aim, 0.0), files)
+
+
+def test_adversaries_are_known(deployment, tmp_path):
+    with pytest.raises(ValueError, match=r"\['luck'\]: expected some of decoder, weights"):
+        study(deployment, tmp_path, holds=("luck",))
 
 
 def test_every_file_needs_an_owner_and_a_victim(deployment, tmp_path):

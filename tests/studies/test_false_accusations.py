@@ -33,7 +33,7 @@ def same(n=N):
 
 def once(soft):
     """Readings of one stage."""
-    return Readings(soft[:, None], *np.ones((2, len(soft), 1), np.float32))
+    return Readings(soft[:, None], *np.ones((4, len(soft), 1), np.float32))
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +94,16 @@ def test_p_values_are_exact_or_one():
     np.testing.assert_allclose(p[shown], exact[shown], rtol=1e-9)
     assert exact[~shown].min() > 0.05
     assert shown.sum() > 20
+
+
+def test_alpha_is_kept_over_cases():
+    """Of 500 cases of 20 fair readings no more than one in ten accuses anybody; by files nearly all would."""
+    found = rates_of({"fair": once(fair(4, 10_000))}, settings(case=20), seed=0)
+    for row in found["cases"]:
+        assert (row["files"], row["cases"]) == (20, 500)
+        spread = (0.1 * 0.9 / 500 / row["deployments"]) ** 0.5
+        assert 0.03 < row["promised"]["0.1"] < 0.1 + 5 * spread
+        assert row["promised"]["1e-06"] == 0
 
 
 def test_the_best_of_several_stages_pays_for_each():

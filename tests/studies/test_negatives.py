@@ -6,6 +6,7 @@ import pytest
 
 from latentfp.augment.codecs import libjpeg
 from latentfp.data import avatars, pictures
+from latentfp.data.files import write_image
 from latentfp.fingerprint.basis import coordinates
 from latentfp.pixels import to_float
 from latentfp.studies import negatives, random_attacks
@@ -22,17 +23,34 @@ def context(bare_deployment):
 
 
 @pytest.fixture(scope="module")
-def drawn(context):
+def pictures_below(tmp_path_factory):
+    """A folder of two pictures of 40 × 30 pixels."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for i in range(2):
+        pixels = np.random.default_rng(i).integers(256, size=(40, 30, 3), dtype=np.uint8)
+        write_image(folder / f"{i}.png", pixels)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def drawn(context, pictures_below):
     """Eight of every kind."""
-    return {kind: draw(kind, context, 8, seed=SEED) for kind in KINDS}
+    return {kind: draw(kind, context, 8, seed=SEED, folder=pictures_below) for kind in KINDS}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_image_follows_from_its_number(kind, context, drawn):
+def test_an_image_follows_from_its_number(kind, context, drawn, pictures_below):
     assert drawn[kind].shape == (8, 8, 8, 3)
     assert drawn[kind].dtype == np.uint8
-    np.testing.assert_array_equal(draw(kind, context, 3, seed=SEED, first=5), drawn[kind][5:])
-    assert (draw(kind, context, 8, seed=SEED + 1) != drawn[kind]).any()
+    np.testing.assert_array_equal(
+        draw(kind, context, 3, seed=SEED, first=5, folder=pictures_below), drawn[kind][5:]
+    )
+    assert (draw(kind, context, 8, seed=SEED + 1, folder=pictures_below) != drawn[kind]).any()
+
+
+def test_a_folder_must_be_given(context):
+    with pytest.raises(ValueError, match="need a folder of image files"):
+        draw("folder", context, 1, seed=0)
 
 
 def test_every_kind_is_another(drawn):
