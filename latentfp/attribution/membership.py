@@ -48,10 +48,13 @@ class Null(NamedTuple):
 
     def p_values(self, answer: Answer) -> Float[np.ndarray, " n"]:
         """Of each image's misfit, in 1 / (n + 1) … 1; NaN where it stopped earlier."""
-        own = len(self.misfits)
-        larger = own - np.searchsorted(self.misfits, misfits(answer), side="left")
         ended = explained(answer) | (np.asarray(answer.stage) == self.last)
-        return np.where(ended, (1 + larger) / (own + 1), np.nan)
+        return np.where(ended, self.membership(misfits(answer)), np.nan)
+
+    def membership(self, found: Misfits) -> Float[np.ndarray, " n"]:
+        """The p-values of misfits."""
+        own = len(self.misfits)
+        return (1 + own - np.searchsorted(self.misfits, found, side="left")) / (own + 1)
 
 
 def misfits(answer: Answer) -> Misfits:

@@ -11,11 +11,12 @@ before it is used.
 """
 
 import io
+import math
 import mmap
 import pickletools
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Any, TypeVar, cast
 
@@ -90,8 +91,12 @@ def _restore_array(array: np.ndarray, state: tuple[Any, ...]) -> None:
     if array.size or array.base is not None:
         raise ValueError("it changes an array that is already filled")
     dtype = expect(element, ElementType).dtype
-    checked: Any = (1, expect(shape, tuple), dtype, expect(fortran, bool), expect(raw, bytes))
-    array.__setstate__(checked)
+    sizes = [expect(size, int) for size in expect(shape, tuple)]
+    if len(sizes) > MAX_AXES or min(sizes, default=0) < 0:
+        raise ValueError("it has an array of a shape that there is not")
+    if math.prod(sizes) * dtype.itemsize != len(expect(raw, bytes)):
+        raise ValueError("it has an array of other numbers than its shape asks for")
+    array.__setstate__((1, tuple(sizes), dtype, expect(fortran, bool), raw))
 
 
 def _scalar(element: Any, raw: Any) -> Any:
@@ -130,6 +135,7 @@ TENSORFLOW = (
 )
 EXPLAINED = {"dnnlib.tflib.": TENSORFLOW, "tfutil.": TENSORFLOW, "network.Network": TENSORFLOW}
 
+MAX_AXES = 32  # of an array
 MAX_BITS = 1024  # of a whole number; 77 are the most that weights need
 MAX_INSTRUCTIONS = 2_000_000  # a checkpoint of 10 000 tensors has about 400 000
 
@@ -145,7 +151,7 @@ def load(stream: Stream, allowed: Builders, persistent: Persistent | None = None
     Raises ValueError for anything else, and for a damaged file.
     """
     machine = _Machine(allowed, persistent, budget=2**14 + 4 * _length(stream))
-    for count, (instruction, argument, position) in enumerate(pickletools.genops(cast(IO[bytes], stream))):
+    for count, (instruction, argument, position) in enumerate(_instructions(stream)):
         if count == MAX_INSTRUCTIONS:
             raise ValueError(f"its pickle has more than {MAX_INSTRUCTIONS} instructions")
         if instruction.name not in STEPS:
@@ -156,6 +162,14 @@ def load(stream: Stream, allowed: Builders, persistent: Persistent | None = None
             place = f"byte {position} ({instruction.name})"
             raise ValueError(f"its pickle is damaged at {place}: {error}") from error
     return machine.result
+
+
+def _instructions(stream: Stream) -> Iterator[tuple[pickletools.OpcodeInfo, Any, int | None]]:
+    """The instructions from the stream's position. ValueError, in few words, where one is damaged."""
+    try:
+        yield from pickletools.genops(cast(IO[bytes], stream))
+    except ValueError as error:
+        raise ValueError(f"its pickle is damaged: {error!s:.200}") from None
 
 
 def _length(stream: Stream) -> int:

@@ -1,20 +1,23 @@
-"""How often the default method names the right one of many users, and how often a wrong one.
+"""How often the default method names the right one of many users, how often a wrong one, and how often it
+clears everyone of a file that a registered user's copy made.
 
 Registered are `users` fair random codes. File i is made with the code of a user drawn from all of them,
 saved, attacked and saved again; the method judges it as `latentfp attribute` does, after every stage that it
-runs.
+runs. With several suites the files of each are also judged as if the deployment had been calibrated through
+the attacks of all others, so that their damage is none that the calibration knew.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from latentfp.attribution.estimate import Answer
-from latentfp.attribution.evidence import score
+from latentfp.attribution.estimate import Answer, Estimate, Status
+from latentfp.attribution.evidence import STEP, miss_p_value, score, temper
+from latentfp.attribution.membership import Null
 from latentfp.attribution.ranking import among_packed
-from latentfp.attribution.verdict import Registered, p_values
+from latentfp.attribution.verdict import CLEARED, Kind, Registered, Verdict, judge, p_values
 from latentfp.choices import Method, Stage
 from latentfp.fingerprint.codes import Packed, pack, unpack
 from latentfp.studies import readings
@@ -28,7 +31,7 @@ from latentfp.studies.context import (
     rule_of,
 )
 from latentfp.studies.experiment import Experiment
-from latentfp.studies.readings import Readings
+from latentfp.studies.readings import Readings, join
 from latentfp.studies.statistics import binomial_interval
 
 PValues = Float[np.ndarray, " files"]
@@ -46,7 +49,8 @@ class Settings(NamedTuple):
 
 
 def measure(experiment: Experiment, settings: Settings) -> dict[str, list[dict[str, Any]]]:
-    """`rows`: what is `judged` of the files of every attack, and how many of them ended at each stage."""
+    """`rows`: what is `judged` of the files of every attack, and how many of them ended at each stage; and
+    what is `held_out`."""
     context, method = open_context(settings.deployment, seed=experiment.seed), Method(settings.method)
     bits = context.subject.bits // context.opened.manifest.repeats
     book = draw_book(settings.users, bits=bits, seed=context.seed)
@@ -73,7 +77,55 @@ def measure(experiment: Experiment, settings: Settings) -> dict[str, list[dict[s
         told = judged(read, rule.registered, owner, book, alpha=settings.alpha)
         suite, name = cells[attack]
         rows.append({"suite": suite, "attack": name, **told, "stages": _stages(read, run_stages)})
-    return {"rows": rows}
+    careful = held_out(found, cells, rule.registered, book, settings, seed=context.seed)
+    return {"rows": rows, "held_out": careful}
+
+
+def held_out(
+    found: Mapping[str, Readings],
+    cells: Mapping[str, tuple[str, str]],
+    registered: Registered,
+    book: Packed,
+    settings: Settings,
+    *,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """What a calibration through the attacks of all other suites makes of the files of each.
+
+    `lost`: files that named the right user without it, and do not with it. Nothing where there is one suite.
+    """
+    owner = owners(settings.images, users=settings.users, seed=seed)
+    by_suite = {
+        name: join([found[cell] for cell, (suite, _) in cells.items() if suite == name])
+        for name in settings.suites
+    }
+    rows = []
+    for name, read in by_suite.items():
+        others = [part for other, part in by_suite.items() if other != name]
+        if not others:
+            return []
+        null = null_of(join(others), book[np.resize(owner, sum(len(it.soft) for it in others))])
+        owns = np.resize(owner, len(read.soft))
+        plain, careful = (verdicts_of(read, registered, alpha=settings.alpha, null=it) for it in (None, null))
+        counts = {
+            "cleared": sum(it.kind is Kind.NONE for it in careful),
+            "cleared_without": sum(it.kind is Kind.NONE for it in plain),
+            "right": sum(it.user == own for it, own in zip(plain, owns, strict=True)),
+            "lost": sum(
+                one.user == own and other.user != own
+                for one, other, own in zip(plain, careful, owns, strict=True)
+            ),
+        }
+        interval = list(binomial_interval(counts["cleared"], len(owns)))
+        rows.append({"suite": name, "files": len(owns), **counts, "cleared_interval": interval})
+    return rows
+
+
+def null_of(read: Readings, codes: Packed) -> Null:
+    """The null of files whose codes are known."""
+    left, soft = read.at_last(read.misfits), read.final
+    misses = miss_p_value(soft, score(soft, unpack(codes, bits=soft.shape[1])), temper(left))
+    return Null(np.sort(left), np.sort(misses), Stage.MULTISTART)
 
 
 def draw_book(users: int, *, bits: int, seed: int) -> Packed:
@@ -95,27 +147,56 @@ def judged(
     *,
     alpha: float,
 ) -> dict[str, Any]:
-    """Files that name the right user, and a wrong one, with exact 95 % intervals.
+    """Files that name the right user, and a wrong one, and those that are said to be nobody's, with exact
+    95 % intervals.
 
     `first`: whose user ranks first, named or not; `within_reach`: whose user has a p-value up to alpha.
     """
-    ranked = registered.rank(read.final)
-    first = ranked.users[:, 0]
-    named = p_values(read.final, ranked.scores[:, 0], registered) <= alpha
-    right, wrong = named & (first == owner), named & (first != owner)
-    codes = unpack(book[owner], bits=read.soft.shape[2])
-    errors = ((read.final > 0) != codes).sum(axis=1)
-    n = len(owner)
+    verdicts = verdicts_of(read, registered, alpha=alpha)
+    named = np.array([-1 if it.user is None else it.user for it in verdicts])
+    counts = {
+        "right": int((named == owner).sum()),
+        "wrong": int(((named >= 0) & (named != owner)).sum()),
+        "cleared": sum(it.kind is Kind.NONE for it in verdicts),
+    }
+    n, codes = len(owner), unpack(book[owner], bits=read.soft.shape[2])
+    intervals = {f"{name}_interval": list(binomial_interval(count, n)) for name, count in counts.items()}
     return {
         "images": n,
-        "right": int(right.sum()),
-        "interval": list(binomial_interval(int(right.sum()), n)),
-        "wrong": int(wrong.sum()),
-        "wrong_interval": list(binomial_interval(int(wrong.sum()), n)),
-        "first": int((first == owner).sum()),
-        "bit_accuracy": 1 - float(errors.mean()) / codes.shape[1],
+        **counts,
+        **intervals,
+        "first": sum(it.ranked[0].user == own for it, own in zip(verdicts, owner, strict=True)),
+        "bit_accuracy": float(((read.final > 0) == codes).mean()),
         "within_reach": float((_own(read, codes, registered) <= alpha).mean()),
     }
+
+
+def verdicts_of(
+    read: Readings, registered: Registered, *, alpha: float, null: Null | None = None
+) -> list[Verdict]:
+    """What is said of the files at their last stages; `null`: of the calibration, if there is one."""
+    limits, alien = read.at_last(read.limits), np.zeros(len(read.soft), bool)
+    misfits = read.at_last(read.misfits)
+    if null is not None:
+        last = read.last == read.soft.shape[1] - 1
+        alien = last & (null.membership(misfits) <= CLEARED)
+        limits = np.where(last & (limits == 0), null.limit, limits)
+    estimate = Estimate(
+        code=read.final > 0,
+        logits=read.final * STEP,
+        content=np.zeros((len(misfits), 0)),
+        loss=read.at_last(read.residuals),
+        status=np.where(np.isfinite(misfits), Status.OK, Status.NONFINITE),
+        levels=np.zeros(read.final.shape),
+    )
+    return judge(
+        estimate,
+        registered._replace(repeats=1),
+        alpha=alpha,
+        misfits=misfits,
+        limits=limits,
+        out_of_distribution=alien,
+    )
 
 
 def _own(read: Readings, codes: Bool[np.ndarray, "files k"], registered: Registered) -> PValues:

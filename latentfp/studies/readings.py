@@ -48,6 +48,10 @@ class Readings(NamedTuple):
         """The soft bits of every image's last stage."""
         return self.soft[np.arange(len(self.soft)), self.last]
 
+    def at_last(self, values: Float[np.ndarray, "n s"]) -> Float[np.ndarray, " n"]:
+        """What `values` are at every image's last stage, in double precision."""
+        return values[np.arange(len(values)), self.last].astype(np.float64)
+
 
 def not_run(n: int, bits: int) -> Readings:
     """Of `n` images at one stage that none of them has reached."""
