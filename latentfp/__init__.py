@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # for editors and type checkers, which cannot see what is imp
     from latentfp.data.files import UnreadableImage, read_image, write_image
     from latentfp.deployment.attribute import Finding
     from latentfp.deployment.manifest import TamperedDeployment
+    from latentfp.deployment.origin import Joint
     from latentfp.deployment.planning import plan
     from latentfp.generators.contract import check as check_generator
     from latentfp.generators.generator import Generator
@@ -47,6 +48,7 @@ __all__ = [
     "Deployment",
     "Finding",
     "Generator",
+    "Joint",
     "TamperedDeployment",
     "UnreadableImage",
     "Users",
@@ -75,6 +77,7 @@ _HOMES = {
     "data.files": ("UnreadableImage", "read_image", "write_image"),
     "deployment.attribute": ("Finding",),
     "deployment.manifest": ("TamperedDeployment",),
+    "deployment.origin": ("Joint",),
     "deployment.planning": ("plan",),
     "generators.contract": ("check_generator:check",),
     "generators.generator": ("Generator",),

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from jaxtyping import UInt8
@@ -17,10 +17,11 @@ from latentfp.augment.attacks import Attack
 from latentfp.choices import CopyFormat, Format, Method, Status
 from latentfp.data.files import write_image
 from latentfp.deployment import attribute as attribution
-from latentfp.deployment import calibration, copies, decoders, fitting
+from latentfp.deployment import calibration, copies, decoders, fitting, origin
 from latentfp.deployment import deployment as folders
-from latentfp.deployment.attribute import Finding, Request, Trace
+from latentfp.deployment.attribute import Finding, Request
 from latentfp.deployment.manifest import Manifest
+from latentfp.deployment.origin import Joint, Trace
 from latentfp.deployment.registry import User
 from latentfp.deployment.secret import Secret
 from latentfp.generators import linear
@@ -148,10 +149,21 @@ class Deployment:
             write_image(file, image)
         return files
 
+    @overload
+    def attribute(
+        self, images: Images, *, together: Literal[True], alpha: float = ..., seed: int = ..., **kept: bool
+    ) -> Joint: ...
+
+    @overload
+    def attribute(
+        self, images: Images, *, together: Literal[False] = False, **options: Any
+    ) -> list[Finding]: ...
+
     def attribute(
         self,
         images: Images,
         *,
+        together: bool = False,
         method: str = "auto",
         alpha: float = attribution.ALPHA,
         damage: Mapping[str, float] | None = None,
@@ -159,16 +171,29 @@ class Deployment:
         resize: bool = False,
         case: bool = False,
         committed: bool = False,
-    ) -> list[Finding]:
+    ) -> list[Finding] | Joint:
         """Whose copy made each image, or that none did: findings in order, entered in the audit log.
+
+        With `together` all images are of one origin, and one verdict is reached on all: a `Joint`.
 
         `images`: a file, a folder, a PIL image, uint8 arrays [h w 3] or [n h w 3], or a list of these.
         `alpha`: the largest chance, an image, or with `case` of any image of the call, that any innocent user
         is named; `committed`: whether supplied or seeded codes were committed to before; `method` and
         `damage`: as of `latentfp attribute`; `resize` resamples images of another size. What is no image is a
-        finding whose verdict is "unreadable". ValueError: no users, `alpha` out of reach, or a method that
-        cannot run.
+        finding whose verdict is "unreadable". ValueError: no users, `alpha` out of reach, a method that
+        cannot run, or an option that `together` does not take: method, damage, case.
+
+        >>> dep = lf.open("deployment")
+        >>> joint = dep.attribute(dep.generate("bob", 3), together=True, alpha=1e-2)
+        >>> joint.user, sum(part.counts for part in joint.parts)
+        ('bob', 3)
         """
+        if together:
+            if method != "auto" or damage is not None or case:
+                raise ValueError("method, damage and case are of images that are judged one by one")
+            return origin.attribute_together(
+                self._opened, images, alpha=alpha, seed=seed, resize=resize, committed=committed
+            )
         request = Request(
             method=Method(method), alpha=alpha, damage=damage, seed=seed, case=case, committed=committed
         )
@@ -194,7 +219,7 @@ class Deployment:
 
     def trace(self, images: Sequence[StrPath], *, alpha: float = attribution.ALPHA, seed: int = 0) -> Trace:
         """Which users made these files of one origin together, by averaging their images or copies."""
-        return attribution.trace(self._opened, [Path(image) for image in images], alpha=alpha, seed=seed)
+        return origin.trace(self._opened, [Path(image) for image in images], alpha=alpha, seed=seed)
 
     def export(self, user: str, out: StrPath, *, format: str | None = None) -> Path:
         """Write a user's copy as "rosinality", "nvidia", "latentfp" or "latents"; returns `out`.

@@ -54,10 +54,20 @@ from latentfp.attribution.estimate import (
     replace,
     select,
 )
+from latentfp.attribution.evidence import Soft
 from latentfp.attribution.membership import Null, explained, limits, misfits
 from latentfp.attribution.reference import Distance
 from latentfp.attribution.refine import Settings
-from latentfp.attribution.verdict import ALPHA, CLEARED, Kind, Registered, Verdict, check_alpha, judge
+from latentfp.attribution.verdict import (
+    ALPHA,
+    CLEARED,
+    Kind,
+    Registered,
+    Verdict,
+    check_alpha,
+    judge,
+    judge_soft,
+)
 from latentfp.augment import damage
 from latentfp.choices import Method, Stage
 from latentfp.quality import pixels
@@ -250,6 +260,10 @@ class DecisionRule(NamedTuple):
         enough = (named & ~is_reading(found)) | whole
         stated = [self._stated(verdict) for verdict in verdicts]
         return [Judged(v, float(m), bool(e)) for v, m, e in zip(stated, members, enough, strict=True)]
+
+    def judge_pooled(self, soft: Soft) -> list[Verdict]:
+        """The verdicts of sums over several files (together.py), which clear nobody."""
+        return [self._stated(it) for it in judge_soft(soft, self.registered, alpha=self.alpha)]
 
     def _stated(self, verdict: Verdict) -> Verdict:
         """The verdict, without a name, a p-value and a likelihood ratio where the best user's code was not

@@ -139,8 +139,24 @@ def judge(
     failed is inconclusive.
     ValueError where nobody is registered, or not even a perfect match could have a p-value of `alpha`.
     """
-    check_alpha(alpha, bits=registered.bits, users=registered.users, bonferroni=registered.bonferroni)
     soft = soften(np.asarray(estimate.logits), repeats=registered.repeats)
+    failed = np.asarray(estimate.status) != Status.OK
+    seen = {"misfits": misfits, "limits": limits, "out_of_distribution": out_of_distribution}
+    return judge_soft(soft, registered, alpha=alpha, failed=failed, **seen)
+
+
+def judge_soft(
+    soft: Soft,
+    registered: Registered,
+    *,
+    alpha: float,
+    failed: Bool[np.ndarray, " n"] | bool = False,
+    misfits: Float[np.ndarray, " n"] | float = 1.0,
+    limits: Float[np.ndarray, " n"] | float = 0.0,
+    out_of_distribution: Bool[np.ndarray, " n"] | bool = False,
+) -> list[Verdict]:
+    """`judge` of soft bits, of which nothing clears everyone unless limits are given."""
+    check_alpha(alpha, bits=registered.bits, users=registered.users, bonferroni=registered.bonferroni)
     ranked = registered.rank(soft)
     best = p_values(soft, ranked.scores[:, 0], registered)
     p = np.where(ranked.users[:, 0] < 0, 1.0, best)
@@ -150,7 +166,7 @@ def judge(
     ratios = log10_ratios(soft, ranked.scores[:, 0], temper(left), **among)
     ratios = np.where(ranked.users[:, 0] < 0, np.nan, ratios)
     below = np.broadcast_to(np.asarray(limits, float), len(soft))
-    failed = np.asarray(estimate.status) != Status.OK
+    failed = np.broadcast_to(failed, len(soft))
     named = (p <= alpha) & _alone(ranked) & ~failed & ~np.asarray(out_of_distribution)
     cleared = (p > alpha) & ~failed & ((least < below) | out_of_distribution)
     said = np.where(named, Kind.USER, np.where(cleared, Kind.NONE, Kind.INCONCLUSIVE))

@@ -18,6 +18,7 @@ from latentfp.cli.options import (
     MethodOption,
     ResizeOption,
     StartsSeedOption,
+    TogetherOption,
     UntilOption,
     WhereOption,
 )
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from latentfp.deployment.attribute import Finding
+    from latentfp.deployment.origin import Joint
 
 report = typer.Typer(
     no_args_is_help=True, help="Signed reports of cases, made by `latentfp attribute --report`."
@@ -58,6 +60,7 @@ def attribute(
     ] = None,
     alpha: AlphaOption = 1e-6,
     case: CaseOption = False,
+    together: TogetherOption = False,
     committed: CommittedOption = False,
     resize: ResizeOption = False,
     seed: StartsSeedOption = 0,
@@ -79,10 +82,16 @@ def attribute(
     Damage: degrees (counter-clockwise), scale, down, right (of the window, in sides), blur (pixels),
     brightness, contrast, noise (of the range [-1, 1]), quality (JPEG).
 
+    --together adds up what all files say of one code. Files that show one image count once, files that
+    contradict the others not at all; which, is decided by what is read of them, before any code is looked
+    at. Exits with 1 where somebody is not named.
+
     Example: latentfp attribute --deployment deployment --json images/*.png
+    Example: latentfp attribute --deployment deployment --together posts/*.jpg
     Example: latentfp attribute --deployment deployment --report case.html --key signing.pem image.png
     """
     from latentfp.deployment import attribute as attribution
+    from latentfp.deployment import origin
     from latentfp.deployment.deployment import open_deployment
 
     request = attribution.Request(
@@ -99,8 +108,17 @@ def attribute(
         case=case,
         committed=committed,
     )
-    key = None if report is None and signer is None else signing_key(report, signer)
     opened = open_deployment(deployment, generator=generator)
+    if together:
+        alone = attribution.Request(alpha=alpha, seed=seed, committed=committed)
+        if request != alone or report is not None:
+            raise ValueError("--together takes --alpha, --seed, --codes-committed, --resize and --json alone")
+        joint = origin.attribute_together(
+            opened, images, alpha=alpha, seed=seed, resize=resize, committed=committed
+        )
+        typer.echo(json.dumps(joint.to_json(), allow_nan=False) if as_json else describe_joint(joint))
+        raise typer.Exit(0 if joint.user else 1)
+    key = None if report is None and signer is None else signing_key(report, signer)
     complete, kept = True, []
     for finding in attribution.attribute(opened, images, request, resize=resize):
         complete &= finding.verdict != "unreadable"
@@ -157,6 +175,18 @@ def describe(finding: "Finding") -> str:
     member = "" if finding.membership is None else f", membership p = {finding.membership:.2g}"
     support = "" if finding.support is None else f", {finding.support}"
     return f"{shown}: {said} ({evidence}{support}{case}, by {finding.stage}{member})"
+
+
+def describe_joint(joint: "Joint") -> str:
+    """A joint verdict in words, after a line for every file that does not count."""
+    left_out = [f"{printable(it.file)}: left out, {printable(it.why)}" for it in joint.parts if not it.counts]
+    count = len(joint.parts) - len(left_out)
+    p = f"p = {joint.p_value:.2g}" if joint.p_value is not None else f"no p: code {joint.code_origin}"
+    said = joint.user or f"{joint.verdict}, {MEANINGS[joint.verdict]}"
+    support = "" if joint.support is None else f", {joint.support}"
+    evidence = f"{joint.matched_bits} of {joint.bits} bits, {p}{support}"
+    last = f"{count} of {len(joint.parts)} files together: {said} ({evidence})"
+    return "\n".join([*left_out, last])
 
 
 def verify(
@@ -221,11 +251,11 @@ def trace(
 
     Example: latentfp trace --deployment deployment leaked/*.png
     """
-    from latentfp.deployment import attribute as attribution
     from latentfp.deployment.deployment import open_deployment
+    from latentfp.deployment.origin import trace as trace_files
 
     opened = open_deployment(deployment, generator=generator)
-    found = attribution.trace(opened, images, alpha=alpha, seed=seed)
+    found = trace_files(opened, images, alpha=alpha, seed=seed)
     names = [f"{one.user} (p = {one.p_value:.2g})" for one in found.accused]
     said = ", ".join(names) or f"nobody (smallest p = {found.smallest:.2g})"
     text = f"{found.read} of {found.files} files, {found.users} users: {said}"

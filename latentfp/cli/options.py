@@ -55,6 +55,9 @@ AlphaOption = Annotated[float, typer.Option(help="Largest p-value, of a file, th
 CaseOption = Annotated[
     bool, typer.Option("--case", help="Alpha holds for all files of this call together, not for each.")
 ]
+TogetherOption = Annotated[
+    bool, typer.Option("--together", help="All files are of one origin: one verdict, by all of them.")
+]
 CommittedOption = Annotated[
     bool,
     typer.Option(

@@ -239,10 +239,11 @@ def calibrate(
     seed: Annotated[int, seed_option("Of images, codes and attacks.")] = 0,
     generator: WhereOption = None,
 ) -> None:
-    """Measure how well the deployment's own images are explained, so that foreign ones can be told.
+    """Measure how well the deployment's own images are explained, and their codes read, through all attacks.
 
-    `attribute` then says of files that run to the last stage how likely one of the generator's is to fit as
-    badly, and calls those below 0.001 none. Once for every decoder; half a second an image on 2 CPU cores.
+    `attribute` then knows of a file that runs to the last stage how likely one of the deployment's own is to
+    fit as badly, or to be read as badly, and says none below 0.001. Once for every decoder; a second or two
+    an image on 2 CPU cores.
 
     Example: latentfp calibrate --deployment deployment
     """

@@ -1,8 +1,8 @@
-"""Attribution with a deployment: from files or images to findings, and from files of one origin to a trace.
+"""Attribution with a deployment: from files or images to findings, one by one (together: origin.py).
 
 `prepare` opens what a request needs, once; `attribute_all` then answers as often as it is asked; `attribute`
 does both, and enters what it found in the audit log. Images go in groups, so that the early ones are answered
-while the later ones wait. `trace` asks who made all images together.
+while the later ones wait.
 
 Everything random about an image follows from the SHA-256 of its file, or, for an image without a file, of its
 pixels. So the same file gets the same finding alone, in any list and in any number of processes: on a CPU
@@ -26,15 +26,15 @@ from jaxtyping import Float
 
 from latentfp import rng
 from latentfp.attribution import cascade as cascades
-from latentfp.attribution import reference, tracing
+from latentfp.attribution import reference
 from latentfp.attribution.cascade import MULTISCALE, Budget, Cascade, DecisionRule, Judged, as_filed
 from latentfp.attribution.decoder import TrainedDecoder
 from latentfp.attribution.estimate import Answer, ImageIds, Progress, Status, hashed, ignore, select
 from latentfp.attribution.evidence import holm, support
 from latentfp.attribution.observation import VISIBLE
-from latentfp.attribution.verdict import ALPHA, Registered
+from latentfp.attribution.verdict import ALPHA, Registered, Verdict
 from latentfp.augment import damage
-from latentfp.choices import CodeKind, CodeOrigin, Distance, Method, Stage
+from latentfp.choices import CodeOrigin, Distance, Method, Stage
 from latentfp.data.files import Size, UnreadableImage, find_images, pixels_in, pixels_of, read_bytes
 from latentfp.deployment import decoders
 from latentfp.deployment.calibration import null_of
@@ -273,57 +273,6 @@ def by_case(findings: Sequence[Finding], *, alpha: float) -> list[Finding]:
     return adjusted
 
 
-class Accused(NamedTuple):
-    """A user who is traced, and the chance that any innocent one scores as well."""
-
-    user: str
-    p_value: float
-
-
-class Trace(NamedTuple):
-    """What is said of all files together, of which `read` could be read.
-
-    `smallest`: the p-value of the best user, accused or not.
-    """
-
-    files: int
-    read: int
-    users: int
-    smallest: float
-    accused: tuple[Accused, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields of `latentfp trace --json`."""
-        return {**self._asdict(), "accused": [one._asdict() for one in self.accused]}
-
-
-def trace(folder: Opening, images: Sequence[Path], *, alpha: float, seed: int) -> Trace:
-    """Who made the images below `images` together, entered in the audit log.
-
-    All files count as of one origin, and are read by a descent from what is read at once, or by several
-    starts. ValueError: algebraic codes, no users, no readable file, `alpha` out of reach.
-    """
-    opened = open_deployment(folder)
-    if opened.manifest.codes.kind is CodeKind.BCH:
-        raise ValueError("words of an algebraic code depend on each other: only random codes can be traced")
-    request = Request(method=Method.REFINE, alpha=alpha, seed=seed)
-    prepared, paths = prepare(opened, load_generator(opened), request), find_images(images)
-    read = [it for it in _items(prepared, paths) if not isinstance(it.pixels, UnreadableImage)]
-    if not read:
-        raise ValueError("none of the files could be read as an image of this generator's size")
-    ids, values = _values(read)
-    with progress("tracing", len(read)) as advance:
-        estimate = cascades.run(prepared.cascade, values, ids, progress=advance).estimate
-    among = prepared.rule.registered
-    soft = tracing.weights(tracing.levels_of(estimate), repeats=among.repeats)
-    (ranked,) = tracing.suspects(soft, among)
-    traced = [it for it in tracing.traced(ranked, alpha=prepared.rule.alpha) if prepared.rule.drawn(it.user)]
-    accused = tuple(Accused(prepared.user_of(one.user).name, one.p_value) for one in traced)
-    found = Trace(len(paths), len(read), among.users, ranked[0].p_value, accused)
-    opened.registry.note("trace", found.to_json())
-    return found
-
-
 def listed(images: Any) -> list[Any]:
     """Files, folders of files, PIL images and arrays [h w 3] or [n h w 3], one or several, as a flat list."""
     if isinstance(images, str | os.PathLike):
@@ -343,7 +292,7 @@ def attribute_all(
     What is not of the generator's size is refused, or resampled with `resize`. An image without a file is
     called "image 0", "image 1", … by its place. ValueError for an array that is no image.
     """
-    rest = _items(prepared, sources, resize=resize)
+    rest = items_of(prepared, sources, resize=resize)
     while group := list(islice(rest, GROUP)):
         readable = [it for it in group if not isinstance(it.pixels, UnreadableImage)]
         progress(len(group) - len(readable), "")
@@ -356,7 +305,8 @@ def attribute_all(
                 yield next(found)
 
 
-def _items(prepared: Prepared, sources: Sequence[Any], *, resize: bool = False) -> Iterator[Item]:
+def items_of(prepared: Prepared, sources: Sequence[Any], *, resize: bool = False) -> Iterator[Item]:
+    """Every source with its pixels, or why it has none."""
     size = prepared.image_shape[:2]
     return (_item(place, source, size=size, resize=resize) for place, source in enumerate(sources))
 
@@ -388,7 +338,7 @@ def pixel_hash(pixels: Pixels) -> str:
 
 
 def _answered(prepared: Prepared, items: Sequence[Item], progress: Progress) -> list[Finding]:
-    ids, images = _values(items)
+    ids, images = values_of(items)
     _warm(prepared.cascade)
     began = time.perf_counter()
     found, said = cascades.attribute(prepared.cascade, prepared.rule, images, ids, progress=progress)
@@ -399,7 +349,7 @@ def _answered(prepared: Prepared, items: Sequence[Item], progress: Progress) -> 
     ]
 
 
-def _values(items: Sequence[Item]) -> tuple[ImageIds, Float[np.ndarray, "n h w 3"]]:
+def values_of(items: Sequence[Item]) -> tuple[ImageIds, Float[np.ndarray, "n h w 3"]]:
     """The ids of images that could be read, and their values in [-1, 1]."""
     pixels = [it.pixels for it in items if not isinstance(it.pixels, UnreadableImage)]
     known = [it.sha256 or pixel_hash(image) for it, image in zip(items, pixels, strict=True)]
@@ -416,17 +366,17 @@ def _warm(cascade: Cascade) -> None:
 
 def _finding(prepared: Prepared, item: Item, found: Answer, judged: Judged, seconds: float) -> Finding:
     verdict, registered = judged.verdict, prepared.rule.registered
-    ranked = [(prepared.user_of(it.user), it) for it in verdict.ranked]
+    best = ranked_users(prepared, verdict)
     return Finding(
         file=item.name,
         sha256=item.sha256,
         verdict=verdict.kind.value,
-        user=None if verdict.user is None else ranked[0][0].name,
+        user=None if verdict.user is None else best[0].name,
         matched_bits=verdict.ranked[0].matched_bits if verdict.ranked else 0,
         bits=registered.bits,
         p_value=finite(verdict.p_value),
         log10_lr=finite(verdict.log10_lr),
-        support=support(verdict.log10_lr) if math.isfinite(verdict.log10_lr) else None,
+        support=support_of(verdict),
         miss_p_value=verdict.miss_p_value,
         residual=float(found.estimate.loss[0]),
         membership=None if np.isnan(judged.membership) else judged.membership,
@@ -436,8 +386,8 @@ def _finding(prepared: Prepared, item: Item, found: Answer, judged: Judged, seco
         iterations=int(found.iterations[0]),
         seconds=seconds,
         damage=_visible(found.distortion[0]),
-        ranked=tuple(Candidate(user.name, it.matched_bits, it.log_likelihood) for user, it in ranked),
-        code_origin=ranked[0][0].origin.value if ranked else None,
+        ranked=candidates_of(best, verdict),
+        code_origin=best[0].origin.value if best else None,
         pixels_sha256=None if isinstance(item.pixels, UnreadableImage) else pixel_hash(item.pixels),
         answer=found,
         evidence=Evidence(
@@ -451,6 +401,22 @@ def _finding(prepared: Prepared, item: Item, found: Answer, judged: Judged, seco
             clears_below=verdict.clears_below,
         ),
     )
+
+
+def ranked_users(prepared: Prepared, verdict: Verdict) -> list[User]:
+    """The users whom a verdict ranks."""
+    return [prepared.user_of(it.user) for it in verdict.ranked]
+
+
+def candidates_of(users: Sequence[User], verdict: Verdict) -> tuple[Candidate, ...]:
+    """These users, as a finding has them."""
+    pairs = zip(users, verdict.ranked, strict=True)
+    return tuple(Candidate(user.name, it.matched_bits, it.log_likelihood) for user, it in pairs)
+
+
+def support_of(verdict: Verdict) -> str | None:
+    """The words of a verdict's likelihood ratio, if it has one."""
+    return support(verdict.log10_lr) if math.isfinite(verdict.log10_lr) else None
 
 
 def _visible(distortion: Float[np.ndarray, " m"]) -> dict[str, float]:

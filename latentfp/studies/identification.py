@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from latentfp.attribution.estimate import Answer, Estimate, Status
-from latentfp.attribution.evidence import STEP, miss_p_value, score, temper
+from latentfp.attribution.estimate import Answer
+from latentfp.attribution.evidence import miss_p_value, score, temper
 from latentfp.attribution.membership import Null
 from latentfp.attribution.ranking import among_packed
-from latentfp.attribution.verdict import CLEARED, Kind, Registered, Verdict, judge, p_values
+from latentfp.attribution.verdict import CLEARED, Kind, Registered, Verdict, judge_soft, p_values
 from latentfp.choices import Method, Stage
 from latentfp.fingerprint.codes import Packed, pack, unpack
 from latentfp.studies import readings
@@ -181,18 +181,11 @@ def verdicts_of(
         last = read.last == read.soft.shape[1] - 1
         alien = last & (null.membership(misfits) <= CLEARED)
         limits = np.where(last & (limits == 0), null.limit, limits)
-    estimate = Estimate(
-        code=read.final > 0,
-        logits=read.final * STEP,
-        content=np.zeros((len(misfits), 0)),
-        loss=read.at_last(read.residuals),
-        status=np.where(np.isfinite(misfits), Status.OK, Status.NONFINITE),
-        levels=np.zeros(read.final.shape),
-    )
-    return judge(
-        estimate,
-        registered._replace(repeats=1),
+    return judge_soft(
+        read.final,
+        registered,
         alpha=alpha,
+        failed=~np.isfinite(misfits),
         misfits=misfits,
         limits=limits,
         out_of_distribution=alien,
