@@ -26,6 +26,7 @@ def get_config(generator: str = "avatars") -> ConfigDict:
             "images": 100,
             "users": tuple(10**i for i in range(10)),
             "alpha": 1e-6,
+            "files": 1,  # of one code, judged together
         }
     )
     return config

@@ -41,9 +41,10 @@ class Pooled(NamedTuple):
     same_as: Int[np.ndarray, " n"]
 
 
-def pool(soft: Soft, contents: Contents, failed: Bool[np.ndarray, " n"]) -> Pooled:
-    """What files of one origin say together; `contents` in their own standard deviations."""
-    same_as = one_image(soft, contents)
+def pool(soft: Soft, contents: Contents | None, failed: Bool[np.ndarray, " n"]) -> Pooled:
+    """What files of one origin say together; `contents` in their own standard deviations, None where all are
+    known to be of different images."""
+    same_as = np.full(len(soft), -1) if contents is None else one_image(soft, contents)
     counts = agreeing(soft, ~failed & (same_as < 0))
     total = soft[counts].sum(axis=0, dtype=int)
     return Pooled(np.clip(total, -MOST, MOST).astype(np.int8)[None], counts, same_as)

@@ -42,7 +42,9 @@ def write_false_accusations(folder: Path, result: dict[str, Any]) -> Path:
         "## Whole cases",
         "Share of cases, of files of all kinds mixed, in which anyone is named for any file when α is the "
         "case's (Holm's step-down).",
-        table(result["cases"], _of_cases(result["cases"])),
+        table(result["cases"], {**_of_cases(result["cases"]), "draws of the codes": "{deployments}"}),
+        "Files that are judged together as of one origin (`--together`), although they are of all kinds:",
+        table(result["together"], _of_cases(result["together"])),
         "## Dependence of the bits read",
         table(({"kind": kind, **it} for kind, it in result["readings"].items()), READINGS),
     )
@@ -61,7 +63,6 @@ def _table(result: dict[str, Any], users: int) -> str:
 
 def _of_cases(cases: list[dict[str, Any]]) -> dict[str, Cell]:
     columns: dict[str, Cell] = {"users": "{users}", "files a case": "{files}", "cases": "{cases}"}
-    columns |= {"draws of the codes": "{deployments}"}
     return columns | {f"promised {alpha}": f"{{promised[{alpha}]:.2g}}" for alpha in cases[0]["promised"]}
 
 

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 
 from latentfp.attribution.evidence import Soft, chance, family_wise, score
 from latentfp.attribution.membership import explained
+from latentfp.attribution.together import pool
 from latentfp.choices import Method
 from latentfp.studies import readings
 from latentfp.studies.context import Context, attack_of, attacked_files, attacks_of, identity, open_context
@@ -23,28 +24,33 @@ from latentfp.studies.statistics import binomial_interval
 
 
 class Settings(NamedTuple):
-    """`images` of every attack of the `suites`, the sizes of registries, and the family-wise rate."""
+    """`images` of every attack of the `suites`, the sizes of registries, and the family-wise rate; `files` of
+    one code are judged together."""
 
     deployment: str
     suites: Sequence[str]
     images: int
     users: Sequence[int]
     alpha: float
+    files: int = 1
 
 
 def measure(experiment: Experiment, settings: Settings) -> dict[str, Any]:
     """The generator's name, the length of a code, and `rows`: the `rates` of every attack."""
     context = open_context(settings.deployment, seed=experiment.seed)
+    if settings.files < 1 or settings.images % settings.files:
+        raise ValueError(f"{settings.images} images are no whole number of cases of {settings.files} files")
     cells = attacks_of(settings.suites)
 
     def read_part(cell: str, first: int, n: int) -> Readings:
-        codes = codes_of(context, n, first=first).repeat(context.opened.manifest.repeats, axis=1)
+        codes = codes_of(context, settings, first + n)[first:].repeat(context.opened.manifest.repeats, axis=1)
         shown = attacked_files(context, codes, attack_of(*cells[cell]), first=first)
         return readings.read(context, Method.REFINE, shown, label=cell, decided=explained, first=first)
 
     counts = dict.fromkeys(cells, settings.images)
-    found = readings.measured(experiment, counts, read_part, belongs=identity(context))
-    codes = codes_of(context, settings.images)
+    belongs = identity(context) | ({} if settings.files == 1 else {"files": settings.files})
+    found = readings.measured(experiment, counts, read_part, belongs=belongs)
+    codes = codes_of(context, settings, settings.images)
     rows = [
         {"suite": cells[name][0], "attack": cells[name][1], **rates(read.final, codes, settings)}
         for name, read in found.items()
@@ -52,18 +58,28 @@ def measure(experiment: Experiment, settings: Settings) -> dict[str, Any]:
     return {"generator": context.opened.manifest.generator.name, "bits": context.subject.bits, "rows": rows}
 
 
-def codes_of(context: Context, n: int, *, first: int = 0) -> Bool[np.ndarray, "n k"]:
-    """Fair random codes of files number `first`, … ; file i has the same one for every n."""
+def codes_of(context: Context, settings: Settings, n: int) -> Bool[np.ndarray, "n k"]:
+    """Fair random codes of the first files, one for each case; file i has the same one for every n."""
     message = context.subject.bits // context.opened.manifest.repeats
-    randoms = (np.random.default_rng([context.seed, i]) for i in range(first, first + n))
-    return np.stack([random.integers(2, size=message) for random in randoms]).astype(bool)
+    randoms = (np.random.default_rng([context.seed, i]) for i in range(-(-n // settings.files)))
+    codes = np.stack([random.integers(2, size=message) for random in randoms]).astype(bool)
+    return codes.repeat(settings.files, axis=0)[:n]
+
+
+def pooled(soft: Soft, *, files: int) -> Soft:
+    """Of every so many files what they say together."""
+    if files == 1:
+        return soft
+    cases = soft.reshape(-1, files, soft.shape[1])
+    return np.concatenate([pool(case, None, np.zeros(files, bool)).soft for case in cases])
 
 
 def rates(soft: Soft, codes: Bool[np.ndarray, "n k"], settings: Settings) -> dict[str, Any]:
-    """Share of right bits, and how many files would be named among each number of `users`.
+    """Share of right bits, and how many cases of so many `files` would be named among each number of `users`.
 
     With their share and its exact 95 % interval.
     """
+    soft, codes = pooled(soft, files=settings.files), codes[:: settings.files]
     alone: Float[np.ndarray, " n"] = chance(soft, score(soft, codes))
     named, n = [], len(soft)
     for users in settings.users:

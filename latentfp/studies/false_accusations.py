@@ -12,6 +12,7 @@ together:
   (Daugman 2003, Pattern Recognition 36): how far readings are from independent fair bits;
 * the share of cases, of files drawn from all kinds, in which anyone is accused of anything at alpha, by
   Holm's step-down;
+* the share of cases of TOGETHER files, judged as of one origin, in which anyone is accused;
 * the tail of -ln p beyond TAIL, exponential with scale 1 if p-values are exact: fitted to even images with a
   one-sided 95 % limit, tested on odd ones;
 * the least rate that n images support at all, 3 / n.
@@ -27,6 +28,7 @@ from scipy.special import chdtri
 from latentfp.attribution.evidence import Soft, chance, family_wise, holm
 from latentfp.attribution.membership import explained
 from latentfp.attribution.search import best
+from latentfp.attribution.together import pool
 from latentfp.choices import Method
 from latentfp.runtime.progress import track
 from latentfp.studies import readings
@@ -38,6 +40,7 @@ from latentfp.studies.statistics import binomial_interval
 
 TAIL = 0.01  # p-value beyond which the tail is fitted
 PAIRS = 20_000
+TOGETHER, MIXED = 8, 10_000  # files of a case that are judged together, and such cases
 ORDER = 8  # bytes of a code are whole words
 
 PValues = Float[np.ndarray, "deployments n"]
@@ -86,9 +89,10 @@ def rates_of(found: Mapping[str, Readings], settings: Settings, *, seed: int) ->
                 {"kind": kind, "users": users, **_rates(chosen, settings.alphas), "tail": _tail(chosen)}
             )
         cases.append({"users": users, **_cases(p[:, order], settings)})
+    mixed = _mixed(together.final, settings, seed=seed)
     everything = {**found, "all": together}
     dependence = {kind: _dependence(it.final, seed=seed) for kind, it in everything.items()}
-    return {"rates": rows, "cases": cases, "readings": dependence}
+    return {"rates": rows, "cases": cases, "together": mixed, "readings": dependence}
 
 
 def p_values(
@@ -143,6 +147,20 @@ def _cases(p: PValues, settings: Settings) -> dict[str, Any]:
     found = {"files": settings.case, "cases": count, "deployments": deployments}
     promised = {f"{alpha:g}": float((smallest <= alpha).mean()) for alpha in settings.alphas} if count else {}
     return {**found, "promised": promised}
+
+
+def _mixed(soft: Soft, settings: Settings, *, seed: int) -> list[dict[str, Any]]:
+    """The share of MIXED cases of TOGETHER files, of all kinds, that are judged as of one origin and accuse
+    anybody."""
+    random, nothing = np.random.default_rng([seed, TOGETHER]), np.zeros(TOGETHER, bool)
+    chosen = random.integers(len(soft), size=(MIXED, TOGETHER))
+    pooled = np.concatenate([pool(soft[rows], None, nothing).soft for rows in chosen])
+    found = []
+    for users in settings.users:
+        p = p_values(pooled[:, None], random, users=users)
+        promised = {f"{alpha:g}": float((p <= alpha).mean()) for alpha in settings.alphas}
+        found.append({"users": users, "files": TOGETHER, "cases": MIXED, "promised": promised})
+    return found
 
 
 def _tail(p: PValues) -> dict[str, Any]:

@@ -28,6 +28,31 @@ def test_named_are_as_many_as_the_binomial_tails_say():
     assert found["bit_accuracy"] == pytest.approx(1 - 7.5 / 64)
 
 
+def test_files_of_one_code_are_named_together():
+    """Eight readings with 20 wrong bits each: none is named alone."""
+    random = np.random.default_rng(0)
+    codes = random.integers(2, size=(2, 64)).astype(bool).repeat(8, axis=0)
+    read = codes.copy()
+    for row in read:
+        row[random.permutation(64)[:20]] ^= True
+    soft = (8 * (2 * read.astype(int) - 1)).astype(np.int8)
+    alone = rates(soft, codes, Settings("", (), 16, USERS, 1e-6))
+    assert [cell["files"] for cell in alone["named"]] == [0, 0, 0, 0]
+    together = rates(soft, codes, Settings("", (), 16, USERS, 1e-6, files=8))
+    assert together["images"] == 2
+    assert together["named"][1]["files"] == 2
+
+
+def test_cases_are_whole(tmp_path):
+    with pytest.raises(ValueError, match="no whole number of cases of 8 files"):
+        small_study.run(
+            capacity,
+            Settings(str(write_deployment(tmp_path)), ("codecs",), 3, USERS, 1e-2, 8),
+            tmp_path,
+            seed=1,
+        )
+
+
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
     folder = tmp_path_factory.mktemp("capacity")

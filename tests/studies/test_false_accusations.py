@@ -106,6 +106,16 @@ def test_alpha_is_kept_over_cases():
         assert row["promised"]["1e-06"] == 0
 
 
+def test_alpha_is_kept_by_files_that_are_judged_together(measured):
+    """Whether they are fair, or all the same: the codes are drawn."""
+    for row in measured["together"]:
+        assert (row["files"], row["cases"]) == (8, 10_000)
+        assert row["promised"]["1e-06"] == 0
+    of_fair = rates_of({"fair": once(fair(8))}, settings(users=(1,), deployments=(1,)), seed=1)["together"][0]
+    # 10 % of 10 000 are 1000, with a standard error of 30.
+    assert 0.08 < of_fair["promised"]["0.1"] < 0.115
+
+
 def test_the_best_of_several_stages_pays_for_each():
     soft = np.stack([fair(6, 500), fair(7, 500), np.zeros((500, BITS), np.int8)], axis=1)
     together = p_values(soft, np.random.default_rng(5), users=1)

@@ -2,15 +2,19 @@
 
 import json
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
 import small_study
 
+from latentfp.attribution.membership import Null
 from latentfp.attribution.ranking import among_packed
+from latentfp.augment.suites import suite
+from latentfp.choices import Stage
 from latentfp.fingerprint.codes import unpack
 from latentfp.studies import identification, readings
-from latentfp.studies.identification import Settings, draw_book, judged, owners
+from latentfp.studies.identification import Settings, draw_book, judged, owners, verdicts_of
 from latentfp.studies.readings import Readings
 
 USERS, N, BITS = 500, 60, 64
@@ -72,25 +76,52 @@ def test_a_file_has_the_same_owner_in_longer_studies():
     np.testing.assert_array_equal(owners(9, users=USERS, seed=3)[:4], owners(4, users=USERS, seed=3))
 
 
+def test_whom_a_calibration_clears(book, owner):
+    """Files whose best user reads worse than all that the calibration knew are nobody's, the rest are not."""
+    codes = unpack(book[owner], bits=BITS)
+    codes[:30] = np.random.default_rng(5).random((30, BITS)) < 0.5  # of nobody
+    soft = (24 * (2 * codes.astype(int) - 1)).astype(np.int8)[:, None]
+    ones = np.ones((N, 1), np.float32)
+    read = Readings(soft, 3 * ones, ones, 0.9 * ones, 0 * ones)
+    registered = among_packed(book, bits=BITS)
+    own = Null(np.linspace(0.5, 2, 2000), np.linspace(0.01, 1, 2000), Stage.MULTISTART)
+
+    def said(null):
+        return Counter(it.kind.value for it in verdicts_of(read, registered, alpha=1e-6, null=null))
+
+    assert said(None) == {"user": N - 30, "inconclusive": 30}
+    assert said(own) == {"user": N - 30, "none": 30}
+    foreign = own._replace(misfits=np.linspace(0.1, 0.5, 2000))  # so that no file is of this generator
+    assert said(foreign) == {"inconclusive": N - 30, "none": 30}
+
+
 def test_a_study_from_a_deployment(deployment, tmp_path):
     setting = {"deployment": str(deployment), "users": 50, "alpha": 1e-4, "method": "auto"}
-    settings = Settings(**setting, images={"none": 3, "blur": 2})
+    settings = Settings(**setting, suites=("nie2023", "pixels"), images=3)
     result = small_study.run(identification, settings, tmp_path, seed=1)
-    clean, blurred = result["rows"]
+    clean, blurred = result["rows"][:2]
+    assert len(result["rows"]) == len(suite("nie2023")) + len(suite("pixels"))
     assert (clean["attack"], clean["images"], clean["right"], clean["wrong"]) == ("none", 3, 3, 0)
     assert list(clean["stages"]) == ["encoder", "decoder", "refine", "multistart"]
     assert sum(clean["stages"].values()) == 3
-    assert blurred["images"] == 2
+    assert (blurred["suite"], blurred["attack"], blurred["images"]) == ("nie2023", "blur", 3)
+    assert [row["suite"] for row in result["held_out"]] == ["nie2023", "pixels"]
+    for row in result["held_out"]:
+        assert row["files"] == 3 * len(suite(row["suite"]))
+        assert row["lost"] <= row["right"] <= row["files"]
     assert json.loads((tmp_path / "tiny.json").read_text())["rows"] == result["rows"]
 
 
 def test_a_file_is_the_same_in_every_part(deployment, tmp_path, monkeypatch):
     """Contents, owner and attack of file number 2 do not depend on which part it is in."""
     setting = {"deployment": str(deployment), "users": 50, "alpha": 1e-4, "method": "encoder"}
-    settings = Settings(**setting, images={"noise": 3})
+    settings = Settings(**setting, suites=("nie2023",), images=3)
     for part in (3, 2):
         monkeypatch.setattr(readings, "PART", part)
         small_study.run(identification, settings, tmp_path / str(part), seed=1)
-    paths = [next(tmp_path.glob(f"{part}/readings/noise-{first}-*.npz")) for part, first in ((3, 0), (2, 2))]
+    paths = [
+        next(tmp_path.glob(f"{part}/readings/nie2023_noise-{first}-*.npz"))
+        for part, first in ((3, 0), (2, 2))
+    ]
     whole, last = (np.load(path)["soft"] for path in paths)
     np.testing.assert_array_equal(last, whole[2:])
