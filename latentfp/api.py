@@ -151,12 +151,29 @@ class Deployment:
 
     @overload
     def attribute(
-        self, images: Images, *, together: Literal[True], alpha: float = ..., seed: int = ..., **kept: bool
+        self,
+        images: Images,
+        *,
+        together: Literal[True],
+        alpha: float = ...,
+        seed: int = ...,
+        resize: bool = ...,
+        committed: bool = ...,
     ) -> Joint: ...
 
     @overload
     def attribute(
-        self, images: Images, *, together: Literal[False] = False, **options: Any
+        self,
+        images: Images,
+        *,
+        together: Literal[False] = ...,
+        method: str = ...,
+        alpha: float = ...,
+        damage: Mapping[str, float] | None = ...,
+        seed: int = ...,
+        resize: bool = ...,
+        case: bool = ...,
+        committed: bool = ...,
     ) -> list[Finding]: ...
 
     def attribute(

@@ -96,7 +96,8 @@ def _restore_array(array: np.ndarray, state: tuple[Any, ...]) -> None:
         raise ValueError("it has an array of a shape that there is not")
     if math.prod(sizes) * dtype.itemsize != len(expect(raw, bytes)):
         raise ValueError("it has an array of other numbers than its shape asks for")
-    array.__setstate__((1, tuple(sizes), dtype, expect(fortran, bool), raw))
+    checked: Any = (1, tuple(sizes), dtype, expect(fortran, bool), raw)
+    array.__setstate__(checked)
 
 
 def _scalar(element: Any, raw: Any) -> Any:

@@ -152,23 +152,35 @@ def audit_verify(
     public: Annotated[
         Path | None, typer.Option("--public-key", help="Of who should have signed the head.")
     ] = None,
+    stamp: Annotated[
+        Path | None, typer.Option("--time-stamp", help="An authority's answer (RFC 3161) for the head.")
+    ] = None,
+    authority: Annotated[
+        Path | None, typer.Option(help="The root certificate (PEM) that vouches for the time stamp.")
+    ] = None,
 ) -> None:
     """Verify the audit log: its chain of hashes, and that it ends where the users do.
 
-    Without a head, a log that was set back to an earlier state is not found.
+    Without a head, a log that was set back to an earlier state is not found. A time stamp proves when the
+    head existed at the latest, and with it all that the log held then, commitments to codes among it.
 
     Example: latentfp audit verify --deployment deployment --head head.json --public-key signing.pem.pub
     """
-    from latentfp.deployment import signature
+    from latentfp.deployment import signature, time_stamp
     from latentfp.deployment.deployment import open_registry
     from latentfp.runtime.files import read_json
 
+    if (stamp is None) != (authority is None) or (stamp is not None and head is None):
+        raise ValueError("--time-stamp and --authority need each other, and --head: give all three or none")
     if public is not None and head is None:
         raise ValueError("--public-key is of a head's signer: give --head too, or leave it out")
     stated = None if head is None else read_json(head)
     if stated is not None:
         signature.verify(stated, public=None if public is None else signature.read_public(public))
     seal = open_registry(deployment).verify_audit(stated)
+    if head is not None and stamp is not None and authority is not None:
+        when = time_stamp.verify(head, stamp, authority)
+        typer.echo(f"{head}: stamped {when.isoformat(timespec='seconds')}")
     typer.echo(f"{seal.entries} entries, head {seal.head.hex()}" if seal.entries else "0 entries")
 
 

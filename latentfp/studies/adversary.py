@@ -81,18 +81,18 @@ class Settings(NamedTuple):
 def measure(experiment: Experiment, settings: Settings) -> dict[str, Any]:
     """The length of a code, and `rows` by what the adversary holds, aim and radius.
 
-    Nobody forges where a secret turned the axes. ValueError for a deployment without a decoder, or whose code
+    Nobody forges where a secret turned the axes. ValueError for a decoder that is not there, a code that
     repeats its bits, too few users, or an unknown adversary.
     """
     context = open_context(settings.deployment, seed=experiment.seed)
-    if context.decoder is None or context.opened.manifest.repeats != 1:
-        raise ValueError(f"{settings.deployment}: expected a decoder, and a code without repeated bits")
+    if context.opened.manifest.repeats != 1:
+        raise ValueError(f"{settings.deployment}: expected a code without repeated bits")
     if settings.users < 2 * settings.images:
         raise ValueError(f"{settings}: expected at least {2 * settings.images} users, two for every file")
     if unknown := {*settings.holds} - {*AIMS}:
         raise ValueError(f"adversaries {sorted(unknown)}: expected some of {', '.join(AIMS)}")
     book = _book(context, settings)
-    movers = {DECODER: _by_decoder, WEIGHTS: _by_weights}
+    movers: dict[str, Callable[..., Mover]] = {DECODER: _by_decoder, WEIGHTS: _by_weights}
     secret = context.opened.manifest.rotation != ""
     rows: list[Numbers] = []
     for holds in settings.holds:
@@ -120,7 +120,7 @@ def _judged(context: Context, settings: Settings, book: Book, move: Mover, cell:
     moved = through_files(move(files, cell["aim"], cell["radius"]), NOTHING, seed=context.seed)
     change = np.abs(moved.astype(int) - files)
     found = {**cell, "largest_change": int(change.max())}
-    for method in METHODS:
+    for method in METHODS if context.decoder else (Method.AUTO,):
         label = f"{cell['aim']} {cell['radius']:g}, {method.value}"
         rule = rule_of(context, method, among(book), alpha=settings.alpha)
         answer = answers(context, method, to_float(moved), label=label, decided=rule.suffices)
@@ -177,7 +177,7 @@ def _reader(context: Context) -> Reader:
     """The decoder's logits after all of its iterations. ValueError where there is no decoder."""
     subject, trained = context.subject, context.decoder
     if trained is None:
-        raise ValueError(f"{context.opened.path}: expected a decoder")
+        raise ValueError(f"{context.opened.path} has no decoder that anybody could hold")
 
     def logits(images: Images) -> Float[Array, "b k"]:
         given = (trained.decoder, trained.weights, subject.generator, subject.params, subject.whitened)

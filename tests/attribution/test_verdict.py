@@ -103,8 +103,9 @@ def test_a_name_needs_a_fit(book):
 
 def test_a_fit_that_leaves_much_unexplained_clears_nobody(book):
     both = estimate_of([flip(book[5], 14), book[6]])
-    for judged in ({"limits": np.zeros(2)}, {"misfits": np.array([11.0, 11.0])}):
-        verdicts = judge(both, among(book), **judged)
+    unexplained = judge(both, among(book), limits=np.zeros(2))
+    badly_fitted = judge(both, among(book), misfits=np.array([11.0, 11.0]))
+    for verdicts in (unexplained, badly_fitted):
         assert [verdict.kind for verdict in verdicts] == [Kind.INCONCLUSIVE, Kind.USER]
 
 

@@ -344,9 +344,9 @@ def test_an_image_of_another_size_is_refused_or_resampled(prepared):
     ("null", "verdict", "membership"),
     [
         (None, "inconclusive", None),
-        (Null(np.full(1000, 8.0), Stage.MULTISTART), "none", 1 / 1001),
-        (Null(np.full(1000, 9.0), Stage.MULTISTART), "inconclusive", 1.0),
-        (Null(np.full(998, 8.0), Stage.MULTISTART), "inconclusive", 1 / 999),
+        (Null(np.full(1000, 8.0), np.ones(1000), Stage.MULTISTART), "none", 1 / 1001),
+        (Null(np.full(1000, 9.0), np.ones(1000), Stage.MULTISTART), "inconclusive", 1.0),
+        (Null(np.full(998, 8.0), np.ones(998), Stage.MULTISTART), "inconclusive", 1 / 999),
     ],
 )
 def test_images_out_of_distribution_are_nobodys(prepared, evidence, monkeypatch, null, verdict, membership):

@@ -124,5 +124,5 @@ def test_the_default_method_names_nobody_on_a_reading_alone(measured):
 
 
 def test_something_must_be_there_to_deceive(bare_deployment, tmp_path):
-    with pytest.raises(ValueError, match="expected a decoder"):
+    with pytest.raises(ValueError, match="has no decoder that anybody could hold"):
         study(bare_deployment, tmp_path)

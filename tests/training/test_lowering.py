@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from lowering import PIPELINES
 
-TESTS = Path(__file__).parent
+HERE = Path(__file__).parent
 # Some of the programs of each, so that a recorder which sees nothing is no success.
 SEEN = {
     "attribution": {"_linearize", "_conjugate_gradient", "_move", "code_variances", "begin", "read"},
@@ -22,9 +22,9 @@ SEEN = {
 @pytest.mark.slow
 @pytest.mark.parametrize("pipeline", PIPELINES)
 def test_every_program_lowers_for_accelerators(pipeline):
-    path = os.pathsep.join(map(str, (TESTS.parent, TESTS, TESTS / "training")))
+    path = os.pathsep.join(map(str, (HERE.parent.parent, HERE.parent, HERE)))
     done = subprocess.run(
-        [sys.executable, str(TESTS / "lowering.py"), pipeline],
+        [sys.executable, str(HERE / "lowering.py"), pipeline],
         capture_output=True,
         text=True,
         check=False,

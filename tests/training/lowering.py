@@ -1,6 +1,6 @@
 """Every program that is compiled here, lowered for accelerators too, as it is first called.
 
-    python tests/lowering.py PIPELINE
+    PYTHONPATH=.:tests python tests/training/lowering.py PIPELINE
 
 prints how many programs were lowered, and each that could not be. `jax.jit` is wrapped before the library is
 imported, so whatever it compiles is seen.
@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import jax
+from jax.core import Tracer
 
 PLATFORMS = ("cuda", "tpu")
 lowered: set[str] = set()
@@ -28,7 +29,7 @@ class Program:
 
     def __call__(self, *args, **kwargs):
         leaves, tree = jax.tree.flatten((args, kwargs))
-        if not any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+        if not any(isinstance(leaf, Tracer) for leaf in leaves):
             self._lower(args, kwargs, (tree, *map(shape, leaves)))
         return self.compiled(*args, **kwargs)
 
