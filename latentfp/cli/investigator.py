@@ -27,7 +27,8 @@ from latentfp.runtime.files import printable
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from latentfp.deployment.attribute import Finding
+    from latentfp.deployment.attribute import Finding, Request
+    from latentfp.deployment.deployment import Deployment
     from latentfp.deployment.origin import Joint
 
 report = typer.Typer(
@@ -82,42 +83,25 @@ def attribute(
     Damage: degrees (counter-clockwise), scale, down, right (of the window, in sides), blur (pixels),
     brightness, contrast, noise (of the range [-1, 1]), quality (JPEG).
 
-    --together adds up what all files say of one code. Files that show one image count once, files that
-    contradict the others not at all; which, is decided by what is read of them, before any code is looked
-    at. Exits with 1 where somebody is not named.
+    --together adds up what all files say of one code; those that show one image count once, those that
+    contradict the others not at all. It exits with 1 where nobody is named.
 
     Example: latentfp attribute --deployment deployment --json images/*.png
     Example: latentfp attribute --deployment deployment --together posts/*.jpg
     Example: latentfp attribute --deployment deployment --report case.html --key signing.pem image.png
     """
     from latentfp.deployment import attribute as attribution
-    from latentfp.deployment import origin
     from latentfp.deployment.deployment import open_deployment
 
-    request = attribution.Request(
-        method=method,
-        until=until,
-        starts=starts,
-        steps=steps,
-        distance=distance,
-        vgg=vgg,
-        damage=strengths(damage) if damage else None,
-        decoder=decoder,
-        alpha=alpha,
-        seed=seed,
-        case=case,
-        committed=committed,
-    )
+    search = {"until": until, "starts": starts, "steps": steps, "distance": distance, "vgg": vgg}
+    known = strengths(damage) if damage else None
+    promised = {"alpha": alpha, "case": case, "committed": committed}
+    request = attribution.Request(method, damage=known, decoder=decoder, seed=seed, **search, **promised)
     opened = open_deployment(deployment, generator=generator)
     if together:
-        alone = attribution.Request(alpha=alpha, seed=seed, committed=committed)
-        if request != alone or report is not None:
-            raise ValueError("--together takes --alpha, --seed, --codes-committed, --resize and --json alone")
-        joint = origin.attribute_together(
-            opened, images, alpha=alpha, seed=seed, resize=resize, committed=committed
-        )
-        typer.echo(json.dumps(joint.to_json(), allow_nan=False) if as_json else describe_joint(joint))
-        raise typer.Exit(0 if joint.user else 1)
+        if report is not None:
+            raise ValueError("--report is of files that are judged one by one: leave it or --together out")
+        raise typer.Exit(0 if _together(opened, images, request, as_json=as_json, resize=resize) else 1)
     key = None if report is None and signer is None else signing_key(report, signer)
     complete, kept = True, []
     for finding in attribution.attribute(opened, images, request, resize=resize):
@@ -130,6 +114,21 @@ def attribute(
         write_case(report, opened, kept, request, key, resize=resize)
         typer.echo(f"report: {report}", err=True)
     raise typer.Exit(0 if complete else 1)
+
+
+def _together(
+    opened: "Deployment", images: list[Path], request: "Request", *, as_json: bool, resize: bool
+) -> bool:
+    """Print the verdict on files of one origin, and return whether it names somebody."""
+    from latentfp.deployment.attribute import Request
+    from latentfp.deployment.origin import attribute_together
+
+    asked = {"alpha": request.alpha, "seed": request.seed, "committed": request.committed}
+    if request != Request(**asked):
+        raise ValueError("--together takes --alpha, --seed, --codes-committed, --resize and --json alone")
+    joint = attribute_together(opened, images, resize=resize, **asked)
+    typer.echo(json.dumps(joint.to_json(), allow_nan=False) if as_json else describe_joint(joint))
+    return joint.user is not None
 
 
 def signing_key(page: Path | None, signer: Path | None) -> "Ed25519PrivateKey":

@@ -13,8 +13,8 @@ class BadTimeStamp(ValueError):
 
 
 def verify(file: Path, answer: Path, authority: Path) -> datetime.datetime:
-    """When `file` was stamped, UTC, by the `answer` (DER) of whom the root certificate `authority` (PEM) vouches
-    for.
+    """When a file was stamped, UTC, as an authority's `answer` (DER) says, for which a root certificate (PEM)
+    vouches.
 
     BadTimeStamp where the answer is damaged, of another file, or of somebody else. ValueError where the
     package is not installed.

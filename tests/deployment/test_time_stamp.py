@@ -30,14 +30,19 @@ default_policy = 1.2.3.4.1
 digests = sha256
 ess_cert_id_alg = sha256
 """
-ROOT = "req -x509 -newkey rsa:2048 -nodes -keyout root.key -out root.pem -subj /CN=Root -extensions root -config conf"
-SIGNER = (
-    "req -newkey rsa:2048 -nodes -keyout signer.key -out signer.csr -config conf",
-    "x509 -req -in signer.csr -CA root.pem -CAkey root.key -CAcreateserial -out signer.pem -extfile conf -extensions stamps",
+ROOT = (
+    "req -x509 -newkey rsa:2048 -nodes -keyout {0}.key -out {0}.pem -subj /CN=Root -extensions root "
+    "-config conf"
 )
-STAMP = (
+COMMANDS = (
+    ROOT.format("root"),
+    ROOT.format("other"),
+    "req -newkey rsa:2048 -nodes -keyout signer.key -out signer.csr -config conf",
+    "x509 -req -in signer.csr -CA root.pem -CAkey root.key -CAcreateserial -out signer.pem -extfile conf "
+    "-extensions stamps",
     "ts -query -data head.json -sha256 -cert -out head.tsq",
-    "ts -reply -queryfile head.tsq -config conf -section tsa -inkey signer.key -signer signer.pem -out head.tsr",
+    "ts -reply -queryfile head.tsq -config conf -section tsa -inkey signer.key -signer signer.pem "
+    "-out head.tsr",
 )
 
 
@@ -51,12 +56,7 @@ def stamped(tmp_path_factory):
     cli.app([str(it) for it in made], standalone_mode=False)
     (folder / "conf").write_text(SETTINGS)
     (folder / "serial").write_text("01")
-    for command in (
-        ROOT,
-        *SIGNER,
-        *STAMP,
-        ROOT.replace("root.key", "other.key").replace("root.pem", "other.pem"),
-    ):
+    for command in COMMANDS:
         subprocess.run(["openssl", *command.split()], cwd=folder, check=True, capture_output=True)
     return deployment, folder
 
