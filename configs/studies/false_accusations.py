@@ -31,7 +31,7 @@ def get_config(method: str = "decoder") -> ConfigDict:
     }
     if method == "auto":
         images = dict.fromkeys(images, 500)
-    folder = config_dict.placeholder(str)  # of photographs, for images.folder
+    images["folder"] = 0  # crops of photographs of one's own, where study.folder is given
     config.study = ConfigDict(
         {
             "make": false_accusations.Settings,
@@ -42,7 +42,7 @@ def get_config(method: str = "decoder") -> ConfigDict:
             "alphas": (1e-2, 1e-3, 1e-4, 1e-6),
             "method": method,
             "case": 100,
-            "folder": folder,
+            "folder": config_dict.placeholder(str),
         }
     )
     return config

@@ -70,7 +70,8 @@ def measure(experiment: Experiment, settings: Settings) -> dict[str, Any]:
         return readings.read(context, method, images, label=kind, decided=explained, first=first)
 
     belongs = {**identity(context), "method": settings.method}
-    found = readings.measured(experiment, settings.images, read_part, belongs=belongs)
+    wanted = {kind: n for kind, n in settings.images.items() if n}
+    found = readings.measured(experiment, wanted, read_part, belongs=belongs)
     return rates_of(found, settings, seed=context.seed)
 
 
