@@ -100,8 +100,9 @@ def attribute_together(
         ranked=candidates_of(best, verdict),
         parts=tuple(_parts(items, pooled)),
     )
-    told = {"files": [it._asdict() for it in joint.parts], "verdict": joint.verdict, "user": joint.user}
-    opened.registry.note("attribute together", {"alpha": alpha, "seed": seed, "p": joint.p_value, **told})
+    told = [[it.sha256, it.counts] for it in joint.parts]
+    said = {"verdict": joint.verdict, "user": joint.user, "p": joint.p_value}
+    opened.registry.note("attribute together", {"alpha": alpha, "seed": seed, **said, "images": told})
     return joint
 
 
