@@ -157,7 +157,7 @@ class Deployment:
         together: Literal[True],
         alpha: float = ...,
         seed: int = ...,
-        resize: bool = ...,
+        strict_size: bool = ...,
         committed: bool = ...,
     ) -> Joint: ...
 
@@ -171,7 +171,7 @@ class Deployment:
         alpha: float = ...,
         damage: Mapping[str, float] | None = ...,
         seed: int = ...,
-        resize: bool = ...,
+        strict_size: bool = ...,
         case: bool = ...,
         committed: bool = ...,
     ) -> list[Finding]: ...
@@ -185,9 +185,9 @@ class Deployment:
         alpha: float = attribution.ALPHA,
         damage: Mapping[str, float] | None = None,
         seed: int = 0,
-        resize: bool = False,
         case: bool = False,
         committed: bool = False,
+        strict_size: bool = False,
     ) -> list[Finding] | Joint:
         """Whose copy made each image, or that none did: findings in order, entered in the audit log.
 
@@ -196,9 +196,10 @@ class Deployment:
         `images`: a file, a folder, a PIL image, uint8 arrays [h w 3] or [n h w 3], or a list of these.
         `alpha`: the largest chance, an image, or with `case` of any image of the call, that any innocent user
         is named; `committed`: whether supplied or seeded codes were committed to before; `method` and
-        `damage`: as of `latentfp attribute`; `resize` resamples images of another size. What is no image is a
-        finding whose verdict is "unreadable". ValueError: no users, `alpha` out of reach, a method that
-        cannot run, or an option that `together` does not take: method, damage, case.
+        `damage`: as of `latentfp attribute`. Images of another size are resampled, or refused with
+        `strict_size`. What is no image is a finding whose verdict is "unreadable". ValueError: no users,
+        `alpha` out of reach, a method that cannot run, or an option that `together` does not take: method,
+        damage, case.
 
         >>> dep = lf.open("deployment")
         >>> joint = dep.attribute(dep.generate("bob", 3), together=True, alpha=1e-2)
@@ -209,12 +210,18 @@ class Deployment:
             if method != "auto" or damage is not None or case:
                 raise ValueError("method, damage and case are of images that are judged one by one")
             return origin.attribute_together(
-                self._opened, images, alpha=alpha, seed=seed, resize=resize, committed=committed
+                self._opened, images, alpha=alpha, seed=seed, committed=committed, strict_size=strict_size
             )
         request = Request(
-            method=Method(method), alpha=alpha, damage=damage, seed=seed, case=case, committed=committed
+            method=Method(method),
+            alpha=alpha,
+            damage=damage,
+            seed=seed,
+            case=case,
+            committed=committed,
+            strict_size=strict_size,
         )
-        return list(attribution.attribute(self._opened, images, request, resize=resize))
+        return list(attribution.attribute(self._opened, images, request))
 
     def verify(
         self,

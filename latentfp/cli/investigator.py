@@ -16,8 +16,8 @@ from latentfp.cli.options import (
     ImagesArgument,
     JsonOption,
     MethodOption,
-    ResizeOption,
     StartsSeedOption,
+    StrictSizeOption,
     TogetherOption,
     UntilOption,
     WhereOption,
@@ -63,7 +63,7 @@ def attribute(
     case: CaseOption = False,
     together: TogetherOption = False,
     committed: CommittedOption = False,
-    resize: ResizeOption = False,
+    strict_size: StrictSizeOption = False,
     seed: StartsSeedOption = 0,
     report: Annotated[
         Path | None, typer.Option(help="Also write a page for people here, and its signed record as .json.")
@@ -95,38 +95,37 @@ def attribute(
 
     search = {"until": until, "starts": starts, "steps": steps, "distance": distance, "vgg": vgg}
     known = strengths(damage) if damage else None
-    promised = {"alpha": alpha, "case": case, "committed": committed}
-    request = attribution.Request(method, damage=known, decoder=decoder, seed=seed, **search, **promised)
+    taken = {"alpha": alpha, "case": case, "committed": committed, "strict_size": strict_size}
+    request = attribution.Request(method, damage=known, decoder=decoder, seed=seed, **search, **taken)
     opened = open_deployment(deployment, generator=generator)
     if together:
         if report is not None:
             raise ValueError("--report is of files that are judged one by one: leave it or --together out")
-        raise typer.Exit(0 if _together(opened, images, request, as_json=as_json, resize=resize) else 1)
+        raise typer.Exit(0 if _together(opened, images, request, as_json=as_json) else 1)
     key = None if report is None and signer is None else signing_key(report, signer)
     complete, kept = True, []
-    for finding in attribution.attribute(opened, images, request, resize=resize):
+    for finding in attribution.attribute(opened, images, request):
         complete &= finding.verdict != "unreadable"
         typer.echo(json.dumps(finding.to_json(), allow_nan=False) if as_json else describe(finding))
         kept += [finding] if key else []
     if report and key:
         from latentfp.report.case import write_case
 
-        write_case(report, opened, kept, request, key, resize=resize)
+        write_case(report, opened, kept, request, key)
         typer.echo(f"report: {report}", err=True)
     raise typer.Exit(0 if complete else 1)
 
 
-def _together(
-    opened: "Deployment", images: list[Path], request: "Request", *, as_json: bool, resize: bool
-) -> bool:
+def _together(opened: "Deployment", images: list[Path], request: "Request", *, as_json: bool) -> bool:
     """Print the verdict on files of one origin, and return whether it names somebody."""
     from latentfp.deployment.attribute import Request
     from latentfp.deployment.origin import attribute_together
 
-    asked = {"alpha": request.alpha, "seed": request.seed, "committed": request.committed}
+    taken = ("alpha", "seed", "committed", "strict_size")
+    asked = {name: getattr(request, name) for name in taken}
     if request != Request(**asked):
-        raise ValueError("--together takes --alpha, --seed, --codes-committed, --resize and --json alone")
-    joint = attribute_together(opened, images, resize=resize, **asked)
+        raise ValueError("--together takes --alpha, --seed, --codes-committed, --strict-size, --json alone")
+    joint = attribute_together(opened, images, **asked)
     typer.echo(json.dumps(joint.to_json(), allow_nan=False) if as_json else describe_joint(joint))
     return joint.user is not None
 
@@ -206,7 +205,7 @@ def verify(
         ),
     ] = False,
     committed: CommittedOption = False,
-    resize: ResizeOption = False,
+    strict_size: StrictSizeOption = False,
     seed: StartsSeedOption = 0,
     generator: WhereOption = None,
 ) -> None:
@@ -226,10 +225,15 @@ def verify(
         raise ValueError("--considered and --user-was-known-beforehand exclude each other: leave one out")
     considered = 1 if beforehand else considered
     request = attribution.Request(
-        method=method, alpha=alpha, seed=seed, considered=considered, committed=committed
+        method=method,
+        alpha=alpha,
+        seed=seed,
+        considered=considered,
+        committed=committed,
+        strict_size=strict_size,
     )
     proved = True
-    for finding in attribution.attribute(opened, images, request, resize=resize, user=user):
+    for finding in attribution.attribute(opened, images, request, user=user):
         proved &= finding.user == user
         typer.echo(json.dumps(finding.to_json(), allow_nan=False) if as_json else describe(finding))
     raise typer.Exit(0 if proved else 1)
@@ -275,7 +279,7 @@ def bulk(
     processes: Annotated[int | None, typer.Option(help="How many there are.")] = None,
     alpha: AlphaOption = 1e-6,
     until: UntilOption = Stage.MULTISTART,
-    resize: ResizeOption = False,
+    strict_size: StrictSizeOption = False,
     seed: StartsSeedOption = 0,
     generator: WhereOption = None,
 ) -> None:
@@ -298,9 +302,9 @@ def bulk(
     share = share_of(os.environ)
     if process is not None and processes is not None:
         share = checked(process, processes, named="--process and --processes")
-    request = Request(until=until, alpha=alpha, seed=seed)
+    request = Request(until=until, alpha=alpha, seed=seed, strict_size=strict_size)
     opened = open_deployment(deployment, generator=generator)
-    done = job.bulk(opened, Listing(sources), out, request, share, part=part, resize=resize)
+    done = job.bulk(opened, Listing(sources), out, request, share, part=part)
     typer.echo(f"{out}: {done.made} parts made, {done.complete} of {done.parts} there")
 
 

@@ -65,7 +65,9 @@ CommittedOption = Annotated[
         help="Supplied and seeded codes were committed to before these files existed: judge them too.",
     ),
 ]
-ResizeOption = Annotated[bool, typer.Option(help="Resample files of another size.")]
+StrictSizeOption = Annotated[
+    bool, typer.Option("--strict-size", help="Refuse files of another size; else they are resampled.")
+]
 StartsSeedOption = Annotated[int, seed_option("Of the starts.")]
 UntilOption = Annotated[
     Stage,

@@ -11,6 +11,7 @@ import errno
 import hashlib
 import io
 import logging
+import math
 import os
 import stat
 import threading
@@ -19,7 +20,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -37,6 +38,7 @@ SUFFIXES = {
 WRITABLE = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 NO_FILE = ("a pipe, socket or device", "save the image to a file first")
 MAX_PIXELS = 2**26  # 64 Mi pixels: every camera up to 64 megapixels; below Pillow's own limit
+LEAST, MOST = 0.25, 8  # times the sides that are expected: what is resampled
 MAX_BYTES = 2**30  # of a file: MAX_PIXELS with 16 bits a channel and alpha, and as much beside
 JPEG_QUALITY = 95
 DECODING = threading.Lock()  # Pillow warns of bad files; warning filters belong to the whole process
@@ -66,8 +68,8 @@ def read_image(path: StrPath, *, size: Size | None, resize: bool = False) -> Pix
     """The upright sRGB pixels [h, w, 3] of an image file.
 
     `size` (height, width) is what is expected, None for any. An image of another size is refused, or with
-    `resize` resampled to it by Pillow's Lanczos filter (antialiased, on sRGB values; the aspect ratio is not
-    kept). UnreadableImage for whatever cannot be read so.
+    `resize`, if its sides are LEAST to MOST times as long, resampled to it by Pillow's Lanczos filter
+    (antialiased, on sRGB values; the aspect ratio is not kept). UnreadableImage for what cannot be read so.
 
     >>> import numpy as np
     >>> lf.write_image("grey.png", np.full((8, 8, 3), 128, np.uint8))
@@ -76,16 +78,22 @@ def read_image(path: StrPath, *, size: Size | None, resize: bool = False) -> Pix
     """
     if size is not None and min(size) < 1:
         raise ValueError(f"size {size} is empty, expected a height and a width of at least 1 pixel")
-    return pixels_in(read_bytes(path), path, size=size, resize=resize)
+    return pixels_in(read_bytes(path), path, size=size, resize=resize).pixels
 
 
-def pixels_in(data: bytes, path: StrPath, *, size: Size | None, resize: bool = False) -> Pixels:
+class Sized(NamedTuple):
+    """Pixels [h, w, 3], and the height and width that the image had."""
+
+    pixels: Pixels
+    found: Size
+
+
+def pixels_in(data: bytes, path: StrPath, *, size: Size | None, resize: bool = False) -> Sized:
     """As `read_image`, of the bytes of a file that is called `path`."""
-    image = _decode(path, data, size=None if resize else size)
-    return _sized(image, path, size=size, resize=resize)
+    return _sized(_decode(path, data, size=size, resize=resize), path, size=size, resize=resize)
 
 
-def pixels_of(image: Any, name: str, *, size: Size | None, resize: bool = False) -> Pixels:
+def pixels_of(image: Any, name: str, *, size: Size | None, resize: bool = False) -> Sized:
     """The upright sRGB pixels [h, w, 3] of a PIL image, or of a uint8 array [h, w, 3], called `name`.
 
     As `read_image` otherwise. ValueError for anything else.
@@ -102,16 +110,29 @@ def pixels_of(image: Any, name: str, *, size: Size | None, resize: bool = False)
     return _sized(Image.fromarray(array), name, size=size, resize=resize)
 
 
-def _sized(image: Image.Image, path: StrPath, *, size: Size | None, resize: bool) -> Pixels:
-    if size is None or image.size == (size[1], size[0]):
-        return np.array(image)
+def _sized(image: Image.Image, path: StrPath, *, size: Size | None, resize: bool) -> Sized:
+    found = image.height, image.width
+    if size is None or found == size:
+        return Sized(np.array(image), found)
+    _check_size(path, found, size, resize=resize)
     if not resize:
-        raise _another_size(path, image.size, size)
-    return np.array(image.resize((size[1], size[0]), Image.Resampling.LANCZOS))
+        raise _another_size(path, found, size)
+    return Sized(np.array(image.resize((size[1], size[0]), Image.Resampling.LANCZOS)), found)
+
+
+def _check_size(path: StrPath, found: Size, size: Size, *, resize: bool) -> None:
+    """UnreadableImage for what cannot be of `size`, upright or on its side, or be resampled to it."""
+    if not resize:
+        if sorted(found) != sorted(size):
+            raise _another_size(path, found, size)
+    elif min(found) < LEAST * min(size) or max(found) > MOST * max(size):
+        least, most = math.ceil(LEAST * min(size)), MOST * max(size)
+        got = f"{found[1]} x {found[0]} pixels, expected sides of {least} … {most}"
+        raise UnreadableImage(path, got, "cut out what was generated, or resample it")
 
 
 def _another_size(path: StrPath, found: Size, size: Size) -> UnreadableImage:
-    got, expected = f"{found[0]} x {found[1]}", f"{size[1]} x {size[0]}"
+    got, expected = f"{found[1]} x {found[0]}", f"{size[1]} x {size[0]}"
     return UnreadableImage(path, f"{got} pixels, expected {expected} (width x height)", "ask for resizing")
 
 
@@ -241,11 +262,11 @@ def _fault(status: os.stat_result) -> tuple[str, str] | None:
     return ("the file is empty", "get it again") if status.st_size == 0 else None
 
 
-def _decode(path: StrPath, data: bytes, *, size: Size | None) -> Image.Image:
+def _decode(path: StrPath, data: bytes, *, size: Size | None, resize: bool) -> Image.Image:
     try:
         with DECODING, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _load(path, data, size)
+            return _load(path, data, size, resize)
     except UnreadableImage:
         raise
     except Image.DecompressionBombError as error:
@@ -260,16 +281,16 @@ def _decode(path: StrPath, data: bytes, *, size: Size | None) -> Image.Image:
         raise UnreadableImage(path, f"truncated or corrupt ({error})", "get it again") from error
 
 
-def _load(path: StrPath, data: bytes, size: Size | None) -> Image.Image:
-    """The image, of `size` or lying on its side, where a size is expected: others are not decoded."""
+def _load(path: StrPath, data: bytes, size: Size | None, resize: bool) -> Image.Image:
+    """The image, if its header has a size that is expected: others are not decoded."""
     parts = containers.parts_of(data)
     image = Image.open(io.BytesIO(data if parts is None else parts.image), formats=READABLE)
     if image.width * image.height > MAX_PIXELS:
         raise Image.DecompressionBombError
     if getattr(image, "is_animated", False):
         raise UnreadableImage(path, "holds several frames or pages", "save the one that is meant as PNG")
-    if size is not None and sorted(image.size) != sorted(size):
-        raise _another_size(path, image.size, size)
+    if size is not None:
+        _check_size(path, (image.height, image.width), size, resize=resize)
     image.load()
     if parts is None:
         return to_srgb(image, profile=image.info.get("icc_profile"), orientation=_orientation(image))

@@ -71,7 +71,8 @@ class Request(NamedTuple):
     `alpha` is a file's; with `case` it holds for all files of a call together (Holm 1979). `considered`:
     among how many users the one who is verified was chosen; all registered ones, if that is not said.
     `committed`: whether codes that were supplied, or drawn from a seed, were committed to before the files
-    existed, so that they may be judged like those that were drawn in secret.
+    existed, so that they may be judged like those that were drawn in secret. `strict_size`: whether files of
+    another size than the generator's are refused, and not resampled (data/files.py).
     """
 
     method: Method = Method.AUTO
@@ -87,6 +88,7 @@ class Request(NamedTuple):
     case: bool = False
     considered: int | None = None
     committed: bool = False
+    strict_size: bool = False
 
 
 class Candidate(NamedTuple):
@@ -121,7 +123,8 @@ class Finding(NamedTuple):
     """What is said of one image; `answer` and `evidence` are None where nothing was estimated.
 
     `sha256`: of the file, or of the pixels of an image without a file; None where there is none;
-    `pixels_sha256`: of the pixels that were attributed (`pixel_hash`). `verdict`: "user", "none",
+    `pixels_sha256`: of the pixels that were attributed (`pixel_hash`), which were resampled if the image had
+    another size, `resampled_from` (height, width). `verdict`: "user", "none",
     "inconclusive" or "unreadable". `matched_bits` and `p_value` are those of the best user, named or not, the
     first of `ranked`; there is no p-value where that user's code was not drawn by chance (`code_origin`) and
     not committed to before. `case_p_value`: Holm's, over all images of the call, where that was asked.
@@ -164,6 +167,7 @@ class Finding(NamedTuple):
     code_origin: str | None = None
     case_p_value: float | None = None
     pixels_sha256: str | None = None
+    resampled_from: tuple[int, int] | None = None
     answer: Answer | None = None
     evidence: Evidence | None = None
 
@@ -182,21 +186,24 @@ def finite(value: Any) -> Any:
 class Prepared(NamedTuple):
     """A request with all that it takes: images of `image_shape` are answered by `cascade` and `rule`.
 
-    `user_of`: the users in the rows of those who are searched.
+    `user_of`: the users in the rows of those who are searched. `strict_size`: as of the request.
     """
 
     cascade: Cascade
     rule: DecisionRule
     user_of: Callable[[int], User]
     image_shape: tuple[int, int, int]
+    strict_size: bool = False
 
 
 class Item(NamedTuple):
-    """An image to be attributed: its name, the SHA-256 it is known by, and its pixels [h w 3], if any."""
+    """An image to be attributed: its name, the SHA-256 it is known by, its pixels [h w 3], if any, and the
+    height and width that were found."""
 
     name: str
     sha256: str | None
     pixels: Pixels | UnreadableImage
+    found: Size | None = None
 
 
 def prepare(
@@ -205,11 +212,9 @@ def prepare(
     request: Request = Request(),  # noqa: B008
     *,
     user: str | None = None,
-    resized: bool = False,
 ) -> Prepared:
     """What answers a request, among all users or about one `user` alone.
 
-    `resized`: files of another size will be resampled, which the test for membership does not know.
     ValueError: no users, an unknown one, an `alpha` out of reach, or a method that cannot run here.
     """
     among = _registered(opened, user, request.considered)
@@ -225,15 +230,16 @@ def prepare(
         known=known_distortion(request.damage),
     )
     # The null is that of images which may run as far as the usual request lets them.
-    estimated = request._replace(alpha=ALPHA, seed=0, case=False, considered=None, committed=False)
-    null = null_of(opened) if estimated == Request() and not resized else None
+    told = ("alpha", "seed", "case", "considered", "committed", "strict_size")  # which change no estimate
+    estimated = request._replace(**{name: getattr(Request(), name) for name in told})
+    null = null_of(opened) if estimated == Request() else None
     user_of = opened.registry.user_of if user is None else (lambda _row: opened.registry.user(user))
 
     def drawn(row: int) -> bool:
         return request.committed or user_of(row).origin is CodeOrigin.DRAWN
 
     rule = cascades.decision_rule(cascade, among, alpha=request.alpha, null=null, drawn=drawn)
-    return Prepared(cascade, rule, user_of, loaded.generator.image_shape)
+    return Prepared(cascade, rule, user_of, loaded.generator.image_shape, request.strict_size)
 
 
 def attribute(
@@ -241,7 +247,6 @@ def attribute(
     images: Any,
     request: Request = Request(),  # noqa: B008
     *,
-    resize: bool = False,
     user: str | None = None,
 ) -> Iterator[Finding]:
     """A finding for every one of `images` (see `listed`), entered in the audit log before it is reported.
@@ -249,11 +254,11 @@ def attribute(
     Of one `user` alone if given. Progress is shown.
     """
     opened = open_deployment(folder)
-    prepared = prepare(opened, load_generator(opened), request, user=user, resized=resize)
+    prepared = prepare(opened, load_generator(opened), request, user=user)
     sources = listed(images)
-    asked = {"users": prepared.rule.registered.users, **request_facts(request, resize=resize)}
+    asked = {"users": prepared.rule.registered.users, **request_facts(request)}
     with progress("attributing", len(sources)) as advance:
-        findings = attribute_all(prepared, sources, resize=resize, progress=advance)
+        findings = attribute_all(prepared, sources, progress=advance)
         size = len(sources) if request.case else GROUP
         while some := list(islice(findings, size)):
             some = by_case(some, alpha=request.alpha) if request.case else some
@@ -285,29 +290,38 @@ def listed(images: Any) -> list[Any]:
 
 
 def attribute_all(
-    prepared: Prepared, sources: Sequence[Any], *, resize: bool = False, progress: Progress = ignore
+    prepared: Prepared, sources: Sequence[Any], *, progress: Progress = ignore
 ) -> Iterator[Finding]:
     """A finding for each of `sources`: files, PIL images or uint8 arrays [h w 3], in their order.
 
-    What is not of the generator's size is refused, or resampled with `resize`. An image without a file is
-    called "image 0", "image 1", … by its place. ValueError for an array that is no image.
+    An image without a file is called "image 0", "image 1", … by its place. ValueError for an array that is
+    no image.
     """
-    rest = items_of(prepared, sources, resize=resize)
+    rest = items_of(prepared, sources)
     while group := list(islice(rest, GROUP)):
-        readable = [it for it in group if not isinstance(it.pixels, UnreadableImage)]
+        size = prepared.image_shape[:2]
+        readable = [i for i, it in enumerate(group) if not isinstance(it.pixels, UnreadableImage)]
         progress(len(group) - len(readable), "")
-        found = iter(_answered(prepared, readable, progress) if readable else [])
-        for it in group:
-            if isinstance(it.pixels, UnreadableImage):
-                bits, status = prepared.rule.registered.bits, str(it.pixels)
-                yield Finding(it.name, it.sha256, "unreadable", bits=bits, status=status)
-            else:
-                yield next(found)
+        # Calibration knows nothing of images that were resampled.
+        foreign = prepared._replace(rule=prepared.rule._replace(null=None))
+        found: dict[int, Finding] = {}
+        for judging, is_resampled in ((prepared, False), (foreign, True)):
+            some = [i for i in readable if (group[i].found != size) == is_resampled]
+            if some:
+                findings = _answered(judging, [group[i] for i in some], progress)
+                found.update(zip(some, findings, strict=True))
+        yield from (found[i] if i in found else _unread(prepared, it) for i, it in enumerate(group))
 
 
-def items_of(prepared: Prepared, sources: Sequence[Any], *, resize: bool = False) -> Iterator[Item]:
+def _unread(prepared: Prepared, item: Item) -> Finding:
+    bits, status = prepared.rule.registered.bits, str(item.pixels)
+    return Finding(item.name, item.sha256, "unreadable", bits=bits, status=status)
+
+
+def items_of(prepared: Prepared, sources: Sequence[Any]) -> Iterator[Item]:
     """Every source with its pixels, or why it has none."""
     size = prepared.image_shape[:2]
+    resize = not prepared.strict_size
     return (_item(place, source, size=size, resize=resize) for place, source in enumerate(sources))
 
 
@@ -320,15 +334,15 @@ def _item(place: int, source: Any, *, size: Size, resize: bool) -> Item:
             return Item(name, None, error)
         sha256 = hashlib.sha256(data).hexdigest()
         try:
-            return Item(name, sha256, pixels_in(data, source, size=size, resize=resize))
+            return Item(name, sha256, *pixels_in(data, source, size=size, resize=resize))
         except UnreadableImage as error:
             return Item(name, sha256, error)
     name = f"image {place}"
     try:
-        pixels = pixels_of(source, name, size=size, resize=resize)
+        pixels, found = pixels_of(source, name, size=size, resize=resize)
     except UnreadableImage as error:
         return Item(name, None, error)
-    return Item(name, pixel_hash(pixels), pixels)
+    return Item(name, pixel_hash(pixels), pixels, found)
 
 
 def pixel_hash(pixels: Pixels) -> str:
@@ -389,6 +403,7 @@ def _finding(prepared: Prepared, item: Item, found: Answer, judged: Judged, seco
         ranked=candidates_of(best, verdict),
         code_origin=best[0].origin.value if best else None,
         pixels_sha256=None if isinstance(item.pixels, UnreadableImage) else pixel_hash(item.pixels),
+        resampled_from=None if item.found == prepared.image_shape[:2] else item.found,
         answer=found,
         evidence=Evidence(
             ratios=verdict.soft,
@@ -490,9 +505,9 @@ def find_decoder(opened: Deployment, loaded: Pretrained, request: Request) -> Tr
     return trained
 
 
-def request_facts(request: Request, *, resize: bool) -> dict[str, Any]:
+def request_facts(request: Request) -> dict[str, Any]:
     """What was asked, as JSON."""
-    asked = {**request._asdict(), "until": request.until.name.lower(), "resize": resize}
+    asked = {**request._asdict(), "until": request.until.name.lower()}
     asked |= {name: None if asked[name] is None else str(asked[name]) for name in ("vgg", "decoder")}
     return asked | {"damage": None if request.damage is None else dict(request.damage)}
 

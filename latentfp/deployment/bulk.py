@@ -57,7 +57,6 @@ def bulk(
     share: Share,
     *,
     part: int = PART,
-    resize: bool = False,
 ) -> Done:
     """Make this process's missing parts in `out`.
 
@@ -67,7 +66,7 @@ def bulk(
     opened = open_deployment(folder)
     setting = {  # what the parts depend on; of the list, its hash
         "deployment": deployment_facts(opened, request),
-        "request": request_facts(request, resize=resize),
+        "request": request_facts(request),
         "files": len(files),
         "names": files.sha256(),
         "part": part,
@@ -77,11 +76,11 @@ def bulk(
         raise ValueError(f"{out} holds the parts of another job, see {path}: choose another folder")
     parts = -(-len(files) // part)
     missing = [number for number in share.of(range(parts)) if not _path(out, number).exists()]
-    prepared = prepare(opened, load_generator(opened), request, resized=resize)
+    prepared = prepare(opened, load_generator(opened), request)
     for number in track(missing, f"parts of process {share.index}"):
         with replacing(_path(out, number)) as fresh:
             some = files[number * part : (number + 1) * part]
-            write(fresh, attribute_all(prepared, some, resize=resize))
+            write(fresh, attribute_all(prepared, some))
             found = {"part": number, "sha256": file_hash(fresh)}
             opened.registry.note("attribute", found)
     return Done(len(missing), parts, sum(_path(out, number).exists() for number in range(parts)))

@@ -72,16 +72,17 @@ def attribute_together(
     *,
     alpha: float = ALPHA,
     seed: int = 0,
-    resize: bool = False,
     committed: bool = False,
+    strict_size: bool = False,
 ) -> Joint:
     """Whose copy made all of `images` (see `listed`), which are of one origin; entered in the audit log.
 
     Progress is shown. ValueError: no users, no readable file, `alpha` out of reach.
     """
     opened = open_deployment(folder)
-    request = Request(method=Method.REFINE, alpha=alpha, seed=seed, committed=committed)
-    prepared, items, found = _read_together(opened, request, listed(images), "attributing", resize=resize)
+    asked = {"alpha": alpha, "seed": seed, "committed": committed, "strict_size": strict_size}
+    request = Request(method=Method.REFINE, **asked)
+    prepared, items, found = _read_together(opened, request, listed(images), "attributing")
     rule, estimate = prepared.rule, found.estimate
     content = estimate.content / np.asarray(opened.space.content_stds)
     soft = soften(estimate.logits, repeats=rule.registered.repeats)
@@ -120,14 +121,14 @@ def _parts(items: Sequence[Item], pooled: Pooled) -> Iterator[Part]:
 
 
 def _read_together(
-    opened: Deployment, request: Request, sources: Sequence[Any], doing: str, *, resize: bool = False
+    opened: Deployment, request: Request, sources: Sequence[Any], doing: str
 ) -> tuple[Prepared, list[Item], Answer]:
     """What answers the request, all files, and the answers of those that could be read.
 
     ValueError where none could.
     """
-    prepared = prepare(opened, load_generator(opened), request, resized=resize)
-    items = list(items_of(prepared, sources, resize=resize))
+    prepared = prepare(opened, load_generator(opened), request)
+    items = list(items_of(prepared, sources))
     read = [it for it in items if not isinstance(it.pixels, UnreadableImage)]
     if not read:
         raise ValueError("none of the files could be read as an image of this generator's size")

@@ -87,8 +87,6 @@ def write_case(
     findings: Sequence[Finding],
     request: Request,
     key: Ed25519PrivateKey,
-    *,
-    resize: bool = False,
 ) -> Path:
     """Write the page of files that were attributed as `request` asks and, with the suffix .json, its record.
 
@@ -99,7 +97,7 @@ def write_case(
     for it in findings:
         if file_hash(it.file) != it.sha256:
             raise ValueError(f"{it.file} has changed since it was attributed: attribute it again")
-    record = _record(opened, loaded, findings, request, resize=resize)
+    record = _record(opened, loaded, findings, request)
     text = render(record, _explanations(opened, loaded, findings), record_path.name)
     encoded = text.encode("utf-8", "backslashreplace")
     signed = sign({**record, "page": {"name": page.name, "sha256": sha256(encoded)}}, key)
@@ -122,12 +120,10 @@ def record_of(page: Path) -> Path:
     return page.with_suffix(".json")
 
 
-def _record(
-    opened: Deployment, loaded: Pretrained, findings: Sequence[Finding], request: Request, *, resize: bool
-) -> Record:
+def _record(opened: Deployment, loaded: Pretrained, findings: Sequence[Finding], request: Request) -> Record:
     versions = {"latentfp": latentfp, "jax": jax, "numpy": np, "scipy": scipy}
-    other = _sensitivity(opened, loaded, findings, request, resize=resize)
-    prepared = prepare(opened, loaded, request, resized=resize)
+    other = _sensitivity(opened, loaded, findings, request)
+    prepared = prepare(opened, loaded, request)
     among, seal = prepared.rule.registered, opened.registry.seal()
     return {
         "case": {
@@ -138,7 +134,7 @@ def _record(
                 **{name: package.__version__ for name, package in versions.items()},
             },
             "platform": f"{platform.platform()}, {jax.default_backend()}",
-            "request": request_facts(request, resize=resize),
+            "request": request_facts(request),
         },
         "judgement": {
             "users": among.users,
@@ -169,15 +165,13 @@ def _sensitivity(
     loaded: Pretrained,
     findings: Sequence[Finding],
     request: Request,
-    *,
-    resize: bool,
 ) -> list[list[Record]]:
     """For every variation of the request what it says of each file."""
     paths = [Path(it.file) for it in findings]
     rows = []
     for varied in _variations(opened, loaded, request):
-        prepared = prepare(opened, loaded, varied, resized=resize)
-        found = attribute_all(prepared, paths, resize=resize)
+        prepared = prepare(opened, loaded, varied)
+        found = attribute_all(prepared, paths)
         rows.append([_brief(varied.method, varied.seed, it) for it in found])
     return rows
 

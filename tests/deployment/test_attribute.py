@@ -208,9 +208,9 @@ def test_lpips_and_its_weights_need_each_other(tmp_path):
 
 
 FIELDS = [
-    *("file", "sha256", "verdict", "user", "matched_bits", "bits", "p_value", "miss_p_value", "residual"),
-    *("membership", "status", "stage", "passes", "iterations", "seconds", "damage", "ranked"),
-    *("code_origin", "case_p_value", "pixels_sha256"),
+    *("file", "sha256", "verdict", "user", "matched_bits", "bits", "p_value", "log10_lr", "support"),
+    *("miss_p_value", "residual", "membership", "status", "stage", "passes", "iterations", "seconds"),
+    *("damage", "ranked", "code_origin", "case_p_value", "pixels_sha256", "resampled_from"),
 ]
 
 
@@ -234,7 +234,7 @@ def evidence(opened, tmp_path_factory):
     ):
         write_image(folder / f"{name}.png", pixels)
     (folder / "text.png").write_text("no image")
-    write_image(folder / "large.png", np.zeros((9, 8, 3), np.uint8))
+    write_image(folder / "large.png", np.zeros((65, 65, 3), np.uint8))
     return [
         (folder / "bob.png", "user", "bob"),
         (folder / "text.png", "unreadable", None),
@@ -331,13 +331,18 @@ def test_images_of_every_form_are_answered_alike(prepared, evidence):
 
 
 @pytest.mark.usefixtures("exact")
-def test_an_image_of_another_size_is_refused_or_resampled(prepared):
+def test_an_image_of_another_size_is_resampled_or_refused(prepared):
     large = np.zeros((9, 8, 3), np.uint8)
-    (refused,) = attribute_all(prepared, [large])
-    assert (refused.verdict, refused.sha256) == ("unreadable", None)
-    assert refused.status == "image 0: 8 x 9 pixels, expected 8 x 8 (width x height); ask for resizing"
-    (resampled,) = attribute_all(prepared, [large], resize=True)
+    (resampled,) = attribute_all(prepared, [large])
     assert resampled.verdict != "unreadable"
+    assert resampled.resampled_from == (9, 8)
+    (refused,) = attribute_all(prepared._replace(strict_size=True), [large])
+    assert (refused.verdict, refused.sha256, refused.resampled_from) == ("unreadable", None, None)
+    assert refused.status == "image 0: 8 x 9 pixels, expected 8 x 8 (width x height); ask for resizing"
+    (huge,) = attribute_all(prepared, [np.zeros((65, 8, 3), np.uint8)])
+    assert huge.status == (
+        "image 0: 8 x 65 pixels, expected sides of 2 … 64; cut out what was generated, or resample it"
+    )
 
 
 @pytest.mark.parametrize(
@@ -427,10 +432,21 @@ def test_a_file_is_read_once(prepared, evidence, tmp_path, monkeypatch):
     assert (found.user, found.sha256) == ("bob", hashlib.sha256(evidence[0][0].read_bytes()).hexdigest())
 
 
-@pytest.mark.usefixtures("exact")
-def test_files_of_another_size_are_resampled_on_request(prepared, evidence):
-    (found,) = attribute_all(prepared, [evidence[5][0]], resize=True)
-    assert (found.status, found.user) == ("ok", None)
+def test_calibration_does_not_count_for_what_was_resampled(prepared, evidence, monkeypatch):
+    """Images of both kinds in one group, in their order."""
+    seen = []
+
+    def answered(judging, items, _):
+        seen.append((judging.rule.null is None, [it.name for it in items]))
+        return [attribution.Finding(it.name, it.sha256, "none") for it in items]
+
+    monkeypatch.setattr(attribution, "_answered", answered)
+    null = Null(np.ones(1000), np.ones(1000), Stage.MULTISTART)
+    calibrated = prepared._replace(rule=prepared.rule._replace(null=null))
+    large = np.zeros((16, 16, 3), np.uint8)
+    found = list(attribute_all(calibrated, [large, evidence[0][0], large, "nowhere.png"]))
+    assert [it.file for it in found] == ["image 0", str(evidence[0][0]), "image 2", "nowhere.png"]
+    assert seen == [(False, [str(evidence[0][0])]), (True, ["image 0", "image 2"])]
 
 
 @pytest.mark.usefixtures("exact")

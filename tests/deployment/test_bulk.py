@@ -107,7 +107,7 @@ def test_a_folder_is_one_jobs(made, tmp_path):
     with pytest.raises(ValueError, match="another job"):
         bulk(deployment, written(files[::-1]), tmp_path, REQUEST, Share(), part=PART)
     with pytest.raises(ValueError, match="another job"):
-        run(made, tmp_path, Share(), resize=True)
+        bulk(deployment, Listing([images]), tmp_path, REQUEST._replace(strict_size=True), Share(), part=PART)
     assert len(parts(tmp_path)) == 1
 
 

@@ -132,7 +132,8 @@ def test_files_are_compared_with_attacked_images(folder, tmp_path):
     assert found.user is None
     (other,) = attribute(folder, [tmp_path / "noise.png"], method=Method.ENCODER)
     assert other.membership is None  # these run no descent
-    (resampled,) = attribution.attribute(folder, [tmp_path / "noise.png"], Request(), resize=True)
+    larger = np.kron(noise, np.ones((2, 2, 1), np.uint8))
+    (resampled,) = attribution.attribute(folder, larger, Request())
     assert resampled.membership is None  # own images were not resampled
 
 
