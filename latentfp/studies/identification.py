@@ -105,7 +105,7 @@ def held_out(
         if not others:
             return []
         null = null_of(join(others), book[np.resize(owner, sum(len(it.soft) for it in others))])
-        owns = np.resize(owner, len(read.soft))
+        owns = np.resize(owner, len(read.soft)).tolist()
         plain, careful = (verdicts_of(read, registered, alpha=settings.alpha, null=it) for it in (None, null))
         counts = {
             "cleared": sum(it.kind is Kind.NONE for it in careful),
@@ -165,7 +165,7 @@ def judged(
         "images": n,
         **counts,
         **intervals,
-        "first": sum(it.ranked[0].user == own for it, own in zip(verdicts, owner, strict=True)),
+        "first": sum(it.ranked[0].user == own for it, own in zip(verdicts, owner.tolist(), strict=True)),
         "bit_accuracy": float(((read.final > 0) == codes).mean()),
         "within_reach": float((_own(read, codes, registered) <= alpha).mean()),
     }
