@@ -9,8 +9,7 @@ a promise about the whole search (family-wise), not about one user.
 
 user          p <= alpha, nobody else reaches S, and the image fits as this generator's images do
 none          the image's own code would almost never reach as little as S, by ratios that mean what they
-              say (membership.py); or the image is not one of this generator's at all; so no registered user's
-              copy made it
+              say (membership.py); so no registered user's copy made it
 inconclusive  neither: too little of the code is left to accuse anyone, or to clear everyone
 
 Where a fit leaves much of the image unexplained, its ratios are too sure of themselves. That does not touch
@@ -135,7 +134,7 @@ def judge(
     """The verdict on every image of `estimate`.
 
     `misfits`: residuals in units of the errors expected; `limits`: miss p-values below which an image clears
-    everyone; `out_of_distribution`: images that are known not to be this generator's. An estimate that
+    everyone; `out_of_distribution`: images that fit worse than this generator's do. An estimate that
     failed is inconclusive.
     ValueError where nobody is registered, or not even a perfect match could have a p-value of `alpha`.
     """
@@ -168,7 +167,7 @@ def judge_soft(
     below = np.broadcast_to(np.asarray(limits, float), len(soft))
     failed = np.broadcast_to(failed, len(soft))
     named = (p <= alpha) & _alone(ranked) & ~failed & ~np.asarray(out_of_distribution)
-    cleared = (p > alpha) & ~failed & ((least < below) | out_of_distribution)
+    cleared = (p > alpha) & ~failed & (least < below)
     said = np.where(named, Kind.USER, np.where(cleared, Kind.NONE, Kind.INCONCLUSIVE))
     candidates, bits = _candidates(soft, ranked), soft.tolist()
     return [

@@ -242,8 +242,8 @@ def calibrate(
     """Measure how well the deployment's own images are explained, and their codes read, through all attacks.
 
     `attribute` then knows of a file that runs to the last stage how likely one of the deployment's own is to
-    fit as badly, or to be read as badly, and says none below 0.001. Once for every decoder; a second or two
-    an image on 2 CPU cores.
+    fit as badly, and names nobody below 0.001; and how likely to be read as badly, and says none below that.
+    Once for every decoder; a second or two an image on 2 CPU cores.
 
     Example: latentfp calibrate --deployment deployment
     """

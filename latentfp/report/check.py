@@ -200,7 +200,7 @@ def _verdict(record: Record, entry: Record, p: float, miss: float, chosen: bool)
         alone = len(scores) == 1 or scores[0] > scores[1]
         in_case = entry["case_p_value"] is None or entry["case_p_value"] <= alpha
         return "user" if alone and in_case and not chosen and not alien else "inconclusive"
-    return "none" if miss < entry["evidence"]["clears_below"] or alien else "inconclusive"
+    return "none" if miss < entry["evidence"]["clears_below"] else "inconclusive"
 
 
 def _opening(record: Record, entry: Record) -> list[str]:

@@ -92,7 +92,7 @@ def test_unsure_bits_neither_accuse_nor_clear(book):
     (out_of_distribution,) = judge(
         estimate_of([flip(book[5], 17)], logit=1.0), among(book), out_of_distribution=np.array([True])
     )
-    assert out_of_distribution.kind is Kind.NONE
+    assert out_of_distribution.kind is Kind.INCONCLUSIVE
 
 
 def test_a_name_needs_a_fit(book):

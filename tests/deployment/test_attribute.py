@@ -348,25 +348,29 @@ def test_an_image_of_another_size_is_resampled_or_refused(prepared):
 @pytest.mark.parametrize(
     ("null", "verdict", "membership"),
     [
-        (None, "inconclusive", None),
-        (Null(np.full(1000, 8.0), np.ones(1000), Stage.MULTISTART), "none", 1 / 1001),
-        (Null(np.full(1000, 9.0), np.ones(1000), Stage.MULTISTART), "inconclusive", 1.0),
-        (Null(np.full(998, 8.0), np.ones(998), Stage.MULTISTART), "inconclusive", 1 / 999),
+        (None, "user", None),
+        (Null(np.full(1000, 8.0), np.ones(1000), Stage.MULTISTART), "inconclusive", 1 / 1001),
+        (Null(np.full(1000, 9.0), np.ones(1000), Stage.MULTISTART), "user", 1.0),
+        (Null(np.full(998, 8.0), np.ones(998), Stage.MULTISTART), "user", 1 / 999),
     ],
 )
-def test_images_out_of_distribution_are_nobodys(prepared, evidence, monkeypatch, null, verdict, membership):
-    """No bit is read of an image, and its residual is 9."""
+def test_images_out_of_distribution_name_nobody(
+    opened, prepared, evidence, monkeypatch, null, verdict, membership
+):
+    """All bits are bob's, and the misfit is 9, which is no reason to clear anyone either."""
+    code = opened.registry.user("bob").code
 
-    def vague(_, images, __, *, decided, progress):
+    def certain(_, images, __, *, decided, progress):
         del progress
-        n, nothing = len(images), np.zeros((len(images), 32), np.float32)
+        n = len(images)
+        logits = np.tile(np.where(code, 5.0, -5.0).astype(np.float32), (n, 1))
         loss, status = np.full(n, 9.0, np.float32), np.zeros(n, int)
-        estimate = Estimate(nothing > 0, nothing, np.zeros((n, 16), np.float32), loss, status, nothing)
+        estimate = Estimate(logits > 0, logits, np.zeros((n, 16), np.float32), loss, status, np.sign(logits))
         found = answer(estimate, Stage.MULTISTART, passes=1)
         decided(found, np.arange(n))
         return found
 
-    monkeypatch.setattr(cascades, "run", vague)
+    monkeypatch.setattr(cascades, "run", certain)
     judging = prepared._replace(rule=prepared.rule._replace(null=null))
     (found,) = attribute_all(judging, [evidence[3][0]])
     assert found.verdict == verdict

@@ -92,7 +92,7 @@ def test_whom_a_calibration_clears(book, owner):
     assert said(None) == {"user": N - 30, "inconclusive": 30}
     assert said(own) == {"user": N - 30, "none": 30}
     foreign = own._replace(misfits=np.linspace(0.1, 0.5, 2000))  # so that no file is of this generator
-    assert said(foreign) == {"inconclusive": N - 30, "none": 30}
+    assert said(foreign) == {"inconclusive": N - 30, "none": 30}  # the latter for their codes
 
 
 def test_a_study_from_a_deployment(deployment, tmp_path):
