@@ -5,12 +5,13 @@ decoder   moves pixels along gradients through all iterations of the decoder (au
           what it reads (*erase*, without knowing the code) or towards the code of another user (*forge*,
           which the adversary must know)
 weights   explains the file by a descent, as the method does, and adds the difference between the generator's
-          images with other levels of the code and with those that were found, limited pixel by pixel. Of all
-          changes of at most that size this raises the likelihood of the other image over the found one the
-          most, so it is the adversary of the descent. *Erase*: levels of 0, between those of all codes.
-          *Forge*: the levels of another user's code, for which the adversary must know it, and the axes.
-          *Transplant*: the levels that a descent finds in one image of the other user. Neither this nor
-          erasing needs to know which axis is which bit: a secret does not hinder them
+          images with other levels of the code and with those that were found: the difference itself where
+          that is within the limit, else GAIN times, limited pixel by pixel. Of all changes within a limit its
+          sign times the limit raises the likelihood of the other image over the found one the most, and for
+          a large gain it is that: so it is the adversary of the descent. *Erase*: levels of 0, between those
+          of all codes. *Forge*: the levels of another user's code, for which the adversary must know it, and
+          the axes. *Transplant*: the levels that a descent finds in one image of the other user. Neither this
+          nor erasing needs to know which axis is which bit: a secret does not hinder them
 
 No pixel moves by more than `radius` grey levels. The moved files are saved and judged by the decoder alone,
 by a descent from its reading, and by the default method.
@@ -55,6 +56,7 @@ DECODER, WEIGHTS = "decoder", "weights"
 ERASE, FORGE, TRANSPLANT = "erase", "forge", "transplant"
 AIMS = {DECODER: (ERASE, FORGE), WEIGHTS: (ERASE, FORGE, TRANSPLANT)}
 METHODS = (Method.DECODER, Method.REFINE, Method.AUTO)
+GAIN = 4.0  # of a difference that is larger than may be changed
 LEVEL = 2 / 255  # one grey level, in [-1, 1]
 Codes = Bool[np.ndarray, "n k"]
 Book = Bool[np.ndarray, "users k"]
@@ -167,7 +169,8 @@ def _by_weights(context: Context, settings: Settings, book: Book) -> Mover:
         own = thetas(files)
         other = np.concatenate([own[:, : -subject.bits], levels(aim)], axis=1)
         change = (rendered(other) - rendered(own)) / LEVEL
-        limited = np.clip(np.round(change), -radius, radius)
+        gain = np.where(np.abs(change).max(axis=(1, 2, 3), keepdims=True) > radius, GAIN, 1.0)
+        limited = np.clip(np.round(gain * change), -radius, radius)
         return np.clip(files + limited, 0, 255).astype(np.uint8)
 
     return move
