@@ -192,6 +192,14 @@ def test_a_deep_key_does_not_overflow_the_stack():
         read(dump(Raw(b"}" + b")" + b"\x85" * 5_000 + b"K\x01s")))
 
 
+def test_an_array_of_very_many_axes_is_not_measured():
+    """Their product has a hundred million bits."""
+    made = Call("numpy.core.multiarray._reconstruct", (Name("numpy.ndarray"), (0,), b"b"))
+    element = Call("numpy.dtype", ("f8", False, True))
+    with pytest.raises(ValueError, match="a shape that there is not"):
+        read(dump(State(made, (1, (2**1000,) * 100_000, element, False, b"12345678"))))
+
+
 def test_a_list_is_not_copied_without_end():
     pairs = _pairs(1000)
     copies = Raw(b"0ccollections\nOrderedDict\nq\x010" + b"h\x01h\x00\x85R0" * 1500 + b"N")
