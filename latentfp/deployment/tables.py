@@ -116,6 +116,8 @@ def _read(path: Path) -> dict[str, list[Any]]:
     wanted = [name for name in ("name", "note", "code") if name in table.column_names]
     if "name" not in wanted:
         raise pa.ArrowInvalid(f"it has the columns {table.column_names}, expected name (and note, code)")
+    if twice := [name for name in wanted if table.column_names.count(name) > 1]:
+        raise pa.ArrowInvalid(f"it has two columns {twice[0]}")
     if any(table.schema.field(name).type not in (pa.string(), pa.large_string()) for name in wanted):
         raise pa.ArrowInvalid(f"the columns {wanted} are not all text")
     found = table.select(wanted).to_pydict()
