@@ -200,11 +200,6 @@ class Deployment:
         `strict_size`. What is no image is a finding whose verdict is "unreadable". ValueError: no users,
         `alpha` out of reach, a method that cannot run, or an option that `together` does not take: method,
         damage, case.
-
-        >>> dep = lf.open("deployment")
-        >>> joint = dep.attribute(dep.generate("bob", 3), together=True, alpha=1e-2)
-        >>> joint.user, sum(part.counts for part in joint.parts)
-        ('bob', 3)
         """
         if together:
             if method != "auto" or damage is not None or case:

@@ -47,6 +47,11 @@ class Joint(NamedTuple):
     """What is said of several files of one origin together (attribution/together.py), as of one (`Finding`).
 
     `verdict`: "user" or "inconclusive"; `parts`: the files.
+
+    >>> dep = lf.open("deployment")
+    >>> joint = dep.attribute(dep.generate("bob", count=3), together=True, alpha=1e-2)
+    >>> joint.user, sum(part.counts for part in joint.parts)
+    ('bob', 3)
     """
 
     verdict: str
