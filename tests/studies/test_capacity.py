@@ -29,12 +29,12 @@ def test_named_are_as_many_as_the_binomial_tails_say():
 
 
 def test_files_of_one_code_are_named_together():
-    """Eight readings with 20 wrong bits each: none is named alone."""
+    """Eight readings with 16 wrong bits each: none is named alone."""
     random = np.random.default_rng(0)
     codes = random.integers(2, size=(2, 64)).astype(bool).repeat(8, axis=0)
     read = codes.copy()
     for row in read:
-        row[random.permutation(64)[:20]] ^= True
+        row[random.permutation(64)[:16]] ^= True
     soft = (8 * (2 * read.astype(int) - 1)).astype(np.int8)
     alone = rates(soft, codes, Settings("", (), 16, USERS, 1e-6))
     assert [cell["files"] for cell in alone["named"]] == [0, 0, 0, 0]

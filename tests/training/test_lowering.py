@@ -12,9 +12,9 @@ HERE = Path(__file__).parent
 # Some of the programs of each, so that a recorder which sees nothing is no success.
 SEEN = {
     "attribution": {"_linearize", "_conjugate_gradient", "_move", "code_variances", "begin", "read"},
-    "adversarial_training": {"preview"},
-    "diffusion_training": {"preview"},
-    "decoder_training": {"preview"},
+    "adversarial_training": {"one_step.<locals>.step"},
+    "diffusion_training": {"one_step.<locals>.step"},
+    "decoder_training": {"one_step.<locals>.step"},
     "search": {"map_shared.<locals>.<lambda>"},
 }
 
