@@ -1,6 +1,7 @@
 """Files of one origin together, through files, the command and the API."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -87,7 +88,8 @@ def test_what_is_of_single_files_is_refused(posts):
         result = CliRunner().invoke(cli.app, command)
         assert isinstance(result.exception, ValueError)
         assert "--together takes" in str(result.exception)
+    options: dict[str, Any] = {"together": True, "case": True}
     with pytest.raises(ValueError, match="judged one by one"):
-        lf.open(deployment).attribute(folder / "alice", together=True, case=True)
+        lf.open(deployment).attribute(folder / "alice", **options)
     with pytest.raises(ValueError, match="none of the files could be read"):
         attribute_together(deployment, [folder / "nothing.png"])
