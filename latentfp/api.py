@@ -201,12 +201,6 @@ class Deployment:
         `alpha` out of reach, a method that cannot run, or an option that `together` does not take: method,
         damage, case.
         """
-        if together:
-            if method != "auto" or damage is not None or case:
-                raise ValueError("method, damage and case are of images that are judged one by one")
-            return origin.attribute_together(
-                self._opened, images, alpha=alpha, seed=seed, committed=committed, strict_size=strict_size
-            )
         request = Request(
             method=Method(method),
             alpha=alpha,
@@ -216,6 +210,8 @@ class Deployment:
             committed=committed,
             strict_size=strict_size,
         )
+        if together:
+            return origin.attribute_together(self._opened, images, request)
         return list(attribution.attribute(self._opened, images, request))
 
     def verify(
@@ -227,13 +223,16 @@ class Deployment:
         seed: int = 0,
         considered: int | None = None,
         committed: bool = False,
+        strict_size: bool = False,
     ) -> list[Finding]:
         """As `attribute`, of one user alone, who was chosen among `considered` ones.
 
         All registered ones count if that is not said; 1 is for a user who was known before anybody looked at
         the images.
         """
-        request = Request(alpha=alpha, seed=seed, considered=considered, committed=committed)
+        request = Request(
+            alpha=alpha, seed=seed, considered=considered, committed=committed, strict_size=strict_size
+        )
         return list(attribution.attribute(self._opened, images, request, user=user))
 
     def trace(self, images: Sequence[StrPath], *, alpha: float = attribution.ALPHA, seed: int = 0) -> Trace:

@@ -108,5 +108,4 @@ class CodeOrigin(enum.StrEnum):
 MEANINGS = {
     "none": "no registered copy made it",
     "inconclusive": "not attributable, too little of a code is left",
-    "unreadable": "not an image that can be read",
 }

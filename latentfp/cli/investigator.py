@@ -118,14 +118,9 @@ def attribute(
 
 def _together(opened: "Deployment", images: list[Path], request: "Request", *, as_json: bool) -> bool:
     """Print the verdict on files of one origin, and return whether it names somebody."""
-    from latentfp.deployment.attribute import Request
     from latentfp.deployment.origin import attribute_together
 
-    taken = ("alpha", "seed", "committed", "strict_size")
-    asked = {name: getattr(request, name) for name in taken}
-    if request != Request(**asked):
-        raise ValueError("--together takes --alpha, --seed, --codes-committed, --strict-size, --json alone")
-    joint = attribute_together(opened, images, **asked)
+    joint = attribute_together(opened, images, request)
     typer.echo(json.dumps(joint.to_json(), allow_nan=False) if as_json else describe_joint(joint))
     return joint.user is not None
 

@@ -230,7 +230,14 @@ def prepare(
         known=known_distortion(request.damage),
     )
     # The null is that of images which may run as far as the usual request lets them.
-    told = ("alpha", "seed", "case", "considered", "committed", "strict_size")  # which change no estimate
+    told = (
+        "alpha",
+        "seed",
+        "case",
+        "considered",
+        "committed",
+        "strict_size",
+    )  # of which the null does not depend
     estimated = request._replace(**{name: getattr(Request(), name) for name in told})
     null = null_of(opened) if estimated == Request() else None
     user_of = opened.registry.user_of if user is None else (lambda _row: opened.registry.user(user))

@@ -12,7 +12,6 @@ from latentfp.attribution import together, tracing
 from latentfp.attribution.estimate import Answer, Status
 from latentfp.attribution.evidence import soften
 from latentfp.attribution.together import Pooled
-from latentfp.attribution.verdict import ALPHA
 from latentfp.choices import CodeKind, Method
 from latentfp.data.files import UnreadableImage, find_images
 from latentfp.deployment.attribute import (
@@ -71,22 +70,20 @@ class Joint(NamedTuple):
         return {**self._asdict(), "ranked": ranked, "parts": parts}
 
 
-def attribute_together(
-    folder: Opening,
-    images: Any,
-    *,
-    alpha: float = ALPHA,
-    seed: int = 0,
-    committed: bool = False,
-    strict_size: bool = False,
-) -> Joint:
+def attribute_together(folder: Opening, images: Any, request: Request = Request()) -> Joint:  # noqa: B008
     """Whose copy made all of `images` (see `listed`), which are of one origin; entered in the audit log.
 
-    Progress is shown. ValueError: no users, no readable file, `alpha` out of reach.
+    Progress is shown. ValueError: no users, no readable file, `alpha` out of reach, or anything asked but
+    alpha, seed, committed and strict_size.
     """
+    taken = ("alpha", "seed", "committed", "strict_size")
+    if request != Request(**{name: getattr(request, name) for name in taken}):
+        raise ValueError(
+            "--together takes --alpha, --seed, --codes-committed, --strict-size and --json alone: the rest "
+            "is of files that are judged one by one"
+        )
     opened = open_deployment(folder)
-    asked = {"alpha": alpha, "seed": seed, "committed": committed, "strict_size": strict_size}
-    request = Request(method=Method.REFINE, **asked)
+    request = request._replace(method=Method.REFINE)
     prepared, items, found = _read_together(opened, request, listed(images), "attributing")
     rule, estimate = prepared.rule, found.estimate
     content = estimate.content / np.asarray(opened.space.content_stds)
@@ -108,7 +105,8 @@ def attribute_together(
     )
     told = [[it.sha256, it.counts] for it in joint.parts]
     said = {"verdict": joint.verdict, "user": joint.user, "p": joint.p_value}
-    opened.registry.note("attribute together", {"alpha": alpha, "seed": seed, **said, "images": told})
+    asked = {"alpha": request.alpha, "seed": request.seed}
+    opened.registry.note("attribute together", {**asked, **said, "images": told})
     return joint
 
 

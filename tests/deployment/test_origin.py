@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 import latentfp as lf
 from latentfp import cli
 from latentfp.data.files import read_image, write_image
+from latentfp.deployment.attribute import Request
 from latentfp.deployment.copies import generate_files
 from latentfp.deployment.deployment import open_deployment
 from latentfp.deployment.origin import attribute_together
@@ -54,7 +55,7 @@ def test_together_they_name_whom_none_of_them_names_alone(posts):
 def test_whoever_contradicts_is_left_out(posts):
     deployment, folder = posts
     (bobs,) = (folder / "bob").iterdir()
-    found = attribute_together(deployment, [folder / "alice", bobs], alpha=ALPHA)
+    found = attribute_together(deployment, [folder / "alice", bobs], Request(alpha=ALPHA))
     assert found.user == "alice"
     (out,) = (it for it in found.parts if it.file == str(bobs))
     assert (out.counts, out.why) == (False, "contradicts the others")
