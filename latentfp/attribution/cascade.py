@@ -57,6 +57,7 @@ from latentfp.attribution.estimate import (
 from latentfp.attribution.evidence import Soft
 from latentfp.attribution.membership import Null, explained, limits, misfits
 from latentfp.attribution.reference import Distance
+from latentfp.attribution.observation import is_damaged
 from latentfp.attribution.refine import Settings
 from latentfp.attribution.verdict import (
     ALPHA,
@@ -76,6 +77,7 @@ from latentfp.types import Image, Images, Key, Scalar
 # Which answers suffice, of the images in these rows.
 Decided = Callable[[Answer, Rows], Bool[np.ndarray, " n"]]
 PAIRS = 32  # images times starts that the reference search takes together
+NEAR = 3.5  # residual at which auto asks whether the code that is written names a user
 TOLERANCE = 0.01  # chance of a wrong bit at which an answer suffices
 
 
@@ -90,13 +92,19 @@ STAGES = {
 
 
 class Budget(NamedTuple):
-    """How much each stage may spend. `until`: the last stage that auto runs."""
+    """How much each stage may spend. `restart`: of multistart after refine; `until`: the last stage of auto."""
 
-    refine: Settings = Settings()
+    refine: Settings = Settings(near=NEAR)
+    restart: Settings = Settings(steps=18, first_scale=10.0)
     multistart: Settings = Settings(steps=36, first_scale=10.0)
     starts: int = 3
     search: reference.Settings = reference.STYLEGAN2
     until: Stage = Stage.MULTISTART
+
+    @property
+    def exact(self) -> "Budget":
+        """The budget with which every bit is read, also where a few of them name a user."""
+        return self._replace(refine=self.refine._replace(near=0.0))
 
 
 def as_filed(distance: Distance, target: Image, image: Image) -> Scalar:
@@ -128,12 +136,18 @@ class Cascade(NamedTuple):
         """How many times an image may be judged: auto judges it after each stage, other methods once."""
         return len(self.stages) if self.method is Method.AUTO else 1
 
+    @property
+    def descents(self) -> list[Settings]:
+        """Those of multistart: from several starts, or one more after refine."""
+        alone = Stage.REFINE not in self.stages
+        return [self.budget.multistart] * self.budget.starts if alone else [self.budget.restart]
+
     def work(self, stage: Stage) -> int:
         """How much progress an image makes in a stage, which reports exactly that much."""
         budget = self.budget
         return {
             Stage.REFINE: budget.refine.steps,
-            Stage.MULTISTART: budget.starts * budget.multistart.steps,
+            Stage.MULTISTART: sum(settings.steps for settings in self.descents),
             Stage.REFERENCE: budget.search.starts * budget.search.steps,
         }.get(stage, 1)
 
@@ -150,11 +164,12 @@ def make_cascade(
 ) -> Cascade:
     """The cascade of a method.
 
-    Without a decoder and an encoder, auto and refine start from multistart; the methods decoder and encoder
+    Only auto stops where a code that is written suffices. Without a decoder and an encoder, auto and refine start from multistart; the methods decoder and encoder
     raise ValueError where there is none.
     """
     stages = tuple(_stages(method, subject, decoder, budget))
-    return Cascade(method, stages, subject, decoder, budget, key, distance, known)
+    spent = budget if method is Method.AUTO else budget.exact
+    return Cascade(method, stages, subject, decoder, spent, key, distance, known)
 
 
 def _stages(method: Method, subject: Subject, decoder: TrainedDecoder | None, budget: Budget) -> list[Stage]:
@@ -427,23 +442,26 @@ def _multistart(
     """Descents from the mean and from samples of the prior, compared with each other and the previous answer.
 
     An image needs no further start once it is solved or two fit results agree. Start s of an image follows
-    from the key, its id and s.
+    from the key, its id and s; where refine stopped near an undamaged image, start 0 is its answer.
     """
-    subject, budget = cascade.subject, cascade.budget
+    subject = cascade.subject
     distortions = _distortions(cascade, images, previous)
     best = None if previous is None else fitted(subject, previous)
     settled, spent = np.zeros(len(images), bool), np.zeros(len(images), int)
-    for number in range(budget.starts):
+    for number, settings in enumerate(cascade.descents):
         rows = np.flatnonzero(~settled)
-        progress(int(settled.sum()) * budget.multistart.steps)
+        progress(int(settled.sum()) * settings.steps)
         if len(rows) == 0:
             continue
         origin = _starts(cascade.key, ids[rows], number, subject.whitened.origin.shape[0])
-        found = fit(subject, budget.multistart, Start(images[rows], distortions[rows], origin), progress)
+        if number == 0 and previous is not None and best is not None:
+            near = (previous.estimate.loss < cascade.budget.refine.near) & ~is_damaged(previous.distortion)
+            origin = np.where(near[:, None], best.theta, origin)
+        found = fit(subject, settings, Start(images[rows], distortions[rows], origin), progress)
         spent[rows] += found.passes
         best, settled[rows] = better(best, found, rows, bits=subject.bits, pixels=images[0].size)
     if best is None:
-        raise ValueError(f"got {budget.starts} starts, expected at least 1")
+        raise ValueError("got no starts, expected at least 1")
     return answered(subject, Stage.MULTISTART, blended(best._replace(passes=spent), previous))
 
 

@@ -145,7 +145,7 @@ def _fit(
     d, point = begun.thetas.shape[1], np.asarray(found.point)
     moved = np.array(begun.distortions)
     moved[:, : observation.free] += point[:, d:] * np.asarray(SPREAD[: observation.free], np.float32)
-    logits, cost = _soft_bits(observation, subject, model, begun, found)
+    logits, cost = _soft_bits(observation, subject, model, settings, begun, found)
     passes = refine.passes(np.asarray(found.steps), settings) + cost
     return FitResult(point[:, :d], np.asarray(found.residual), logits, moved, passes)
 
@@ -208,16 +208,22 @@ def _merge(
 
 
 def _soft_bits(
-    observation: Observation, subject: Subject, model: Model, start: Start, found: refine.State
+    observation: Observation,
+    subject: Subject,
+    model: Model,
+    settings: Settings,
+    start: Start,
+    found: refine.State,
 ) -> tuple[Float[np.ndarray, "n k"], Int[np.ndarray, " n"]]:
-    """Logits where descents ended, and the passes that they took: none for undamaged images that are solved.
+    """Logits where descents ended, and the passes that they took: none for undamaged images that are near.
 
-    The others' logits are halved, and limited to DOUBT.
+    Of images that are not solved the logits are halved, and limited to DOUBT.
     """
     n, bits, d = len(found.residual), subject.bits, start.thetas.shape[1]
     rank = min(RANK, d)
     logits, cost = np.zeros((n, bits), np.float32), np.zeros(n, int)
-    easy = (found.residual < SOLVED) & (observation is UNDAMAGED)
+    solved = found.residual < SOLVED
+    easy = (found.residual < max(SOLVED, settings.near)) & (observation is UNDAMAGED)
     for rows, local in ((np.flatnonzero(easy), False), (np.flatnonzero(~easy), True)):
         cost[rows] = (1 + rank + observation.free) * local
         for some, filled in batches(rows):
@@ -234,8 +240,8 @@ def _soft_bits(
             else:
                 variance = information.mean_variances(model, problem, scale, bits=bits)
             ratio = information.soft_bits(found.point[filled, d - bits : d], np.asarray(variance))
-            soft = DOUBT * np.tanh(ratio / 2 / DOUBT) if local else ratio
-            logits[some] = soft[: len(some)]
+            doubtful = DOUBT * np.tanh(ratio / 2 / DOUBT)
+            logits[some] = np.where(solved[filled, None] & ~local, ratio, doubtful)[: len(some)]
     return logits, cost
 
 

@@ -20,12 +20,11 @@ from jaxtyping import Bool, Float
 
 from latentfp.attribution.estimate import Answer, Status, is_reading
 from latentfp.attribution.observation import ROUNDING, is_damaged
-from latentfp.attribution.refine import SOLVED
+from latentfp.attribution.refine import SOLVED, WRITTEN
 from latentfp.attribution.verdict import CLEARED
 from latentfp.augment import damage
 from latentfp.choices import Stage
 
-WRITTEN = 0.5  # level from which a bit counts as written; the two levels of a bit are -1 and 1
 FEW = 1 / 8  # of the bits of a code
 
 Misfits = Float[np.ndarray, " n"]

@@ -7,14 +7,16 @@ of its coordinate. `scale` starts above the residual √mean z² of the start, s
 problem, and falls geometrically to a half of the known errors; but it is never below the residual itself: an
 image is not explained better than its damage allows.
 
-A step solves (JᵀJ/scale² + I + damping · M) d = -gradient by a few conjugate gradients with preconditioner
-M = E[JᵀJ]/scale² + I, the mean curvature over the prior. Every image has its own damping and scale, and steps
-that raise the objective are not taken. An image is done when its residual is that of the known errors, or
-when neither its code nor its objective changes any more.
+A step solves (JᵀJ/scale² + I + damping · M) d = -gradient by a few conjugate gradients. Their preconditioner is
+M = E[JᵀJ]/scale² + I, the mean curvature over the prior, corrected by what the steps before have seen of JᵀJ
+(conjugate_gradients.py). Every image has its own damping and scale, and steps
+that raise the objective are not taken. An image is done when its residual is that of the known errors,
+when neither its code nor its objective changes any more, or, where that suffices, when its bits stand near
+their levels already.
 Source: docs/concepts.md; Nocedal and Wright, Numerical Optimization (2006), chapters 7 and 10.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -23,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from latentfp.attribution import conjugate_gradients as cg
 from latentfp.attribution.observation import Distortions, Observation, Observed, observe
 from latentfp.attribution.whitening import Curvature, Thetas, Whitened, render
 from latentfp.generators.generator import Generator
@@ -38,16 +41,19 @@ DISTORTION_CURVATURE = (
     10.0  # squared change of an image by one SPREAD of a damage, in squared units of [-1, 1]
 )
 SETTLED = 0.01  # relative fall of the objective below which an image is as good as it gets
+WRITTEN = 0.5  # level from which a bit counts as written; the two levels of a bit are -1 and 1
 
 
 class Settings(NamedTuple):
     """Of one descent."""
 
     steps: int = 12
-    inner: int = 12  # conjugate gradients of a step
+    inner: int = 6  # conjugate gradients of a step
+    memory: int = 48  # of them that later steps remember
     first_scale: float = 4.0  # of the residual at the start
     last_scale: float = 0.5  # to which the scale falls, in units of the errors
     damping: float = 0.1
+    near: float = 0.0  # residual of an undamaged image below which a code that is written suffices
 
 
 class Model(NamedTuple):
@@ -69,15 +75,7 @@ class State(NamedTuple):
     still: Int[Array, " b"]
     done: Bool[Array, " b"]
     steps: Int[Array, " b"]
-
-
-class ConjugateGradients(NamedTuple):
-    """Of every row: how far x has come, what is left of the right side, and where to go next."""
-
-    x: Point
-    residual: Point
-    direction: Point
-    power: PerImage  # residual · M⁻¹ residual
+    memory: cg.Memory
 
 
 class Problem(NamedTuple):
@@ -149,6 +147,7 @@ def init(
         still=jnp.zeros(b, int),
         done=~jnp.isfinite(residual),
         steps=jnp.zeros(b, int),
+        memory=cg.nothing(*point.shape, pairs=settings.memory),
     )
 
 
@@ -168,34 +167,35 @@ def step(
     several times slower, and a program of all of them takes long to compile and to load.
     """
     linear, search = _linearize(observation, generator, model, problem, state)
+    learnt = []
     for _ in range(settings.inner):
-        search = _conjugate_gradient(linear, model.curvature, problem, state, search)
-    return _move(observation, generator, model, settings, problem, state, linear.seen, search.x, bits)
+        search, pair = _conjugate_gradient(linear, model.curvature, problem, state, search)
+        learnt.append(pair)
+    move = search.x, learnt
+    return _move(observation, generator, model, settings, problem, state, linear.seen, move, bits)
 
 
 @partial(jax.jit, static_argnames=("observation", "generator"))
 def _linearize(
     observation: Observation, generator: Generator, model: Model, problem: Problem, state: State
-) -> tuple[Linear, ConjugateGradients]:
+) -> tuple[Linear, cg.Search]:
     see = partial(predicted, observation, generator, model, problem)
     linear = Linear(*jax.linearize(see, state.point))
-    _, precondition = _curvatures(model.curvature, problem, state)
+    _, precondition = _matrix(model.curvature, problem, state)
     pull = jax.linear_transpose(linear.push, state.point)
     gradient = pull((linear.seen - problem.targets) * _weight(state))[0] + state.point
-    return linear, conjugate_gradients(precondition, -gradient)
+    return linear, cg.begin(precondition, -gradient)
 
 
 @partial(jax.jit, donate_argnames="search")
 def _conjugate_gradient(
-    linear: Linear, curvature: Curvature, problem: Problem, state: State, search: ConjugateGradients
-) -> ConjugateGradients:
-    curve, precondition = _curvatures(curvature, problem, state)
-    pull = jax.linear_transpose(linear.push, state.point)
-
-    def damped(move: Point) -> Point:
-        return pull(linear.push(move) * _weight(state))[0] + move + curve(move)
-
-    return next_conjugate_gradient(damped, precondition, search)
+    linear: Linear, curvature: Curvature, problem: Problem, state: State, search: cg.Search
+) -> tuple[cg.Search, tuple[Point, Point]]:
+    """The search after one more of them, and what is to be remembered of it."""
+    matrix, precondition = _matrix(curvature, problem, state)
+    direction = search.direction
+    curved = jax.linear_transpose(linear.push, state.point)(linear.push(direction))[0]
+    return cg.advance(matrix(direction, curved), precondition, search), cg.pair(direction, curved)
 
 
 @partial(jax.jit, static_argnames=("observation", "generator", "settings", "bits"), donate_argnames="state")
@@ -207,12 +207,12 @@ def _move(
     problem: Problem,
     state: State,
     seen: Observed,
-    move: Point,
+    move: tuple[Point, Sequence[tuple[Point, Point]]],
     bits: int,
 ) -> State:
-    """The state after this move, which is taken where it lowers the objective."""
+    """The state after a move, which is taken where it lowers the objective, and what was learnt on the way."""
     d, weight = model.space.rows.shape[0], _weight(state)
-    moved = state.point + move
+    moved = state.point + move[0]
     after = predicted(observation, generator, model, problem, moved)
     old = _objective(seen - problem.targets, state.point, weight)
     new = _objective(after - problem.targets, moved, weight)
@@ -226,7 +226,9 @@ def _move(
     residual = _residual(kept - problem.targets, problem)
     still = jnp.where(resting, state.still + 1, 0)
     steps = state.steps + ~state.done
-    over = (residual < SOLVED) & same | (still >= 2) | (steps >= settings.steps)
+    written = jnp.mean(jnp.abs(point[:, d - bits : d]), axis=1) > WRITTEN
+    near = (residual < settings.near) & written & (observation.free == 0)
+    over = (residual < SOLVED) & same | near | (still >= 2) | (steps >= settings.steps)
     return State(
         point=point,
         damping=jnp.where(better, state.damping / 4, state.damping * 4),
@@ -236,6 +238,7 @@ def _move(
         still=still,
         done=state.done | over,
         steps=steps,
+        memory=cg.remembered(state.memory, move[1]),
     )
 
 
@@ -248,23 +251,29 @@ def _weight(state: State) -> Float[Array, "b 1"]:
     return 1 / jnp.maximum(state.scale, state.residual)[:, None] ** 2
 
 
-def _curvatures(
+def _matrix(
     curvature: Curvature, problem: Problem, state: State
-) -> tuple[Callable[[Point], Point], Callable[[Point], Point]]:
-    """damping · M, and (1 + damping)⁻¹ M⁻¹; the curvature along every damage is DISTORTION_CURVATURE."""
-    sharp, damping = _weight(state) * sharpness(problem)[:, None], state.damping[:, None]
+) -> tuple[Callable[[Point, Point], Point], cg.Operator]:
+    """A = JᵀJ/scale² + I + damping · M of a vector and JᵀJ times it, and an approximate inverse.
+
+    The curvature along every damage is DISTORTION_CURVATURE.
+    """
+    weight, damping = _weight(state), state.damping[:, None]
+    sharp = weight * sharpness(problem)[:, None]
     content = curvature.eigenvalues[None] * sharp + 1
     distortion = sharp * DISTORTION_CURVATURE + 1
     vectors, d = curvature.eigenvectors, curvature.eigenvalues.shape[0]
 
-    def by(move: Point, factor: Float[Array, "b d"], rest: Float[Array, "b 1"]) -> Point:
+    def by(factor: Float[Array, "b d"], rest: Float[Array, "b 1"], move: Point) -> Point:
         turned = ((move[:, :d] @ vectors) * factor) @ vectors.T
         return jnp.concatenate([turned, move[:, d:] * rest], axis=1)
 
-    return (
-        lambda move: by(move, content * damping, distortion * damping),
-        lambda move: by(move, 1 / (content * (1 + damping)), 1 / (distortion * (1 + damping))),
-    )
+    def matrix(move: Point, curved: Point) -> Point:
+        return curved * weight + move + by(content * damping, distortion * damping, move)
+
+    first = partial(by, 1 / (content * (1 + damping)), 1 / (distortion * (1 + damping)))
+    moves, curved = state.memory
+    return matrix, cg.corrected(first, moves, jax.vmap(matrix, in_axes=1, out_axes=1)(moves, curved))
 
 
 def sharpness(problem: Problem) -> PerImage:
@@ -280,27 +289,3 @@ def _residual(z: Observed, problem: Problem) -> PerImage:
 def _objective(z: Observed, point: Point, weight: Float[Array, "b 1"]) -> PerImage:
     value = jnp.sum(z**2 * weight, axis=1) + jnp.sum(point**2, axis=1)
     return jnp.where(jnp.isfinite(value), value, jnp.inf)
-
-
-def conjugate_gradients(precondition: Callable[[Point], Point], right: Point) -> ConjugateGradients:
-    """Preconditioned conjugate gradients for operator(x) = right, row by row, before the first one."""
-    scaled = precondition(right)
-    return ConjugateGradients(jnp.zeros_like(right), right, scaled, jnp.sum(right * scaled, axis=1))
-
-
-def next_conjugate_gradient(
-    operator: Callable[[Point], Point], precondition: Callable[[Point], Point], search: ConjugateGradients
-) -> ConjugateGradients:
-    """One more of them."""
-    curved = operator(search.direction)
-    length = _ratio(search.power, jnp.sum(search.direction * curved, axis=1))[:, None]
-    residual = search.residual - length * curved
-    scaled = precondition(residual)
-    power = jnp.sum(residual * scaled, axis=1)
-    direction = scaled + _ratio(power, search.power)[:, None] * search.direction
-    return ConjugateGradients(search.x + length * search.direction, residual, direction, power)
-
-
-def _ratio(numerator: PerImage, denominator: PerImage) -> PerImage:
-    """0 for 0 / 0: a solved row has no way to go."""
-    return jnp.where(denominator == 0, 0, numerator / denominator)

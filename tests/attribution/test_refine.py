@@ -11,13 +11,7 @@ from linear_subject import UNKNOWN, draw_thetas, images_at, make_subject, poster
 
 from latentfp.attribution import refine
 from latentfp.attribution.observation import ROUNDING, UNDAMAGED
-from latentfp.attribution.refine import (
-    SOLVED,
-    Model,
-    Settings,
-    conjugate_gradients,
-    next_conjugate_gradient,
-)
+from latentfp.attribution.refine import SOLVED, Model, Settings
 from latentfp.augment import damage
 
 D, BITS = 24, 8
@@ -150,7 +144,7 @@ def test_an_image_of_nan_is_done_at_once_and_harms_no_other(subject, images):
     assert found.steps[2] == 0
     np.testing.assert_array_equal(found.point[2], 0)
     others = np.array([0, 1, 3, 4])
-    for one, other in zip(found, expected, strict=True):
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_array_equal(one[others], other[others])
 
 
@@ -186,40 +180,3 @@ def test_steps_never_raise_the_objective(subject):
 def test_passes_count_what_a_step_does():
     """One at the start; each step evaluates twice, and has inner + 1 products with Jᵀ and inner with J."""
     np.testing.assert_array_equal(refine.passes(np.array([0, 1, 3]), Settings(inner=5)), [1, 14, 40])
-
-
-def systems(rows=3, d=6):
-    """Random positive definite matrices of condition below 10, and right sides."""
-    random = np.random.default_rng(8)
-    q = np.linalg.qr(random.normal(size=(rows, d, d)))[0]
-    matrices = q * random.uniform(1, 10, size=(rows, 1, d)) @ np.swapaxes(q, 1, 2)
-    return matrices, random.normal(size=(rows, d))
-
-
-def solved(operator, precondition, right, *, steps):
-    search = conjugate_gradients(precondition, right)
-    for _ in range(steps):
-        search = next_conjugate_gradient(operator, precondition, search)
-    return search.x
-
-
-@pytest.mark.parametrize("preconditioned", [False, True])
-def test_conjugate_gradients_solve_in_as_many_steps_as_dimensions(preconditioned):
-    matrices, right = systems()
-    diagonal = np.einsum("rii->ri", matrices) if preconditioned else np.ones_like(right)
-    found = solved(
-        lambda x: jnp.einsum("rij,rj->ri", jnp.asarray(matrices, jnp.float32), x),
-        lambda x: x / jnp.asarray(diagonal, jnp.float32),
-        jnp.asarray(right, jnp.float32),
-        steps=right.shape[1],
-    )
-    expected = np.linalg.solve(matrices, right[..., None])[..., 0]
-    # float32 rounding 6e-8 times the condition 10, lost orthogonality over 6 steps: below 1e-4 of the largest
-    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
-
-
-def test_conjugate_gradients_stay_at_a_solution():
-    """A solved row, by a zero right side or an exact preconditioner, is left as it is: no 0 / 0."""
-    right = jnp.asarray([[0.0, 0.0], [3.0, -1.0]])
-    found = solved(lambda x: 2 * x, lambda x: x / 2, right, steps=5)
-    np.testing.assert_array_equal(found, right / 2)
