@@ -174,6 +174,7 @@ class Deployment:
         strict_size: bool = ...,
         case: bool = ...,
         committed: bool = ...,
+        exact: bool = ...,
     ) -> list[Finding]: ...
 
     def attribute(
@@ -188,6 +189,7 @@ class Deployment:
         case: bool = False,
         committed: bool = False,
         strict_size: bool = False,
+        exact: bool = False,
     ) -> list[Finding] | Joint:
         """Whose copy made each image, or that none did: findings in order, entered in the audit log.
 
@@ -197,9 +199,9 @@ class Deployment:
         `alpha`: the largest chance, an image, or with `case` of any image of the call, that any innocent user
         is named; `committed`: whether supplied or seeded codes were committed to before; `method` and
         `damage`: as of `latentfp attribute`. Images of another size are resampled, or refused with
-        `strict_size`. What is no image is a finding whose verdict is "unreadable". ValueError: no users,
-        `alpha` out of reach, a method that cannot run, or an option that `together` does not take: method,
-        damage, case.
+        `strict_size`. `exact`: read every bit, also where a few of them name a user. What is no image is a
+        finding whose verdict is "unreadable". ValueError: no users, `alpha` out of reach, a method that
+        cannot run, or an option that `together` does not take: method, damage, case, exact.
         """
         request = Request(
             method=Method(method),
@@ -209,6 +211,7 @@ class Deployment:
             case=case,
             committed=committed,
             strict_size=strict_size,
+            exact=exact,
         )
         if together:
             return origin.attribute_together(self._opened, images, request)

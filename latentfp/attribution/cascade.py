@@ -56,8 +56,8 @@ from latentfp.attribution.estimate import (
 )
 from latentfp.attribution.evidence import Soft
 from latentfp.attribution.membership import Null, explained, limits, misfits
-from latentfp.attribution.reference import Distance
 from latentfp.attribution.observation import is_damaged
+from latentfp.attribution.reference import Distance
 from latentfp.attribution.refine import Settings
 from latentfp.attribution.verdict import (
     ALPHA,
@@ -92,7 +92,10 @@ STAGES = {
 
 
 class Budget(NamedTuple):
-    """How much each stage may spend. `restart`: of multistart after refine; `until`: the last stage of auto."""
+    """How much each stage may spend.
+
+    `restart`: of the one start of multistart after refine; `until`: the last stage that auto runs.
+    """
 
     refine: Settings = Settings(near=NEAR)
     restart: Settings = Settings(steps=18, first_scale=10.0)
@@ -164,8 +167,8 @@ def make_cascade(
 ) -> Cascade:
     """The cascade of a method.
 
-    Only auto stops where a code that is written suffices. Without a decoder and an encoder, auto and refine start from multistart; the methods decoder and encoder
-    raise ValueError where there is none.
+    Only auto stops where a code that is written suffices. Without a decoder and an encoder, auto and refine
+    start from multistart; the methods decoder and encoder raise ValueError where there is none.
     """
     stages = tuple(_stages(method, subject, decoder, budget))
     spent = budget if method is Method.AUTO else budget.exact

@@ -7,12 +7,11 @@ of its coordinate. `scale` starts above the residual √mean z² of the start, s
 problem, and falls geometrically to a half of the known errors; but it is never below the residual itself: an
 image is not explained better than its damage allows.
 
-A step solves (JᵀJ/scale² + I + damping · M) d = -gradient by a few conjugate gradients. Their preconditioner is
-M = E[JᵀJ]/scale² + I, the mean curvature over the prior, corrected by what the steps before have seen of JᵀJ
-(conjugate_gradients.py). Every image has its own damping and scale, and steps
-that raise the objective are not taken. An image is done when its residual is that of the known errors,
-when neither its code nor its objective changes any more, or, where that suffices, when its bits stand near
-their levels already.
+A step solves (JᵀJ/scale² + I + damping · M) d = -gradient by a few conjugate gradients, preconditioned by
+M = E[JᵀJ]/scale² + I, the mean curvature over the prior, as corrected by what the steps before have seen of
+JᵀJ (conjugate_gradients.py). Every image has its own damping and scale, and steps that raise the objective
+are not taken. An image is done when its residual is that of the known errors, when neither its code nor its
+objective changes any more, or, where that suffices, when its bits stand near their levels already.
 Source: docs/concepts.md; Nocedal and Wright, Numerical Optimization (2006), chapters 7 and 10.
 """
 
@@ -210,7 +209,7 @@ def _move(
     move: tuple[Point, Sequence[tuple[Point, Point]]],
     bits: int,
 ) -> State:
-    """The state after a move, which is taken where it lowers the objective, and what was learnt on the way."""
+    """The state after a move, taken where it lowers the objective, with what was learnt on the way."""
     d, weight = model.space.rows.shape[0], _weight(state)
     moved = state.point + move[0]
     after = predicted(observation, generator, model, problem, moved)

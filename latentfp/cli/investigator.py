@@ -64,6 +64,9 @@ def attribute(
     together: TogetherOption = False,
     committed: CommittedOption = False,
     strict_size: StrictSizeOption = False,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Read every bit, also where a few of them name a user.")
+    ] = False,
     seed: StartsSeedOption = 0,
     report: Annotated[
         Path | None, typer.Option(help="Also write a page for people here, and its signed record as .json.")
@@ -95,7 +98,7 @@ def attribute(
 
     search = {"until": until, "starts": starts, "steps": steps, "distance": distance, "vgg": vgg}
     known = strengths(damage) if damage else None
-    taken = {"alpha": alpha, "case": case, "committed": committed, "strict_size": strict_size}
+    taken = {"alpha": alpha, "case": case, "committed": committed, "strict_size": strict_size, "exact": exact}
     request = attribution.Request(method, damage=known, decoder=decoder, seed=seed, **search, **taken)
     opened = open_deployment(deployment, generator=generator)
     if together:

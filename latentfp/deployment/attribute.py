@@ -72,7 +72,8 @@ class Request(NamedTuple):
     among how many users the one who is verified was chosen; all registered ones, if that is not said.
     `committed`: whether codes that were supplied, or drawn from a seed, were committed to before the files
     existed, so that they may be judged like those that were drawn in secret. `strict_size`: whether files of
-    another size than the generator's are refused, and not resampled (data/files.py).
+    another size than the generator's are refused, and not resampled (data/files.py). `exact`: whether auto
+    reads every bit, also where a few of them name a user.
     """
 
     method: Method = Method.AUTO
@@ -89,6 +90,7 @@ class Request(NamedTuple):
     considered: int | None = None
     committed: bool = False
     strict_size: bool = False
+    exact: bool = False
 
 
 class Candidate(NamedTuple):
@@ -230,14 +232,7 @@ def prepare(
         known=known_distortion(request.damage),
     )
     # The null is that of images which may run as far as the usual request lets them.
-    told = (
-        "alpha",
-        "seed",
-        "case",
-        "considered",
-        "committed",
-        "strict_size",
-    )  # of which the null does not depend
+    told = ("alpha", "seed", "case", "considered", "committed", "strict_size", "exact")  # it depends on none
     estimated = request._replace(**{name: getattr(Request(), name) for name in told})
     null = null_of(opened) if estimated == Request() else None
     user_of = opened.registry.user_of if user is None else (lambda _row: opened.registry.user(user))
@@ -476,6 +471,7 @@ def choose_budget(request: Request, generator: Generator) -> Budget:
     if given and request.method not in (Method.MULTISTART, Method.REFERENCE):
         raise ValueError(f"--{' --'.join(given)}: only --method multistart and reference take them")
     budget = Budget(until=request.until, search=reference.usual(generator))
+    budget = budget.exact if request.exact else budget
     if request.method is Method.REFERENCE:
         return budget._replace(search=budget.search._replace(**given))
     steps = given.pop("steps", budget.multistart.steps)
