@@ -26,7 +26,7 @@ from jaxtyping import Array, Bool, Float, Int
 from latentfp import rng
 from latentfp.attribution import decoder as decoding
 from latentfp.attribution import encoder as encoding
-from latentfp.attribution import reference
+from latentfp.attribution import orientation, reference
 from latentfp.attribution.decoder import TrainedDecoder
 from latentfp.attribution.descent import (
     ImageRows,
@@ -57,8 +57,9 @@ from latentfp.attribution.estimate import (
 from latentfp.attribution.evidence import Soft
 from latentfp.attribution.membership import Null, explained, limits, misfits
 from latentfp.attribution.observation import is_damaged
+from latentfp.attribution.orientation import UPRIGHT, orientations, upright
 from latentfp.attribution.reference import Distance
-from latentfp.attribution.refine import Settings
+from latentfp.attribution.refine import SOLVED, Settings
 from latentfp.attribution.verdict import (
     ALPHA,
     CLEARED,
@@ -445,27 +446,70 @@ def _multistart(
     """Descents from the mean and from samples of the prior, compared with each other and the previous answer.
 
     An image needs no further start once it is solved or two fit results agree. Start s of an image follows
-    from the key, its id and s; where refine stopped near an undamaged image, start 0 is its answer.
+    from the key, its id and s. After refine there is one more descent alone (`_again`).
     """
-    subject = cascade.subject
+    if previous is not None and Stage.REFINE in cascade.stages:
+        return _again(cascade, images, previous, progress)
+    subject, settings = cascade.subject, cascade.budget.multistart
     distortions = _distortions(cascade, images, previous)
     best = None if previous is None else fitted(subject, previous)
     settled, spent = np.zeros(len(images), bool), np.zeros(len(images), int)
-    for number, settings in enumerate(cascade.descents):
+    for number in range(cascade.budget.starts):
         rows = np.flatnonzero(~settled)
         progress(int(settled.sum()) * settings.steps)
         if len(rows) == 0:
             continue
         origin = _starts(cascade.key, ids[rows], number, subject.whitened.origin.shape[0])
-        if number == 0 and previous is not None and best is not None:
-            near = (previous.estimate.loss < cascade.budget.refine.near) & ~is_damaged(previous.distortion)
-            origin = np.where(near[:, None], best.theta, origin)
         found = fit(subject, settings, Start(images[rows], distortions[rows], origin), progress)
         spent[rows] += found.passes
         best, settled[rows] = better(best, found, rows, bits=subject.bits, pixels=images[0].size)
     if best is None:
-        raise ValueError("got no starts, expected at least 1")
+        raise ValueError(f"got {cascade.budget.starts} starts, expected at least 1")
     return answered(subject, Stage.MULTISTART, blended(best._replace(passes=spent), previous))
+
+
+def _again(cascade: Cascade, images: ImageRows, previous: Answer, progress: Advance) -> Answer:
+    """A descent from the mean where the one of refine is not solved, or on from where that stopped near an
+    undamaged image; before it one in the orientation that the decoder explains best, if that is another."""
+    subject, budget = cascade.subject, cascade.budget
+    compare = partial(better, bits=subject.bits, pixels=images[0].size)
+    best = fitted(subject, previous)
+    settled = best.residual < SOLVED
+    spent, iterations = np.zeros((2, len(images)), int)
+    near = (best.residual < budget.refine.near) & ~is_damaged(best.distortion)
+    rows = np.flatnonzero(~near)
+    if cascade.decoder is not None and cascade.known is None and len(rows):
+        shown, read = _turned(cascade, images[rows])
+        spent[rows], iterations[rows] = read.passes, read.iterations
+        turned = np.flatnonzero(read.orientation != UPRIGHT)
+        if len(turned):
+            rows, read = rows[turned], select(read, turned)
+            start = Start(shown[turned], read.distortion, fitted(subject, read).theta)
+            found = fit(subject, budget.exact.refine, start, ignore)._replace(orientation=read.orientation)
+            spent[rows] += found.passes
+            best, over = compare(best, found, rows)
+            settled[rows] |= over
+    rows = np.flatnonzero(~settled)
+    progress(int(settled.sum()) * budget.restart.steps)
+    if len(rows):
+        origin = np.where(near[:, None], best.theta, 0)
+        start = Start(*(part[rows] for part in (images, _distortions(cascade, images, previous), origin)))
+        found = fit(subject, budget.restart, start, progress)
+        spent[rows] += found.passes
+        best, _ = compare(best, found, rows)
+    found = answered(subject, Stage.MULTISTART, blended(best._replace(passes=spent), previous))
+    return found._replace(iterations=iterations)
+
+
+def _turned(cascade: Cascade, images: ImageRows) -> tuple[ImageRows, Answer]:
+    """Images in the orientation in which the decoder explains each best, and what it reads there; the costs
+    are those of all orientations."""
+    shown = [upright(images, it) for it in orientations(*images.shape[1:3])]
+    read = [_decoder(cascade, it, np.empty(0), None, ignore) for it in shown]
+    chosen, rows = orientation.best([it.estimate.loss for it in read]), np.arange(len(images))
+    best: Answer = jax.tree.map(lambda *leaves: np.stack(leaves)[chosen, rows], *read)
+    costs = {name: sum(getattr(it, name) for it in read) for name in ("passes", "iterations")}
+    return np.stack(shown)[chosen, rows], best._replace(orientation=chosen, **costs)
 
 
 def _reference(

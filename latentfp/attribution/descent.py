@@ -26,6 +26,7 @@ from latentfp.attribution import information, refine
 from latentfp.attribution.encoder import Calibration
 from latentfp.attribution.estimate import Advance, Answer, Estimate, Rows, Status, answer
 from latentfp.attribution.observation import DAMAGED, SPREAD, UNDAMAGED, Observation, is_damaged
+from latentfp.attribution.orientation import UPRIGHT
 from latentfp.attribution.refine import SOLVED, Model, Settings
 from latentfp.attribution.whitening import Curvature, Whitened
 from latentfp.choices import Coding, Stage
@@ -82,13 +83,15 @@ class Start(NamedTuple):
 
 
 class FitResult(NamedTuple):
-    """Where descents ended: coordinates, √mean z², soft bits, distortions, and the passes that it took."""
+    """Where descents ended: coordinates, √mean z², soft bits, distortions, the passes that it took, and in
+    which orientation (orientation.py)."""
 
     theta: Thetas
     residual: Float[np.ndarray, " n"]
     logits: Float[np.ndarray, "n k"]
     distortion: Distortions
     passes: Int[np.ndarray, " n"]
+    orientation: Int[np.ndarray, " n"]
 
 
 def places() -> int:
@@ -147,7 +150,8 @@ def _fit(
     moved[:, : observation.free] += point[:, d:] * np.asarray(SPREAD[: observation.free], np.float32)
     logits, cost = _soft_bits(observation, subject, model, settings, begun, found)
     passes = refine.passes(np.asarray(found.steps), settings) + cost
-    return FitResult(point[:, :d], np.asarray(found.residual), logits, moved, passes)
+    turned = np.full(len(rows), UPRIGHT)
+    return FitResult(point[:, :d], np.asarray(found.residual), logits, moved, passes, turned)
 
 
 def descend(
@@ -249,15 +253,18 @@ def fitted(subject: Subject, previous: Answer) -> FitResult:
     """An answer as a fit result; a bit stands at the mean of its levels."""
     content = previous.estimate.content / np.asarray(subject.space.content_stds)
     theta = np.concatenate([content, np.tanh(previous.estimate.logits / 2)], axis=1)
-    parts = theta, previous.estimate.loss, previous.estimate.logits, previous.distortion, previous.passes
+    parts = theta, previous.estimate.loss, previous.estimate.logits, previous.distortion
+    parts = *parts, previous.passes, previous.orientation
     return FitResult(*(np.array(part) for part in parts))  # copies, for `better` writes into them
 
 
 def blended(found: FitResult, previous: Answer | None) -> FitResult:
-    """The logits of the previous stage as further, weaker evidence, where a descent is not solved."""
+    """The logits of the previous stage as further, weaker evidence, where a descent is not solved, and in the
+    same orientation."""
     if previous is None:
         return found
-    weight = np.where(found.residual < SOLVED, 0, SHARE_PREVIOUS).astype(np.float32)[:, None]
+    one_sided = (found.residual < SOLVED) | (found.orientation != previous.orientation)
+    weight = np.where(one_sided, 0, SHARE_PREVIOUS).astype(np.float32)[:, None]
     return found._replace(logits=found.logits + weight * previous.estimate.logits)
 
 
@@ -273,7 +280,8 @@ def answered(subject: Subject, stage: Stage, found: FitResult) -> Answer:
         status=np.where(finite, Status.OK, Status.NONFINITE),
         levels=np.where(finite[:, None], found.theta[:, -subject.bits :], 0),
     )
-    return answer(estimate, stage, passes=found.passes, distortion=found.distortion)
+    turned = {"distortion": found.distortion, "orientation": found.orientation}
+    return answer(estimate, stage, passes=found.passes, **turned)
 
 
 def better(

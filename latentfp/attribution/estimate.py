@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from latentfp.attribution.orientation import UPRIGHT
 from latentfp.augment.damage import SIZE
 from latentfp.choices import Stage
 
@@ -41,7 +42,8 @@ class Answer(NamedTuple):
 
     `passes` counts evaluations of the generator and products with its Jacobian or the transpose, `iterations`
     passes of the decoder's network or of the generator's encoder. `distortion`: the parameters of the damage,
-    in the coordinates of augment/damage.py. All arrays are NumPy's.
+    in the coordinates of augment/damage.py; `orientation`: in which the image was explained, a number of
+    `orientations` (orientation.py). All arrays are NumPy's.
     """
 
     estimate: Estimate
@@ -49,6 +51,7 @@ class Answer(NamedTuple):
     passes: Int[np.ndarray, " b"]
     iterations: Int[np.ndarray, " b"]
     distortion: Float[np.ndarray, "b m"]
+    orientation: Int[np.ndarray, " b"]
 
 
 def ignore(_done: int, _what: str = "") -> None:
@@ -62,8 +65,9 @@ def answer(
     passes: Any,
     iterations: Any = 0,
     distortion: Any = None,
+    orientation: Any = UPRIGHT,
 ) -> Answer:
-    """An answer of one stage; costs may be given once for all images, no distortion stands for none."""
+    """An answer of one stage; what is the same of all images may be given once, no distortion is none."""
     shape = np.shape(estimate.status)
     return Answer(
         Estimate(*map(np.asarray, estimate)),
@@ -71,6 +75,7 @@ def answer(
         np.broadcast_to(np.asarray(passes, int), shape),
         np.broadcast_to(np.asarray(iterations, int), shape),
         np.zeros((*shape, SIZE), np.float32) if distortion is None else np.asarray(distortion),
+        np.broadcast_to(np.asarray(orientation, int), shape),
     )
 
 

@@ -15,6 +15,7 @@ from latentfp.attribution import cascade, descent, reference
 from latentfp.attribution.cascade import RUN, Budget, confident
 from latentfp.attribution.estimate import Estimate, Status, answer, numbered, select
 from latentfp.attribution.observation import ROUNDING
+from latentfp.attribution.orientation import UPRIGHT
 from latentfp.attribution.refine import SOLVED, Settings, passes
 from latentfp.augment import damage
 from latentfp.choices import Method, Stage
@@ -182,7 +183,8 @@ class TestMultistart:
             theta = np.where(np.arange(D) % (start + 1) == 0, -1, 1) * np.ones((n, D), np.float32)
             logits = theta[:, -subject.bits :].copy()
             harm = np.zeros((n, damage.SIZE), np.float32)
-            return descent.FitResult(theta, np.full(n, 90.0, np.float32), logits, harm, np.full(n, start))
+            left, turned = np.full(n, 90.0, np.float32), np.full(n, UPRIGHT)
+            return descent.FitResult(theta, left, logits, harm, np.full(n, start), turned)
 
         monkeypatch.setattr(cascade, "fit", fit)
         return origins
@@ -205,7 +207,7 @@ class TestMultistart:
         np.testing.assert_array_equal(found.estimate.code[kept], reading.estimate.code[kept])
 
     def test_no_start_is_refused(self, subject, images):
-        with pytest.raises(ValueError, match="no starts"):
+        with pytest.raises(ValueError, match="0 starts"):
             multistart(subject, images, starts=0)
 
 

@@ -25,6 +25,7 @@ from latentfp.attribution.descent import (
 )
 from latentfp.attribution.estimate import Estimate, Status, answer
 from latentfp.attribution.observation import UNDAMAGED
+from latentfp.attribution.orientation import UPRIGHT
 from latentfp.attribution.refine import SOLVED, Model, Settings
 from latentfp.augment import damage
 from latentfp.augment.damage import Damage
@@ -153,6 +154,7 @@ def make_results(n, *, residual: Any = 1.0, theta=1.0, logits=3.0):
         logits=row * np.broadcast_to(np.float32(logits), (BITS,)),
         distortion=np.zeros((n, damage.SIZE), np.float32),
         passes=np.arange(n),
+        orientation=np.full(n, UPRIGHT),
     )
 
 

@@ -1,0 +1,49 @@
+"""Files that were mirrored or turned by a quarter: which of the eight symmetries of the square shows them as
+they were made.
+
+A decoder explains an image best where it stands upright: what its last iteration leaves over tells. No user's
+code is looked at, so the choice costs nothing in a p-value. A generator of images that are not square has
+four of them.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+UPRIGHT = 0
+BETTER = 0.9  # of what is left over upright: from there on another orientation is tried
+
+ImageRows = Float[np.ndarray, "n h w 3"]
+
+
+class Orientation(NamedTuple):
+    """What was done to an image: mirrored, left for right, and then turned counter-clockwise."""
+
+    mirrored: bool
+    degrees: int
+
+    def __str__(self) -> str:
+        turned = f"turned by {self.degrees} degrees counter-clockwise" if self.degrees else ""
+        return " and ".join(filter(None, ("mirrored" if self.mirrored else "", turned))) or "as it was made"
+
+
+def orientations(height: int, width: int) -> list[Orientation]:
+    """Those of images of this size, the upright one first."""
+    turns = range(0, 360, 90 if height == width else 180)
+    return [Orientation(mirrored, degrees) for mirrored in (False, True) for degrees in turns]
+
+
+def upright(images: ImageRows, orientation: Orientation) -> ImageRows:
+    """Images to which that was done, as they were before."""
+    turned = np.rot90(images, -orientation.degrees // 90, axes=(1, 2))
+    return np.ascontiguousarray(turned[:, :, ::-1] if orientation.mirrored else turned)
+
+
+def best(left: Sequence[Float[np.ndarray, " n"]]) -> Int[np.ndarray, " n"]:
+    """The orientation of each image in which a decoder leaves least, `left` in the order of `orientations`;
+    the upright one unless another leaves less than BETTER of it."""
+    losses = np.stack(left)
+    found = losses.argmin(axis=0)
+    return np.where(losses.min(axis=0) < BETTER * losses[UPRIGHT], found, UPRIGHT)
