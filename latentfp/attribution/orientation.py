@@ -25,8 +25,8 @@ class Orientation(NamedTuple):
     degrees: int
 
     def __str__(self) -> str:
-        turned = f"turned by {self.degrees} degrees counter-clockwise" if self.degrees else ""
-        return " and ".join(filter(None, ("mirrored" if self.mirrored else "", turned))) or "as it was made"
+        quarters = f"turned by {self.degrees} degrees counter-clockwise" if self.degrees else ""
+        return " and ".join(filter(None, ("mirrored" if self.mirrored else "", quarters))) or "upright"
 
 
 def orientations(height: int, width: int) -> list[Orientation]:
@@ -35,10 +35,16 @@ def orientations(height: int, width: int) -> list[Orientation]:
     return [Orientation(mirrored, degrees) for mirrored in (False, True) for degrees in turns]
 
 
+def turned(images: ImageRows, orientation: Orientation) -> ImageRows:
+    """Images after that was done to them."""
+    mirrored = images[:, :, ::-1] if orientation.mirrored else images
+    return np.ascontiguousarray(np.rot90(mirrored, orientation.degrees // 90, axes=(1, 2)))
+
+
 def upright(images: ImageRows, orientation: Orientation) -> ImageRows:
     """Images to which that was done, as they were before."""
-    turned = np.rot90(images, -orientation.degrees // 90, axes=(1, 2))
-    return np.ascontiguousarray(turned[:, :, ::-1] if orientation.mirrored else turned)
+    back = np.rot90(images, -orientation.degrees // 90, axes=(1, 2))
+    return np.ascontiguousarray(back[:, :, ::-1] if orientation.mirrored else back)
 
 
 def best(left: Sequence[Float[np.ndarray, " n"]]) -> Int[np.ndarray, " n"]:

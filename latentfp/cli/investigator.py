@@ -170,7 +170,8 @@ def describe(finding: "Finding") -> str:
     shown = printable(finding.file)
     member = "" if finding.membership is None else f", membership p = {finding.membership:.2g}"
     support = "" if finding.support is None else f", {finding.support}"
-    return f"{shown}: {said} ({evidence}{support}{case}, by {finding.stage}{member})"
+    turned = "" if finding.orientation is None else f", {finding.orientation}"
+    return f"{shown}: {said} ({evidence}{support}{case}, by {finding.stage}{member}{turned})"
 
 
 def describe_joint(joint: "Joint") -> str:

@@ -32,6 +32,7 @@ from latentfp.attribution.decoder import TrainedDecoder
 from latentfp.attribution.estimate import Answer, ImageIds, Progress, Status, hashed, ignore, select
 from latentfp.attribution.evidence import holm, support
 from latentfp.attribution.observation import VISIBLE
+from latentfp.attribution.orientation import UPRIGHT, orientations
 from latentfp.attribution.verdict import ALPHA, Registered, Verdict
 from latentfp.augment import damage
 from latentfp.choices import CodeOrigin, Distance, Method, Stage
@@ -137,7 +138,8 @@ class Finding(NamedTuple):
     (membership.py), None where that was not calibrated or the image was named before.
     `status`: "ok", "nonfinite", or why the file was not read. `stage`: the one that decided. `passes` of the
     generator and `iterations` of the decoder are what the image cost, `seconds` its share of its group's
-    time. `damage`: the strengths that were inferred and are visible, by the names of augment.damage.Damage.
+    time. `damage`: the strengths that were inferred and are visible, by the names of augment.damage.Damage,
+    before the image was mirrored or turned (`orientation`, None of an upright one).
 
     >>> dep = lf.open("deployment")
     >>> (finding,) = dep.attribute(dep.generate("bob"), alpha=1e-2)
@@ -170,6 +172,7 @@ class Finding(NamedTuple):
     case_p_value: float | None = None
     pixels_sha256: str | None = None
     resampled_from: tuple[int, int] | None = None
+    orientation: str | None = None
     answer: Answer | None = None
     evidence: Evidence | None = None
 
@@ -406,6 +409,7 @@ def _finding(prepared: Prepared, item: Item, found: Answer, judged: Judged, seco
         code_origin=best[0].origin.value if best else None,
         pixels_sha256=None if isinstance(item.pixels, UnreadableImage) else pixel_hash(item.pixels),
         resampled_from=None if item.found == prepared.image_shape[:2] else item.found,
+        orientation=_orientation(found, prepared.image_shape),
         answer=found,
         evidence=Evidence(
             ratios=verdict.soft,
@@ -418,6 +422,11 @@ def _finding(prepared: Prepared, item: Item, found: Answer, judged: Judged, seco
             clears_below=verdict.clears_below,
         ),
     )
+
+
+def _orientation(found: Answer, shape: tuple[int, ...]) -> str | None:
+    number = int(found.orientation[0])
+    return None if number == UPRIGHT else str(orientations(*shape[:2])[number])
 
 
 def ranked_users(prepared: Prepared, verdict: Verdict) -> list[User]:

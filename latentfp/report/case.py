@@ -32,6 +32,7 @@ from scipy.special import expit
 import latentfp
 from latentfp.attribution.decoder import Reading, rendered
 from latentfp.attribution.evidence import STEP
+from latentfp.attribution.orientation import orientations, turned
 from latentfp.attribution.verdict import CLEARED
 from latentfp.choices import MEANINGS, Distance, Method
 from latentfp.data.files import UnreadableImage, file_hash, read_image
@@ -211,7 +212,8 @@ def _explanations(opened: Deployment, loaded: Pretrained, findings: Sequence[Fin
         content = jnp.asarray(estimate.content) / subject.space.content_stds[None]
         reading = Reading(content, jnp.asarray(estimate.logits), jnp.asarray(finding.answer.distortion))
         images = rendered(loaded.generator, loaded.params, subject.whitened, reading)
-        shown.append(np.asarray(to_pixels(jnp.nan_to_num(images)))[0])
+        way = orientations(*images.shape[1:3])[int(finding.answer.orientation[0])]
+        shown.append(turned(np.asarray(to_pixels(jnp.nan_to_num(images))), way)[0])
     return shown
 
 
@@ -278,7 +280,8 @@ def _file(file: Record, explanation: Pixels | None) -> str:
 
 
 def _facts(file: Record) -> list[str]:
-    damage = ", ".join(f"{name} {strength:g}" for name, strength in (file["damage"] or {}).items())
+    strengths = [f"{name} {strength:g}" for name, strength in (file["damage"] or {}).items()]
+    damage = ", ".join([*strengths, *filter(None, [file["orientation"]])])
     miss = "–" if file["miss_p_value"] is None else power_of_ten(file["miss_p_value"])
     membership = "not tested" if file["membership"] is None else power_of_ten(file["membership"])
     return [
