@@ -12,7 +12,7 @@ from latentfp.attribution.whitening import Curvature, render, whiten
 from latentfp.choices import Coding
 from latentfp.pixels import to_float, to_pixels
 
-UNKNOWN = Curvature(jnp.zeros(D), jnp.eye(D))  # as if images did not depend on anything
+UNKNOWN = Curvature(jnp.zeros(D), jnp.eye(D), jnp.zeros(()))  # as if images did not depend on anything
 
 
 def make_subject(*, size=SIZE, sigma=1.0, encoder=False) -> Subject:
@@ -21,7 +21,7 @@ def make_subject(*, size=SIZE, sigma=1.0, encoder=False) -> Subject:
     white = whiten(space, sigma=sigma, coding=Coding.ANTIPODAL)
     j = jacobian(params, white)
     values, vectors = np.linalg.eigh(j.T @ j)
-    exact = Curvature(jnp.asarray(values, jnp.float32), jnp.asarray(vectors, jnp.float32))
+    exact = Curvature(jnp.asarray(values, jnp.float32), jnp.asarray(vectors, jnp.float32), jnp.zeros(()))
     generator = generator if encoder else generator._replace(encode=None)
 
     def calibration() -> encoding.Calibration:

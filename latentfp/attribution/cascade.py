@@ -187,7 +187,10 @@ def _stages(method: Method, subject: Subject, decoder: TrainedDecoder | None, bu
         if Stage.ENCODER in chosen and not lacking[Stage.ENCODER]:
             return [Stage.ENCODER]
         held, d = subject.whitened.rows.shape
-        raise ValueError(f"the basis holds {held} of {d} axes: only an encoder can read codes from it")
+        raise ValueError(
+            f"the basis holds {held} of {d} axes and not how latents vary along the others: only an encoder "
+            "can read codes from it, or fit the deployment again"
+        )
     if not all(lacking.values()) or method not in (Method.AUTO, Method.REFINE):
         return [s for s in chosen if not lacking.get(s)]
     return sorted({Stage.MULTISTART, *(s for s in chosen if s > Stage.REFINE)})
@@ -420,7 +423,9 @@ def _reading(
     residual: Float[np.ndarray, " b"],
     **costs: Any,
 ) -> Answer:
-    content = content * np.asarray(cascade.subject.space.content_stds)[None]
+    stds = cascade.subject.content_stds
+    unread = np.zeros((len(content), len(stds) - content.shape[1]), np.float32)
+    content = np.concatenate([unread, content], axis=1) * stds[None]
     status = np.where(np.isfinite(residual), Status.OK, Status.NONFINITE)
     return answer(
         Estimate(logits > 0, logits, content, residual, status, np.tanh(logits / 2)), stage, **costs
@@ -459,7 +464,7 @@ def _multistart(
         progress(int(settled.sum()) * settings.steps)
         if len(rows) == 0:
             continue
-        origin = _starts(cascade.key, ids[rows], number, subject.whitened.origin.shape[0])
+        origin = _starts(cascade.key, ids[rows], number, subject.whitened.size)
         found = fit(subject, settings, Start(images[rows], distortions[rows], origin), progress)
         spent[rows] += found.passes
         best, settled[rows] = better(best, found, rows, bits=subject.bits, pixels=images[0].size)

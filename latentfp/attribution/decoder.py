@@ -99,10 +99,11 @@ def begin(
 ) -> tuple[Reading, Images]:
     """The reading before the first iteration, and what it renders."""
     start = blank(images.shape[0], content=decoder.content, bits=decoder.bits)
+    known = decoder.content + decoder.bits
     if generator.encode is None:
         mean = rendered(generator, params, space, jax.tree.map(lambda leaf: leaf[:1], start))
         return start, jnp.broadcast_to(mean, images.shape)
-    content = coordinates(space, generator.encode(params, images))[:, : decoder.content]
+    content = coordinates(space, generator.encode(params, images))[:, -known : -decoder.bits]
     start = start._replace(content=jnp.clip(content, -FARTHEST, FARTHEST))
     return start, rendered(generator, params, space, start)
 

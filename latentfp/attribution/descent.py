@@ -70,8 +70,13 @@ class Subject(NamedTuple):
 
     @property
     def complete(self) -> bool:
-        """Whether content and code together are the whole latent."""
-        return self.whitened.rows.shape[0] == self.generator.latent_dim
+        """Whether descents know of the whole latent: all axes, or how it varies along those left out."""
+        return self.whitened.whole
+
+    @property
+    def content_stds(self) -> Float[np.ndarray, " r"]:
+        """Of what an estimate calls content: the rest, if there is one, and the content along the axes."""
+        return np.concatenate([self.whitened.rest, self.space.content_stds])
 
 
 class Start(NamedTuple):
@@ -224,7 +229,7 @@ def _soft_bits(
     Of images that are not solved the logits are halved, and limited to DOUBT.
     """
     n, bits, d = len(found.residual), subject.bits, start.thetas.shape[1]
-    rank = min(RANK, d)
+    rank = min(RANK, model.curvature.eigenvalues.shape[0])
     logits, cost = np.zeros((n, bits), np.float32), np.zeros(n, int)
     solved = found.residual < SOLVED
     easy = (found.residual < max(SOLVED, settings.near)) & (observation is UNDAMAGED)
@@ -251,7 +256,7 @@ def _soft_bits(
 
 def fitted(subject: Subject, previous: Answer) -> FitResult:
     """An answer as a fit result; a bit stands at the mean of its levels."""
-    content = previous.estimate.content / np.asarray(subject.space.content_stds)
+    content = previous.estimate.content / subject.content_stds
     theta = np.concatenate([content, np.tanh(previous.estimate.logits / 2)], axis=1)
     parts = theta, previous.estimate.loss, previous.estimate.logits, previous.distortion
     parts = *parts, previous.passes, previous.orientation
@@ -275,7 +280,7 @@ def answered(subject: Subject, stage: Stage, found: FitResult) -> Answer:
     estimate = Estimate(
         code=logits > 0,
         logits=logits,
-        content=found.theta[:, : -subject.bits] * np.asarray(subject.space.content_stds)[None],
+        content=found.theta[:, : -subject.bits] * subject.content_stds[None],
         loss=found.residual,
         status=np.where(finite, Status.OK, Status.NONFINITE),
         levels=np.where(finite[:, None], found.theta[:, -subject.bits :], 0),

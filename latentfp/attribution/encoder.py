@@ -49,8 +49,11 @@ class Encoded(NamedTuple):
 
 def coordinates(space: Whitened, w: Latents) -> Thetas:
     """The whitened coordinates of latents; the rows of `space` are orthogonal."""
-    lengths = jnp.sum(jnp.square(space.rows), axis=1)
-    return (w - space.origin[None]) @ space.rows.T / lengths[None]
+    lengths, away = jnp.sum(jnp.square(space.rows), axis=1), w - space.origin[None]
+    along = away @ space.rows.T / lengths[None]
+    if not space.rest.shape[0]:
+        return along
+    return jnp.concatenate([(away - along @ space.rows) / space.rest[None], along], axis=1)
 
 
 def calibrate(generator: Generator, params: Params, space: Whitened, key: Key, *, bits: int) -> Calibration:
@@ -72,7 +75,7 @@ def _samples(
 
     def batch(number: Array) -> tuple[Array, Array]:
         some = rng.stream(key, "calibration", number)
-        theta = jax.random.normal(rng.stream(some, "content"), (BATCH, space.rows.shape[0]))
+        theta = jax.random.normal(rng.stream(some, "content"), (BATCH, space.size))
         level = jax.random.rademacher(rng.stream(some, "code"), (BATCH, bits), theta.dtype)
         theta = theta.at[:, -bits:].set(level)
         images = round_to_8bit(generator.synthesize(params, latents(space, theta)))

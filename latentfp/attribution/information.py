@@ -38,8 +38,8 @@ def code_variances(
     rank: int,
 ) -> Variances:
     """Posterior variances of the code's coordinates, from 1 + `rank` + `observation.free` passes an image."""
-    d = model.space.rows.shape[0]
-    leading = model.curvature.eigenvectors[:, d - rank :]
+    d = model.space.size
+    leading = model.curvature.eigenvectors[:, -rank:]
     columns = jnp.zeros((point.shape[1], rank + observation.free))
     columns = columns.at[:d, :rank].set(leading).at[d:, rank:].set(jnp.eye(observation.free))
     _, push = jax.linearize(partial(predicted, observation, generator, model, problem), point)
@@ -60,10 +60,12 @@ def mean_variances(
 
     Of the eigenvectors, only those beyond the `beyond` leading ones count.
     """
-    values, vectors = model.curvature
-    rest = values.shape[0] - beyond
-    weight = sharpness(problem) / scale**2
-    return (1 / (values[None, :rest] * weight[:, None] + 1)) @ jnp.square(vectors[-bits:, :rest]).T
+    values, vectors, rest = model.curvature
+    count, weight = values.shape[0] - beyond, sharpness(problem) / scale**2
+    shares = jnp.square(vectors[-bits:])
+    along = (1 / (values[None, :count] * weight[:, None] + 1)) @ shares[:, :count].T
+    others = jnp.maximum(0, 1 - jnp.sum(shares, axis=1))[None]
+    return along + others / (rest * weight[:, None] + 1)
 
 
 def _pushed(

@@ -96,7 +96,7 @@ def predicted(
     observation: Observation, generator: Generator, model: Model, problem: Problem, point: Point
 ) -> Observed:
     """What would be observed of a point, in units of the errors."""
-    d = model.space.rows.shape[0]
+    d = model.space.size
     images = render(generator, model.params, model.space, point[:, :d])
     return observe(observation, images, problem.distortions, point[:, d:]) / problem.errors
 
@@ -210,7 +210,7 @@ def _move(
     bits: int,
 ) -> State:
     """The state after a move, taken where it lowers the objective, with what was learnt on the way."""
-    d, weight = model.space.rows.shape[0], _weight(state)
+    d, weight = model.space.size, _weight(state)
     moved = state.point + move[0]
     after = predicted(observation, generator, model, problem, moved)
     old = _objective(seen - problem.targets, state.point, weight)
@@ -259,18 +259,20 @@ def _matrix(
     """
     weight, damping = _weight(state), state.damping[:, None]
     sharp = weight * sharpness(problem)[:, None]
-    content = curvature.eigenvalues[None] * sharp + 1
-    distortion = sharp * DISTORTION_CURVATURE + 1
-    vectors, d = curvature.eigenvectors, curvature.eigenvalues.shape[0]
+    bends = [curvature.eigenvalues[None], curvature.rest[None, None], DISTORTION_CURVATURE]
+    mean = [bend * sharp + 1 for bend in bends]
+    vectors, d = curvature.eigenvectors, curvature.eigenvectors.shape[0]
 
-    def by(factor: Float[Array, "b d"], rest: Float[Array, "b 1"], move: Point) -> Point:
-        turned = ((move[:, :d] @ vectors) * factor) @ vectors.T
-        return jnp.concatenate([turned, move[:, d:] * rest], axis=1)
+    def by(factors: Sequence[Array], move: Point) -> Point:
+        leading, other, distortion = factors
+        theta = move[:, :d]
+        turned = other * theta + ((theta @ vectors) * (leading - other)) @ vectors.T
+        return jnp.concatenate([turned, move[:, d:] * distortion], axis=1)
 
     def matrix(move: Point, curved: Point) -> Point:
-        return curved * weight + move + by(content * damping, distortion * damping, move)
+        return curved * weight + move + by([factor * damping for factor in mean], move)
 
-    first = partial(by, 1 / (content * (1 + damping)), 1 / (distortion * (1 + damping)))
+    first = partial(by, [1 / (factor * (1 + damping)) for factor in mean])
     moves, curved = state.memory
     return matrix, cg.corrected(first, moves, jax.vmap(matrix, in_axes=1, out_axes=1)(moves, curved))
 

@@ -215,7 +215,7 @@ def refinement(context: Context, images: Images) -> Stage:
     def step(state: refine.State, model: Model, problem: refine.Problem) -> refine.State:
         return refine.step(UNDAMAGED, generator, model, settings, problem, state, bits=bits)
 
-    mean = jnp.zeros((n, subject.whitened.rows.shape[0]))
+    mean = jnp.zeros((n, subject.whitened.size))
     given = (model, images, jnp.zeros((n, damage.SIZE)), mean)
     first = jax.jit(begin)
     problem, state = first(*given)

@@ -24,7 +24,7 @@ from latentfp import rng
 from latentfp.attribution import encoder
 from latentfp.attribution.descent import Subject
 from latentfp.attribution.encoder import Calibration
-from latentfp.attribution.whitening import Curvature, mean_curvature, whiten
+from latentfp.attribution.whitening import MOST_EXACT, Curvature, mean_curvature, whiten
 from latentfp.choices import Coding
 from latentfp.deployment.deployment import BASIS, Deployment
 from latentfp.fingerprint.basis import Space
@@ -32,8 +32,9 @@ from latentfp.generators.pretrained import Pretrained
 from latentfp.runtime.environment import private_folder
 from latentfp.runtime.files import replacing
 
-VERSION = 1  # of how they are computed
+VERSION = 2  # of how they are computed
 PROBES, PROBE_BATCH = 1024, 16  # of the mean curvature
+FEW_PROBES, FEW_BATCH = 128, 1  # of that of more coordinates than MOST_EXACT
 Constant = TypeVar("Constant", Curvature, Calibration)
 
 
@@ -44,8 +45,10 @@ def subject_of(pretrained: Pretrained, space: Space, *, sigma: float, coding: Co
     key = rng.root(0)
 
     def curvature() -> Curvature:
+        few = whitened.size > MOST_EXACT
+        probes, batch = (FEW_PROBES, FEW_BATCH) if few else (PROBES, PROBE_BATCH)
         named = rng.stream(key, "curvature")
-        return mean_curvature(generator, params, whitened, named, batch=PROBE_BATCH, probes=PROBES)
+        return mean_curvature(generator, params, whitened, named, batch=batch, probes=probes)
 
     def calibration() -> Calibration:
         bits = space.code_axes.shape[0]
@@ -89,7 +92,7 @@ def _belonging(opened: Deployment) -> str:
     manifest = opened.manifest
     facts = {
         "version": VERSION,
-        "probes": [PROBES, PROBE_BATCH],
+        "probes": [PROBES, PROBE_BATCH, FEW_PROBES, FEW_BATCH],
         "samples": [encoder.SAMPLES, encoder.BATCH],
         "generator": {**manifest.generator._asdict(), "name": ""},
         "basis": manifest.parts[BASIS],

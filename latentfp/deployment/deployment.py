@@ -1,7 +1,7 @@
 """What lives on disk: a folder that names the users of one generator.
 
     manifest.json        facts, versions, and the SHA-256 of the basis            manifest.py
-    basis.safetensors    mean [d], axes [q d], stds [q] of the latent prior, float32, q <= d
+    basis.safetensors    mean [d], axes [q d], stds [q] and, if q < d, rest_std of the latent prior, float32
     users.sqlite         users, codes, audit log            registry.py, audit.py
     decoder/             a decoder of this fingerprint space, if there is one    decoders.py
     generator/           a copy of the generator, if it was bundled      generators/pretrained.py
@@ -269,6 +269,8 @@ def _write(path: Path, data: bytes) -> None:
 
 def _to_bytes(basis: Basis) -> bytes:
     arrays = {name: np.asarray(array, dtype=np.float32) for name, array in basis._asdict().items()}
+    if basis.stds.size == basis.mean.size:
+        del arrays["rest_std"]
     if not all(np.isfinite(array).all() for array in arrays.values()):
         raise ValueError("got a basis with NaN or infinite numbers, expected finite ones: fit it again")
     return safetensors.numpy.save(arrays)
@@ -285,7 +287,9 @@ def read_basis(path: Path, *, expected: str | None = None) -> Basis:
     except (SafetensorError, TypeError) as error:
         raise TamperedDeployment(path, f"not the arrays {Basis._fields} ({error})") from error
     d, q = basis.mean.size, basis.stds.size
-    shapes = [array.shape for array in basis]
+    shapes = [array.shape for array in basis[:3]]
+    if np.shape(basis.rest_std) != () or not np.asarray(basis.rest_std) >= 0:
+        raise TamperedDeployment(path, "found a rest_std that is not one number from 0 on")
     if shapes != [(d,), (q, d), (q,)] or q > d:
         raise TamperedDeployment(path, f"found shapes {shapes}, expected {[(d,), (q, d), (q,)]}, {q} <= {d}")
     return basis

@@ -86,7 +86,7 @@ def attribute_together(folder: Opening, images: Any, request: Request = Request(
     request = request._replace(method=Method.REFINE)
     prepared, items, found = _read_together(opened, request, listed(images), "attributing")
     rule, estimate = prepared.rule, found.estimate
-    content = estimate.content / np.asarray(opened.space.content_stds)
+    content = estimate.content / prepared.cascade.subject.content_stds
     soft = soften(estimate.logits, repeats=rule.registered.repeats)
     pooled = together.pool(soft, content, np.asarray(estimate.status) != Status.OK)
     (verdict,) = rule.judge_pooled(pooled.soft)

@@ -11,7 +11,7 @@ Source: Nie et al. 2023, section 3; docs/concepts.md.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -27,12 +27,15 @@ class Basis(NamedTuple):
     """Mean, orthonormal principal axes (rows) and standard deviations of a prior.
 
     The variance falls with the row, in a basis of channels within each channel; but axes that were chosen for
-    a code come last (`with_last`). A basis may hold only the leading q of the d axes.
+    a code come last (`with_last`). A basis may hold only the leading q of the d axes; then `rest_std` is the
+    standard deviation along every other direction, as in probabilistic PCA (Tipping and Bishop 1999, Journal
+    of the Royal Statistical Society B 61, 611), and 0 where that is not known.
     """
 
     mean: Float[Array, " d"]
     axes: Float[Array, "q d"]
     stds: Float[Array, " q"]
+    rest_std: Float[Array, ""] | float = 0.0
 
 
 class Space(NamedTuple):
@@ -43,6 +46,7 @@ class Space(NamedTuple):
     content_stds: Float[Array, " r"]
     code_axes: Float[Array, "k d"]
     code_stds: Float[Array, " k"]
+    rest_std: Float[Array, ""] | float = 0.0
 
 
 def fit_basis(w: Samples) -> Basis:
@@ -86,8 +90,16 @@ def fit_leading(w: Samples, *, axes: int) -> Basis:
     scores = (w @ basis - mean @ basis).astype(np.float64)
     variances, turn = _eigh(scores.T @ scores / (n - 1))
     leading = basis @ turn[:, ::-1][:, :axes].astype(np.float32)
-    stds = np.sqrt(np.maximum(variances[::-1][:axes], 0))
-    return Basis(jnp.asarray(mean), jnp.asarray(_pointing_up(leading.T)), jnp.asarray(stds, jnp.float32))
+    variances = np.maximum(variances[::-1][:axes], 0)
+    left = max(0.0, _total_variance(w, mean) - float(variances.sum())) / max(1, d - axes)
+    stds, rest = jnp.asarray(np.sqrt(variances), jnp.float32), jnp.asarray(np.sqrt(left), jnp.float32)
+    return Basis(jnp.asarray(mean), jnp.asarray(_pointing_up(leading.T)), stds, rest)
+
+
+def _total_variance(w: np.ndarray, mean: Any) -> float:
+    """Over all directions, without a copy of the samples."""
+    squares = (np.sum(np.square(w[i : i + 256] - mean), dtype=np.float64) for i in range(0, len(w), 256))
+    return sum(squares) / (len(w) - 1)
 
 
 def _eigh(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -117,7 +129,7 @@ def fit_channel_basis(w: Samples, *, channels: int) -> Basis:
     mean, axes, stds = np.zeros(d, np.float32), np.zeros((d, d), np.float32), np.zeros(d, np.float32)
     for channel in range(channels):
         part, rows = slice(channel * size, (channel + 1) * size), slice(channel, None, channels)
-        mean[part], axes[rows, part], stds[rows] = fit_basis(w[:, part])
+        mean[part], axes[rows, part], stds[rows] = fit_basis(w[:, part])[:3]
     return Basis(jnp.asarray(mean), jnp.asarray(axes), jnp.asarray(stds))
 
 
@@ -131,7 +143,7 @@ def with_last(basis: Basis, axes: Sequence[int]) -> Basis:
     if len(set(axes)) != len(axes) or not all(0 <= axis < q for axis in axes):
         raise ValueError(f"axes {sorted(axes)} are not different ones of 0 … {q - 1}")
     order = np.concatenate([np.delete(np.arange(q), last), last])
-    return Basis(basis.mean, basis.axes[order], basis.stds[order])
+    return basis._replace(axes=basis.axes[order], stds=basis.stds[order])
 
 
 def split(basis: Basis, *, shift: int, bits: int) -> Space:
@@ -143,7 +155,8 @@ def split(basis: Basis, *, shift: int, bits: int) -> Space:
     check_place(q, shift=shift, bits=bits)
     code = np.arange(shift, shift + bits)
     content = np.delete(np.arange(q), code)
-    return Space(basis.mean, basis.axes[content], basis.stds[content], basis.axes[code], basis.stds[code])
+    split_axes = basis.axes[content], basis.stds[content], basis.axes[code], basis.stds[code]
+    return Space(basis.mean, *split_axes, basis.rest_std)
 
 
 def check_place(axes: int, *, shift: int, bits: int) -> None:

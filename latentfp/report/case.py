@@ -184,7 +184,7 @@ def _variations(opened: Deployment, loaded: Pretrained, request: Request) -> Ite
     alone = request._replace(starts=None, steps=None, distance=Distance.MULTISCALE, vgg=None)
     if loaded.generator.encode is not None:
         yield alone._replace(method=Method.ENCODER)
-    if opened.basis.stds.shape[0] < loaded.generator.latent_dim:
+    if not subject_in(opened, loaded).complete:
         return
     if decoders.find(opened) is not None or request.decoder is not None:
         yield alone._replace(method=Method.DECODER)
@@ -209,7 +209,7 @@ def _explanations(opened: Deployment, loaded: Pretrained, findings: Sequence[Fin
             shown.append(None)
             continue
         estimate = finding.answer.estimate
-        content = jnp.asarray(estimate.content) / subject.space.content_stds[None]
+        content = jnp.asarray(estimate.content / subject.content_stds[None])
         reading = Reading(content, jnp.asarray(estimate.logits), jnp.asarray(finding.answer.distortion))
         images = rendered(loaded.generator, loaded.params, subject.whitened, reading)
         way = orientations(*images.shape[1:3])[int(finding.answer.orientation[0])]

@@ -152,7 +152,7 @@ def _by_weights(context: Context, settings: Settings, book: Book) -> Mover:
 
     def thetas(files: Rows) -> Float[np.ndarray, "n d"]:
         found = answers(context, Method.REFINE, to_float(files), label="the adversary's descents").estimate
-        content = np.asarray(found.content) / np.asarray(subject.space.content_stds)
+        content = np.asarray(found.content) / subject.content_stds
         return np.concatenate([content, found.levels], axis=1).astype(np.float32)
 
     def rendered(theta: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n h w 3"]:

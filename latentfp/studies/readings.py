@@ -74,7 +74,7 @@ def read(
 
     def keep(answer: Answer, rows: Int[np.ndarray, " some"]) -> Bool[np.ndarray, " some"]:
         soft = soften(answer.estimate.logits, repeats=repeats)
-        content = answer.estimate.content / np.asarray(context.subject.space.content_stds)
+        content = answer.estimate.content / context.subject.content_stds
         part = not_run(n, soft.shape[1])
         part.soft[rows, 0], part.residuals[rows, 0] = soft, answer.estimate.loss
         part.contents[rows, 0] = np.square(content).mean(axis=1)

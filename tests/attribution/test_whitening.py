@@ -29,7 +29,8 @@ def test_curvature_is_that_of_the_generator_within_monte_carlo_error(key):
     generator, params, space = linear_space(key)
     white = whiten(space, sigma=0.7, coding=Coding.ANTIPODAL)
     found = mean_curvature(generator, params, white, rng.stream(key, "probes"), batch=16, probes=PROBES)
-    values, vectors = (np.asarray(x, np.float64) for x in found)
+    values, vectors, rest = (np.asarray(x, np.float64) for x in found)
+    assert rest == 0
     j = jacobian(params, white)
     expected = j.T @ j
     # Signs v: Var[(a·v)(b·v)] = |a|²|b|² + (a·b)² - 2 Σ a²b², for every pair of columns a, b of J
