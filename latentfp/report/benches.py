@@ -1,9 +1,11 @@
 """The benches on paper: throughput of all stages, scaling over processes, search among codes."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from latentfp.bench.roofline import DEVICES, HERE, Device, predicted
 from latentfp.report.markdown import Cell, Row, number, plain, table, thousands, write_page
 
 COUNTED = (
@@ -35,6 +37,18 @@ THROUGHPUT: dict[str, Cell] = {
     "to before": "{ratio:.2f}",
     "by product": "{ratio_by_product:.2f}",
 }
+ROOFLINE: dict[str, Cell] = {
+    "stage": "{stage}",
+    "measured, a second": lambda it: number(it["reached"] * it[HERE], ".4g"),
+    "at best here": lambda it: _bound(it, HERE),
+    "reached": "{reached:.0%}",
+    **{device: partial(lambda it, name: _bound(it, name), name=device) for device in DEVICES},
+}
+BOUNDS = (
+    "What one device would do at best: the larger of the times that its published operations and bytes a "
+    "second allow, for the operations and bytes above; *m* marks where memory decides. Bounds, not "
+    "forecasts: compare what was reached here. A batch as small as these does not fill an accelerator."
+)
 SCALING: dict[str, Cell] = {
     "processes": "{processes}",
     "a second": "{per_second:.3g}",
@@ -69,10 +83,16 @@ def write_throughput(folder: Path, result: dict[str, Any]) -> Path:
         f"in place, in a copy of {loads['mib']} MiB (spread {peak['bandwidth_spread']:.0%}).",
         table(rows, THROUGHPUT),
         COUNTED,
+        table(predicted(result["stages"], Device(peak["flops"], peak["bandwidth"])), ROOFLINE),
+        BOUNDS,
         f"{COMPILED} The whole run held at most {result['peak_memory_mib']:.0f} MiB{on_device}.",
         _compared(result["previous"]),
         f"JAX {result['jax']}, {result['date']}.",
     )
+
+
+def _bound(row: Row, device: str) -> str:
+    return f"{number(row[device], '.3g')}{' m' if row['memory_bound'][device] else ''}"
 
 
 def _ratios(result: dict[str, Any], stage: str) -> dict[str, float | None]:

@@ -363,7 +363,7 @@ class TestRun:
 def row(**changed):
     known = {"per_second": 100.0, "flops": 8e9, "bytes": 4e6, "product_share": 0.125, "copy_share": 0.5}
     built = {"spread": 0.25, "compile_seconds": 1.0, "memory_mib": 3.0, "device_peak_mib": None}
-    return {"items": 8, "unit": "images", "devices": 1, **known, **built, **changed}
+    return {"items": 8, "unit": "images", "devices": 1, "whole_numbers": False, **known, **built, **changed}
 
 
 def test_the_page(tmp_path):
@@ -380,6 +380,7 @@ def test_the_page(tmp_path):
     assert "| synthesis | 8 images | 100 | 25% | 1 | 0.5 | 12.5% | 50% | 1.0 | 3 |" in text
     assert "| tiny: blur | 1 file | 7 | 25% | – | – | – | – | – | – |" in text
     assert "10 GFLOP/s" in text
+    assert "| stage | measured, a second | at best here | reached | H100 | H200 | TPU v5e |" in text
     assert "Measured by latentfp 0.2.0+1 on 2 cores, with" in text
     assert "holds no earlier run" in text
     before = {
