@@ -103,9 +103,14 @@ def predicted(
 
 @partial(jax.jit, static_argnames="observation")
 def pose(observation: Observation, images: Images, distortions: Distortions) -> Problem:
-    """The problem of images [b h w 3] of [-1, 1] with the damages that are assumed."""
+    """The problem of images [b h w 3] of [-1, 1] with the damages that are assumed.
+
+    Pixels of NaN are not observed, nor are the coefficients of JPEG's blocks that hold one.
+    """
     errors = jax.vmap(lambda distortion: observation.errors(images.shape[1:], distortion))(distortions)
-    return Problem(jax.vmap(observation.target)(images) / errors, errors, distortions)
+    targets = jax.vmap(observation.target)(images)
+    errors = jnp.where(jnp.isnan(targets), jnp.inf, errors)
+    return Problem(jnp.nan_to_num(targets) / errors, errors, distortions)
 
 
 @partial(jax.jit, static_argnames=("observation", "generator", "settings"))

@@ -33,7 +33,7 @@ HERE = "this machine"
 
 
 def predicted(stages: Mapping[str, Numbers], measured: Device) -> list[Numbers]:
-    """Items a second of every stage whose cost is known, on one device of this machine, `measured`, and others.
+    """Items a second of every stage whose cost is known, on a device of this machine (`measured`) and others.
 
     `reached`: the share of the bound that was measured here; `memory_bound`: where the bytes decide, by name.
     """

@@ -19,6 +19,7 @@ NAMES = {
     "encoder": "the generator's encoder",
     "decoder": "decoder",
     "refine": "an estimate and a descent",
+    "exact": "auto, every bit (`--exact`)",
     "auto": "**auto** (default)",
     "multistart": "descents from several starts",
     "reference": "the paper's search",

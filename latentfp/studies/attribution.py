@@ -18,7 +18,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from latentfp.attribution.cascade import DecisionRule
+from latentfp.attribution.cascade import Budget, DecisionRule
 from latentfp.attribution.estimate import Answer
 from latentfp.attribution.ranking import among
 from latentfp.attribution.verdict import Registered
@@ -43,6 +43,7 @@ from latentfp.studies.statistics import accuracy_of
 
 WARM_STEPS = 2  # updates of the search that compile its program
 CURVATURE = "mean curvature"
+EXACT = "exact"  # auto, which reads every bit, also where a few of them name a user
 
 
 class Settings(NamedTuple):
@@ -85,7 +86,7 @@ def measure(experiment: Experiment, settings: Settings) -> dict[str, Any]:
         )
     context = open_context(settings.deployment, seed=experiment.seed)
     shown = _show(context, settings)
-    methods = [method.value for method in _methods(context)]
+    methods = _methods(context)
     search = _search(context, settings, shown)
 
     def measured(cell: dict[str, Any]) -> Numbers:
@@ -112,7 +113,7 @@ def measure(experiment: Experiment, settings: Settings) -> dict[str, Any]:
 
 def answered(context: Context, settings: Settings, shown: Shown, method: str) -> Numbers:
     """Wrong bits of each image, verdicts and costs of a method other than the search."""
-    chosen = Method(method)
+    chosen, budget = (Method.AUTO, Budget().exact) if method == EXACT else (Method(method), Budget())
     rule = rule_of(context, chosen, shown.registered, alpha=settings.alpha)
     images = shown.images[: settings.multistart_images if chosen is Method.MULTISTART else None]
     if chosen not in (Method.ENCODER, Method.DECODER):
@@ -120,7 +121,7 @@ def answered(context: Context, settings: Settings, shown: Shown, method: str) ->
 
     def call(some: Float[np.ndarray, "n h w 3"], first: int, label: str) -> tuple[float, Answer]:
         label = f"{method}, {label}"
-        given = {"first": first, "label": label, "decided": rule.suffices}
+        given = {"first": first, "label": label, "decided": rule.suffices, "budget": budget}
         return _seconds(lambda: answers(context, chosen, some, **given))
 
     warm = shown.others[: len(images)]
@@ -170,10 +171,11 @@ def _seconds(call: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - began, found
 
 
-def _methods(context: Context) -> list[Method]:
-    """With nothing that reads codes at once, refine would be multistart by another name."""
-    there = readers(context)
-    return [*there, *([Method.REFINE] if there else []), Method.AUTO, Method.MULTISTART]
+def _methods(context: Context) -> list[str]:
+    """With nothing that reads codes at once, refine and the exact auto would be multistart by other names."""
+    there: list[str] = [method.value for method in readers(context)]
+    descents = [Method.REFINE.value, EXACT] if there else []
+    return [*there, *descents, Method.AUTO.value, Method.MULTISTART.value]
 
 
 def _show(context: Context, settings: Settings) -> Shown:
