@@ -39,6 +39,7 @@ from latentfp.attribution.descent import (
     fit,
     fitted,
     in_parallel,
+    placed,
 )
 from latentfp.attribution.estimate import (
     Advance,
@@ -407,7 +408,7 @@ def _in_batches(function: Callable[[Images], Any], images: ImageRows, progress: 
 
     def one(batch: tuple[np.ndarray, np.ndarray]) -> Any:
         some, filled = batch
-        found = jax.device_get(function(jnp.asarray(images[filled])))
+        found = jax.device_get(function(placed(images[filled])))
         progress(len(some))
         return jax.tree.map(lambda leaf: leaf[: len(some)], found)
 

@@ -1,8 +1,9 @@
 """Descents of many images by the steps of refine.py: where they begin and end, what that says of bits.
 
 On a CPU every image goes through the program alone, as many at once as there are cores; so what is found of
-it cannot depend on its company. An accelerator takes PLACES images together, and the next image where one is
-done; there floats may differ by what rounding makes of another place.
+it cannot depend on its company. An accelerator takes PLACES images together, several share a batch of as
+many each, and the next image comes where one is done; there floats may differ by what rounding makes of
+another place.
 
 The damage that a file went through decides how it is compared (observation.py). A descent may have ended
 beside the best place, which its local information cannot tell. So its logits are halved and limited to DOUBT,
@@ -32,6 +33,7 @@ from latentfp.attribution.whitening import Curvature, Whitened
 from latentfp.choices import Coding, Stage
 from latentfp.fingerprint.basis import Space
 from latentfp.generators.generator import Generator
+from latentfp.runtime import mesh
 from latentfp.types import Params
 
 ImageRows = Float[np.ndarray, "n h w 3"]
@@ -40,7 +42,7 @@ Thetas = Float[np.ndarray, "n d"]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-PLACES = 64  # images that an accelerator takes together
+PLACES = 64  # images that each accelerator takes together
 RANK = 64  # of the local information
 AGREEMENT = 15 / 16  # share of bits in which two starts must agree
 DOUBT = 4.0  # largest log-likelihood ratio of a bit of which a descent is in doubt
@@ -101,7 +103,20 @@ class FitResult(NamedTuple):
 
 def places() -> int:
     """How many images go through one program together."""
-    return 1 if jax.default_backend() == "cpu" else PLACES
+    return 1 if jax.default_backend() == "cpu" else PLACES * jax.local_device_count()
+
+
+def placed(batch: Any) -> Any:
+    """Arrays [b ...] of `places` images on this process's devices, split between them."""
+    devices = mesh.data_mesh().local_mesh
+    shared = places() > 1 and devices.size > 1
+    return mesh.shard_batch(devices, batch) if shared else jax.tree.map(jnp.asarray, batch)
+
+
+def on_all(model: Model) -> Model:
+    """What all images share, on every device that `placed` uses."""
+    devices = mesh.data_mesh().local_mesh
+    return mesh.replicate(devices, model) if places() > 1 and devices.size > 1 else model
 
 
 def batches(rows: Rows) -> list[tuple[Rows, Rows]]:
@@ -127,7 +142,7 @@ def in_parallel(function: Callable[[Item], Result], items: Sequence[Item]) -> It
 
 def fit(subject: Subject, settings: Settings, start: Start, progress: Advance) -> FitResult:
     """Descents in which every image is compared as its distortion demands."""
-    model = Model(subject.params, subject.whitened, subject.curvature())
+    model = on_all(Model(subject.params, subject.whitened, subject.curvature()))
     damaged = np.asarray(is_damaged(start.distortions))
     parts, order = [], []
     for observation, rows in ((UNDAMAGED, np.flatnonzero(~damaged)), (DAMAGED, np.flatnonzero(damaged))):
@@ -200,7 +215,7 @@ def descend(
 def _begin(
     observation: Observation, subject: Subject, model: Model, settings: Settings, start: Start, rows: Rows
 ) -> tuple[refine.Problem, refine.State]:
-    images, distortions, thetas = (jnp.asarray(part[rows]) for part in start)
+    images, distortions, thetas = placed(tuple(part[rows] for part in start))
     return refine.begin(observation, subject.generator, model, settings, images, distortions, thetas)
 
 
@@ -236,10 +251,10 @@ def _soft_bits(
     for rows, local in ((np.flatnonzero(easy), False), (np.flatnonzero(~easy), True)):
         cost[rows] = (1 + rank + observation.free) * local
         for some, filled in batches(rows):
-            images, distortions, _ = (jnp.asarray(part[filled]) for part in start)
+            images, distortions, point, scale = placed(
+                tuple(part[filled] for part in (*start[:2], found.point, np.maximum(1, found.residual)))
+            )
             problem = refine.pose(observation, images, distortions)
-            point = jnp.asarray(found.point[filled])
-            scale = jnp.asarray(np.maximum(1.0, found.residual[filled]))
             if local:
                 variance = information.code_variances(
                     *(observation, subject.generator, model, problem, point, scale),

@@ -1,5 +1,8 @@
 """Descents of many images: places and company cannot be seen; where they end, and what that says of bits."""
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import jax
@@ -135,6 +138,53 @@ def test_batches_have_one_shape(monkeypatch, places):
         np.testing.assert_array_equal(np.concatenate([some for some, _ in parts]), rows)
         assert {len(filled) for _, filled in parts} == {places}
         assert all(set(filled) <= set(some) and set(some) <= set(filled) for some, filled in parts)
+
+
+PROGRAM = """
+import sys
+import jax
+import numpy as np
+from linear_subject import draw_thetas, images_at, make_subject
+from latentfp.attribution import descent
+from latentfp.attribution.descent import Start
+from latentfp.attribution.refine import Settings
+from latentfp.augment import damage
+
+assert jax.device_count() == int(sys.argv[1]), jax.devices()
+descent.places = lambda: 16
+where = []
+begin = descent.refine.begin
+def watched(*arguments):
+    where.append(len(arguments[4].sharding.device_set))
+    return begin(*arguments)
+descent.refine.begin = watched
+subject, theta = make_subject(size=16, sigma=2.0), draw_thetas(20)
+images, harm = images_at(subject, theta), np.zeros((20, damage.SIZE), np.float32)
+images[3] = np.random.default_rng(4).uniform(-0.3, 0.3, images[3].shape)
+start = Start(images, harm, np.zeros_like(theta))
+found = descent.fit(subject, Settings(steps=8), start, lambda _: None)
+assert set(where) == {int(sys.argv[1])}, where
+np.savez(sys.argv[2], **found._asdict())
+"""
+
+
+@pytest.mark.slow
+def test_eight_devices_find_what_one_does(tmp_path):
+    found = []
+    for devices in (1, 8):
+        file = tmp_path / f"{devices}.npz"
+        flags = f"--xla_force_host_platform_device_count={devices}"
+        path = os.pathsep.join(sys.path)
+        subprocess.run(
+            [sys.executable, "-c", PROGRAM, str(devices), file],
+            env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "PYTHONPATH": path},
+            check=True,
+        )
+        found.append(np.load(file))
+    one, eight = found
+    np.testing.assert_allclose(eight["residual"], one["residual"], rtol=1e-3)
+    np.testing.assert_allclose(eight["theta"], one["theta"], atol=5e-3)  # as above
+    np.testing.assert_allclose(eight["logits"], one["logits"], rtol=1e-2, atol=1e-2)
 
 
 FOUR = 4
