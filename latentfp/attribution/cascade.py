@@ -24,11 +24,12 @@ from jax.tree_util import Partial
 from jaxtyping import Array, Bool, Float, Int
 
 from latentfp import rng
+from latentfp.attribution import covered, orientation, reference
 from latentfp.attribution import decoder as decoding
 from latentfp.attribution import encoder as encoding
-from latentfp.attribution import orientation, reference
 from latentfp.attribution.decoder import TrainedDecoder
 from latentfp.attribution.descent import (
+    FitResult,
     ImageRows,
     Start,
     Subject,
@@ -36,6 +37,7 @@ from latentfp.attribution.descent import (
     batches,
     better,
     blended,
+    explanations,
     fit,
     fitted,
     in_parallel,
@@ -475,14 +477,23 @@ def _multistart(
 
 
 def _again(cascade: Cascade, images: ImageRows, previous: Answer, progress: Advance) -> Answer:
-    """A descent from the mean where the one of refine is not solved, or on from where that stopped near an
-    undamaged image; before it one in the orientation that the decoder explains best, if that is another."""
+    """What else may explain an image where refine did not.
+
+    Another orientation, if the decoder explains it better in one; and parts that were drawn over it. Where
+    refine stopped near an undamaged image, a descent goes on from there.
+    """
     subject, budget = cascade.subject, cascade.budget
     compare = partial(better, bits=subject.bits, pixels=images[0].size)
     best = fitted(subject, previous)
-    settled = best.residual < SOLVED
-    spent, iterations = np.zeros((2, len(images)), int)
     near = (best.residual < budget.refine.near) & ~is_damaged(best.distortion)
+    settled = (best.residual < SOLVED) & ~covered.likely(images) | near
+    spent, iterations = np.zeros((2, len(images)), int)
+    rows = np.flatnonzero(near)
+    if len(rows):
+        begun = (images, _distortions(cascade, images, previous), best.theta)
+        found = fit(subject, budget.restart, Start(*(part[rows] for part in begun)), ignore)
+        spent[rows] += found.passes
+        best, _ = compare(best, found, rows)
     rows = np.flatnonzero(~near)
     if cascade.decoder is not None and cascade.known is None and len(rows):
         shown, read = _turned(cascade, images[rows])
@@ -494,17 +505,34 @@ def _again(cascade: Cascade, images: ImageRows, previous: Answer, progress: Adva
             found = fit(subject, budget.exact.refine, start, ignore)._replace(orientation=read.orientation)
             spent[rows] += found.passes
             best, over = compare(best, found, rows)
-            settled[rows] |= over
+            settled[rows] |= over & ~covered.likely(images[rows])
     rows = np.flatnonzero(~settled)
     progress(int(settled.sum()) * budget.restart.steps)
     if len(rows):
-        origin = np.where(near[:, None], best.theta, 0)
-        start = Start(*(part[rows] for part in (images, _distortions(cascade, images, previous), origin)))
-        found = fit(subject, budget.restart, start, progress)
+        found = _uncovered(cascade, images[rows], progress)
         spent[rows] += found.passes
-        best, _ = compare(best, found, rows)
+        good = (found.residual < SOLVED) & (covered.share(found.hidden) <= covered.MOST)
+        for place, part in zip(best, found, strict=True):
+            place[rows[good]] = part[good]
     found = answered(subject, Stage.MULTISTART, blended(best._replace(passes=spent), previous))
     return found._replace(iterations=iterations)
+
+
+def _uncovered(cascade: Cascade, images: ImageRows, progress: Advance) -> FitResult:
+    """Descents that leave out what looks drawn over an image; `passes` are those of all of them."""
+    subject, n = cascade.subject, len(images)
+    nothing_known = np.zeros((n, damage.SIZE), np.float32)
+    distortions = nothing_known if cascade.known is None else np.tile(cascade.known, (n, 1))
+    origin = np.zeros((n, subject.whitened.size), np.float32)
+    seen = covered.without(images, covered.flat(images))
+    found = fit(subject, cascade.budget.restart, Start(seen, distortions, origin), progress)
+    passes = found.passes
+    for look in covered.LOOKS:
+        hidden = covered.unexplained(images, explanations(subject, found), look)
+        seen = covered.without(images, covered.pixels_of(hidden, *images.shape[1:3]))
+        found = fit(subject, cascade.budget.exact.refine, Start(seen, distortions, found.theta), ignore)
+        found, passes = found._replace(hidden=hidden), passes + found.passes
+    return found._replace(passes=passes)
 
 
 def _turned(cascade: Cascade, images: ImageRows) -> tuple[ImageRows, Answer]:

@@ -23,18 +23,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from latentfp.attribution import information, refine
+from latentfp.attribution import covered, information, refine
 from latentfp.attribution.encoder import Calibration
 from latentfp.attribution.estimate import Advance, Answer, Estimate, Rows, Status, answer
 from latentfp.attribution.observation import DAMAGED, SPREAD, UNDAMAGED, Observation, is_damaged
 from latentfp.attribution.orientation import UPRIGHT
 from latentfp.attribution.refine import SOLVED, Model, Settings
-from latentfp.attribution.whitening import Curvature, Whitened
+from latentfp.attribution.whitening import Curvature, Whitened, render
+from latentfp.augment import damage
 from latentfp.choices import Coding, Stage
 from latentfp.fingerprint.basis import Space
 from latentfp.generators.generator import Generator
 from latentfp.runtime import mesh
-from latentfp.types import Params
+from latentfp.types import Image, Images, Params
 
 ImageRows = Float[np.ndarray, "n h w 3"]
 Distortions = Float[np.ndarray, "n m"]
@@ -90,8 +91,8 @@ class Start(NamedTuple):
 
 
 class FitResult(NamedTuple):
-    """Where descents ended: coordinates, √mean z², soft bits, distortions, the passes that it took, and in
-    which orientation (orientation.py)."""
+    """Where descents ended: coordinates, √mean z², soft bits, distortions, the passes that it took, in which
+    orientation (orientation.py), and without which cells (covered.py)."""
 
     theta: Thetas
     residual: Float[np.ndarray, " n"]
@@ -99,6 +100,7 @@ class FitResult(NamedTuple):
     distortion: Distortions
     passes: Int[np.ndarray, " n"]
     orientation: Int[np.ndarray, " n"]
+    hidden: covered.Cells
 
 
 def places() -> int:
@@ -170,8 +172,8 @@ def _fit(
     moved[:, : observation.free] += point[:, d:] * np.asarray(SPREAD[: observation.free], np.float32)
     logits, cost = _soft_bits(observation, subject, model, settings, begun, found)
     passes = refine.passes(np.asarray(found.steps), settings) + cost
-    turned = np.full(len(rows), UPRIGHT)
-    return FitResult(point[:, :d], np.asarray(found.residual), logits, moved, passes, turned)
+    seen = np.full(len(rows), UPRIGHT), covered.nothing(len(rows))
+    return FitResult(point[:, :d], np.asarray(found.residual), logits, moved, passes, *seen)
 
 
 def descend(
@@ -274,8 +276,34 @@ def fitted(subject: Subject, previous: Answer) -> FitResult:
     content = previous.estimate.content / subject.content_stds
     theta = np.concatenate([content, np.tanh(previous.estimate.logits / 2)], axis=1)
     parts = theta, previous.estimate.loss, previous.estimate.logits, previous.distortion
-    parts = *parts, previous.passes, previous.orientation
+    parts = *parts, previous.passes, previous.orientation, previous.hidden
     return FitResult(*(np.array(part) for part in parts))  # copies, for `better` writes into them
+
+
+def explanations(subject: Subject, found: FitResult) -> ImageRows:
+    """What the generator makes of fit results, with the distortions."""
+    parts = [
+        np.asarray(_explanations(subject.generator, subject.params, subject.whitened, *placed(some)))[
+            : len(rows)
+        ]
+        for rows, filled in batches(np.arange(len(found.theta)))
+        for some in [(found.theta[filled], found.distortion[filled])]
+    ]
+    return np.concatenate(parts)
+
+
+@partial(jax.jit, static_argnames="generator")
+def _explanations(
+    generator: Generator,
+    params: Params,
+    space: Whitened,
+    theta: Float[Array, "b d"],
+    distortion: Float[Array, "b m"],
+) -> Images:
+    def distorted(image: Image, values: Float[Array, " m"]) -> Image:
+        return damage.distort(image, damage.from_coordinates(values))
+
+    return jax.vmap(distorted)(render(generator, params, space, theta), distortion)
 
 
 def blended(found: FitResult, previous: Answer | None) -> FitResult:
@@ -300,8 +328,8 @@ def answered(subject: Subject, stage: Stage, found: FitResult) -> Answer:
         status=np.where(finite, Status.OK, Status.NONFINITE),
         levels=np.where(finite[:, None], found.theta[:, -subject.bits :], 0),
     )
-    turned = {"distortion": found.distortion, "orientation": found.orientation}
-    return answer(estimate, stage, passes=found.passes, **turned)
+    seen = {name: getattr(found, name) for name in ("distortion", "orientation", "hidden")}
+    return answer(estimate, stage, passes=found.passes, **seen)
 
 
 def better(

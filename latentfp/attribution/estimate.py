@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from latentfp.attribution import covered
 from latentfp.attribution.orientation import UPRIGHT
 from latentfp.augment.damage import SIZE
 from latentfp.choices import Stage
@@ -43,7 +44,8 @@ class Answer(NamedTuple):
     `passes` counts evaluations of the generator and products with its Jacobian or the transpose, `iterations`
     passes of the decoder's network or of the generator's encoder. `distortion`: the parameters of the damage,
     in the coordinates of augment/damage.py; `orientation`: in which the image was explained, a number of
-    `orientations` (orientation.py). All arrays are NumPy's.
+    `orientations` (orientation.py); `hidden`: the cells of it that were left out (covered.py). All arrays are
+    NumPy's.
     """
 
     estimate: Estimate
@@ -52,6 +54,7 @@ class Answer(NamedTuple):
     iterations: Int[np.ndarray, " b"]
     distortion: Float[np.ndarray, "b m"]
     orientation: Int[np.ndarray, " b"]
+    hidden: covered.Cells
 
 
 def ignore(_done: int, _what: str = "") -> None:
@@ -66,6 +69,7 @@ def answer(
     iterations: Any = 0,
     distortion: Any = None,
     orientation: Any = UPRIGHT,
+    hidden: Any = None,
 ) -> Answer:
     """An answer of one stage; what is the same of all images may be given once, no distortion is none."""
     shape = np.shape(estimate.status)
@@ -76,6 +80,7 @@ def answer(
         np.broadcast_to(np.asarray(iterations, int), shape),
         np.zeros((*shape, SIZE), np.float32) if distortion is None else np.asarray(distortion),
         np.broadcast_to(np.asarray(orientation, int), shape),
+        covered.nothing(*shape) if hidden is None else np.asarray(hidden),
     )
 
 

@@ -68,7 +68,8 @@ def misfits(answer: Answer) -> Misfits:
 
 
 def limits(answer: Answer, null: Null | None = None) -> Float[np.ndarray, " n"]:
-    """The miss p-value below which what is read of an image clears everyone; 0 where nothing does.
+    """The miss p-value below which what is read of an image clears everyone; 0 where nothing does, as where a
+    part of it was left out.
 
     An image that is explained as undamaged has ratios that mean what they say; of others the `null` knows,
     where there is one. The images of copies that were averaged are explained, too: where their codes agree
@@ -77,11 +78,12 @@ def limits(answer: Answer, null: Null | None = None) -> Float[np.ndarray, " n"]:
     written = np.mean(np.abs(np.asarray(answer.estimate.levels)) > WRITTEN, axis=1)
     mixed = (written > FEW) & (written < 1 - FEW)
     known = 0.0 if null is None else np.where(np.asarray(answer.stage) == null.last, null.limit, 0.0)
-    return np.where(mixed, 0.0, np.where(explained(answer), CLEARED, known))
+    return np.where(mixed | answer.hidden.any(axis=(1, 2)), 0.0, np.where(explained(answer), CLEARED, known))
 
 
 def explained(answer: Answer) -> Bool[np.ndarray, " n"]:
-    """Whether a descent explains an image as an undamaged one of the generator to within rounding."""
+    """Whether a descent explains a whole image as an undamaged one of the generator to within rounding."""
     solved = np.asarray(answer.estimate.loss) < SOLVED
     failed = np.asarray(answer.estimate.status) != Status.OK
-    return solved & ~is_reading(answer) & ~is_damaged(answer.distortion) & ~failed
+    whole = ~answer.hidden.any(axis=(1, 2))
+    return solved & whole & ~is_reading(answer) & ~is_damaged(answer.distortion) & ~failed

@@ -171,6 +171,7 @@ def describe(finding: "Finding") -> str:
     member = "" if finding.membership is None else f", membership p = {finding.membership:.2g}"
     support = "" if finding.support is None else f", {finding.support}"
     turned = "" if finding.orientation is None else f", {finding.orientation}"
+    turned += f", without {finding.left_out:.0%} of the image" if finding.left_out else ""
     return f"{shown}: {said} ({evidence}{support}{case}, by {finding.stage}{member}{turned})"
 
 

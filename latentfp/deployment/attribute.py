@@ -26,7 +26,7 @@ from jaxtyping import Float
 
 from latentfp import rng
 from latentfp.attribution import cascade as cascades
-from latentfp.attribution import reference
+from latentfp.attribution import covered, reference
 from latentfp.attribution.cascade import MULTISCALE, Budget, Cascade, DecisionRule, Judged, as_filed
 from latentfp.attribution.decoder import TrainedDecoder
 from latentfp.attribution.estimate import Answer, ImageIds, Progress, Status, hashed, ignore, select
@@ -139,7 +139,8 @@ class Finding(NamedTuple):
     `status`: "ok", "nonfinite", or why the file was not read. `stage`: the one that decided. `passes` of the
     generator and `iterations` of the decoder are what the image cost, `seconds` its share of its group's
     time. `damage`: the strengths that were inferred and are visible, by the names of augment.damage.Damage,
-    before the image was mirrored or turned (`orientation`, None of an upright one).
+    before the image was mirrored or turned (`orientation`, None of an upright one). `left_out`: the share of
+    the image that looks drawn over it and was left out (attribution/covered.py).
 
     >>> dep = lf.open("deployment")
     >>> (finding,) = dep.attribute(dep.generate("bob"), alpha=1e-2)
@@ -173,6 +174,7 @@ class Finding(NamedTuple):
     pixels_sha256: str | None = None
     resampled_from: tuple[int, int] | None = None
     orientation: str | None = None
+    left_out: float | None = None
     answer: Answer | None = None
     evidence: Evidence | None = None
 
@@ -410,6 +412,7 @@ def _finding(prepared: Prepared, item: Item, found: Answer, judged: Judged, seco
         pixels_sha256=None if isinstance(item.pixels, UnreadableImage) else pixel_hash(item.pixels),
         resampled_from=None if item.found == prepared.image_shape[:2] else item.found,
         orientation=_orientation(found, prepared.image_shape),
+        left_out=float(covered.share(found.hidden)[0]),
         answer=found,
         evidence=Evidence(
             ratios=verdict.soft,

@@ -30,6 +30,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from scipy.special import expit
 
 import latentfp
+from latentfp.attribution import covered
 from latentfp.attribution.decoder import Reading, rendered
 from latentfp.attribution.evidence import STEP
 from latentfp.attribution.orientation import orientations, turned
@@ -68,6 +69,7 @@ from latentfp.report.markdown import count
 from latentfp.runtime.files import replacing
 from latentfp.types import Pixels
 
+BLANK = 128  # grey level of what was left out
 SEEDS = 3  # of descents from several starts
 FACTS = (
     "residual",
@@ -201,7 +203,8 @@ def _brief(method: Method, seed: int, finding: Finding) -> Record:
 
 
 def _explanations(opened: Deployment, loaded: Pretrained, findings: Sequence[Finding]) -> list[Pixels | None]:
-    """What the generator makes of each estimate, with the inferred warp, blur and tone, in 8 bits."""
+    """What the generator makes of each estimate, with the inferred warp, blur and tone, in 8 bits; parts that
+    were left out are BLANK."""
     subject = subject_in(opened, loaded)
     shown: list[Pixels | None] = []
     for finding in findings:
@@ -213,7 +216,9 @@ def _explanations(opened: Deployment, loaded: Pretrained, findings: Sequence[Fin
         reading = Reading(content, jnp.asarray(estimate.logits), jnp.asarray(finding.answer.distortion))
         images = rendered(loaded.generator, loaded.params, subject.whitened, reading)
         way = orientations(*images.shape[1:3])[int(finding.answer.orientation[0])]
-        shown.append(turned(np.asarray(to_pixels(jnp.nan_to_num(images))), way)[0])
+        made, hidden = np.asarray(to_pixels(jnp.nan_to_num(images))), finding.answer.hidden
+        made = np.where(covered.pixels_of(hidden, *made.shape[1:3])[..., None], BLANK, made)
+        shown.append(turned(made.astype(np.uint8), way)[0])
     return shown
 
 
@@ -281,7 +286,8 @@ def _file(file: Record, explanation: Pixels | None) -> str:
 
 def _facts(file: Record) -> list[str]:
     strengths = [f"{name} {strength:g}" for name, strength in (file["damage"] or {}).items()]
-    damage = ", ".join([*strengths, *filter(None, [file["orientation"]])])
+    left_out = f"{file['left_out']:.0%} left out" if file["left_out"] else None
+    damage = ", ".join([*strengths, *filter(None, [file["orientation"], left_out])])
     miss = "–" if file["miss_p_value"] is None else power_of_ten(file["miss_p_value"])
     membership = "not tested" if file["membership"] is None else power_of_ten(file["membership"])
     return [

@@ -11,7 +11,7 @@ from small_decoder import small_decoder
 from tolerances import SAME_PROGRAM
 
 from latentfp import rng
-from latentfp.attribution import cascade, descent, reference
+from latentfp.attribution import cascade, covered, descent, reference
 from latentfp.attribution.cascade import RUN, Budget, confident
 from latentfp.attribution.estimate import Estimate, Status, answer, numbered, select
 from latentfp.attribution.observation import ROUNDING
@@ -183,8 +183,8 @@ class TestMultistart:
             theta = np.where(np.arange(D) % (start + 1) == 0, -1, 1) * np.ones((n, D), np.float32)
             logits = theta[:, -subject.bits :].copy()
             harm = np.zeros((n, damage.SIZE), np.float32)
-            left, turned = np.full(n, 90.0, np.float32), np.full(n, UPRIGHT)
-            return descent.FitResult(theta, left, logits, harm, np.full(n, start), turned)
+            left, seen = np.full(n, 90.0, np.float32), (np.full(n, UPRIGHT), covered.nothing(n))
+            return descent.FitResult(theta, left, logits, harm, np.full(n, start), *seen)
 
         monkeypatch.setattr(cascade, "fit", fit)
         return origins

@@ -12,7 +12,7 @@ import pytest
 from linear_space import BITS, D
 from linear_subject import draw_thetas, images_at, make_subject, posterior
 
-from latentfp.attribution import descent, refine
+from latentfp.attribution import covered, descent, refine
 from latentfp.attribution.decoder import Reading, thetas
 from latentfp.attribution.descent import (
     DOUBT,
@@ -205,6 +205,7 @@ def make_results(n, *, residual: Any = 1.0, theta=1.0, logits=3.0):
         distortion=np.zeros((n, damage.SIZE), np.float32),
         passes=np.arange(n),
         orientation=np.full(n, UPRIGHT),
+        hidden=covered.nothing(n),
     )
 
 

@@ -211,6 +211,7 @@ FIELDS = [
     *("file", "sha256", "verdict", "user", "matched_bits", "bits", "p_value", "log10_lr", "support"),
     *("miss_p_value", "residual", "membership", "status", "stage", "passes", "iterations", "seconds"),
     *("damage", "ranked", "code_origin", "case_p_value", "pixels_sha256", "resampled_from", "orientation"),
+    "left_out",
 ]
 
 
