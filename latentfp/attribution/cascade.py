@@ -511,7 +511,7 @@ def _again(cascade: Cascade, images: ImageRows, previous: Answer, progress: Adva
     if len(rows):
         found = _uncovered(cascade, images[rows], progress)
         spent[rows] += found.passes
-        good = (found.residual < SOLVED) & (covered.share(found.hidden) <= covered.MOST)
+        good = (found.residual < covered.NEAR) & (covered.share(found.hidden) <= covered.MOST)
         for place, part in zip(best, found, strict=True):
             place[rows[good]] = part[good]
     found = answered(subject, Stage.MULTISTART, blended(best._replace(passes=spent), previous))
