@@ -485,16 +485,16 @@ def _again(cascade: Cascade, images: ImageRows, previous: Answer, progress: Adva
     subject, budget = cascade.subject, cascade.budget
     compare = partial(better, bits=subject.bits, pixels=images[0].size)
     best = fitted(subject, previous)
-    near = (best.residual < budget.refine.near) & ~is_damaged(best.distortion)
-    settled = (best.residual < SOLVED) & ~covered.likely(images) | near
+    undamaged = (best.residual < max(SOLVED, budget.refine.near)) & ~is_damaged(best.distortion)
+    settled = (best.residual < SOLVED) & ~covered.likely(images) | undamaged
     spent, iterations = np.zeros((2, len(images)), int)
-    rows = np.flatnonzero(near)
+    rows = np.flatnonzero(undamaged & (best.residual >= SOLVED))
     if len(rows):
         begun = (images, _distortions(cascade, images, previous), best.theta)
         found = fit(subject, budget.restart, Start(*(part[rows] for part in begun)), ignore)
         spent[rows] += found.passes
         best, _ = compare(best, found, rows)
-    rows = np.flatnonzero(~near)
+    rows = np.flatnonzero(~undamaged)
     if cascade.decoder is not None and cascade.known is None and len(rows):
         shown, read = _turned(cascade, images[rows])
         spent[rows], iterations[rows] = read.passes, read.iterations

@@ -111,14 +111,17 @@ def places() -> int:
 def placed(batch: Any) -> Any:
     """Arrays [b ...] of `places` images on this process's devices, split between them."""
     devices = mesh.data_mesh().local_mesh
-    shared = places() > 1 and devices.size > 1
-    return mesh.shard_batch(devices, batch) if shared else jax.tree.map(jnp.asarray, batch)
+    return mesh.shard_batch(devices, batch) if _shared(devices.size) else jax.tree.map(jnp.asarray, batch)
 
 
 def on_all(model: Model) -> Model:
     """What all images share, on every device that `placed` uses."""
     devices = mesh.data_mesh().local_mesh
-    return mesh.replicate(devices, model) if places() > 1 and devices.size > 1 else model
+    return mesh.replicate(devices, model) if _shared(devices.size) else model
+
+
+def _shared(devices: int) -> bool:
+    return devices > 1 and places() % devices == 0
 
 
 def batches(rows: Rows) -> list[tuple[Rows, Rows]]:

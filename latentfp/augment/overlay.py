@@ -1,4 +1,4 @@
-"""Things drawn over the image: a line of text, strokes of a brush, a black rectangle.
+"""Things drawn over the image: a line of text, a frame, strokes of a brush, a black rectangle.
 
     y = (1 - a) x + a c,    a the opacity in [0, 1] and c the colour at every pixel
 
@@ -28,6 +28,23 @@ def overlay(image: Image, *, colour: Float[Array, " 3"], opacity: Opacity) -> Im
     """`colour`, in [-1, 1], over the image; keeps the range of values."""
     cover = opacity[..., None]
     return (1 - cover) * image + cover * colour[None, None]
+
+
+def border(key: Key, image: Image, *, width: float | Scalar) -> Image:
+    """A frame of one random colour over the image, each side `width` of the image's wide."""
+    h, w, _ = image.shape
+    row, column = (jnp.minimum(jnp.arange(side), side - 1 - jnp.arange(side)) for side in (h, w))
+    edge = (row < jnp.round(width * h))[:, None] | (column < jnp.round(width * w))[None]
+    colour = jax.random.uniform(rng.stream(key, "colour"), (3,), minval=-1, maxval=1)
+    return overlay(image, colour=colour, opacity=edge.astype(image.dtype))
+
+
+def caption(key: Key, image: Image, *, height: float) -> Image:
+    """A word in white over the image, its font `height` of the image's high, in a random line."""
+    h, w, _ = image.shape
+    opacity = jnp.asarray(text_opacity("SALE", h, w, height=height, left=0.05, top=0.0))
+    down = jax.random.randint(rng.stream(key, "line"), (), 0, round((1 - height) * h))
+    return overlay(image, colour=jnp.ones(3), opacity=jnp.roll(opacity, down, axis=0))
 
 
 def text_opacity(text: str, h: int, w: int, *, height: float, left: float, top: float) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Named suites of attacks. A new attack is one row here: a name and what `attacks` composes.
 
 `nie2023`, `stable_signature`, `waves` and `markdiffusion` hold what those publications attack with, see
-`published.py`. `codecs` holds JPEG, WebP and JPEG 2000; `geometry` what moves pixels.
+`published.py`. `codecs` holds JPEG, WebP and JPEG 2000; `geometry` what moves pixels; `posted` what befalls
+images that people post: mirrored, turned, framed (a share of each side), with a caption, with an erased part.
 
 `robustness` holds single attacks and mixtures, one setting a row: blur by a Gaussian, its standard deviation
 in pixels, 25 taps; Gaussian noise, its standard deviation on [0, 1]; the quality of libjpeg, 4:2:0; the share
@@ -14,8 +15,15 @@ from latentfp.augment.attacks import NOTHING, Attack, coded, drawn, edited, grad
 from latentfp.augment.blur import gaussian_blur
 from latentfp.augment.codecs import jpeg2000, libjpeg, webp
 from latentfp.augment.colour import brightness, contrast, hue
-from latentfp.augment.geometry import crop_and_resize, flip, random_perspective, rotate, shrink_and_enlarge
+from latentfp.augment.geometry import (
+    crop_and_resize,
+    flip,
+    random_perspective,
+    rotate,
+    shrink_and_enlarge,
+)
 from latentfp.augment.noise import gaussian_noise, salt_and_pepper
+from latentfp.augment.overlay import border, caption, random_erase
 from latentfp.augment.published import (
     KIM2021,
     MARKDIFFUSION,
@@ -79,6 +87,15 @@ GEOMETRY = (
     *graded("perspective", random_perspective, "distortion", (0.1, 0.3, 0.5), step=drawn),
 )
 
+POSTED = (
+    NOTHING,
+    Attack("flip", edited(keyless(flip))),
+    *graded("rotation", rotate, "degrees", (90.0,)),
+    *graded("border", border, "width", (0.1,), step=drawn),
+    *graded("text", caption, "height", (0.35,), step=drawn),
+    Attack("erased 0.25", edited(drawn(random_erase, area=0.25, aspect=1.0))),
+)
+
 PIXELS = (
     NOTHING,
     *graded("hue", hue, "turn", (-0.1, 0.1, 0.25)),
@@ -94,4 +111,5 @@ SUITES: dict[str, tuple[Attack, ...]] = {
     "codecs": CODECS,
     "geometry": GEOMETRY,
     "pixels": PIXELS,
+    "posted": POSTED,
 }

@@ -47,6 +47,7 @@ RANDOM |= {
     f"markdiffusion/{name}" for name in ("noise 25/255", "masks", "strokes", "adaptive noise", "purified 0.3")
 }
 RANDOM |= {f"geometry/perspective {distortion}" for distortion in (0.1, 0.3, 0.5)}
+RANDOM |= {"posted/border 0.1", "posted/text 0.35", "posted/erased 0.25"}
 RANDOM |= {f"pixels/salt and pepper {amount}" for amount in (0.01, 0.05)}
 NIE = {attack.name: attack.apply for attack in suite("nie2023")}
 ROBUSTNESS = {attack.name: attack.apply for attack in suite("robustness")}
