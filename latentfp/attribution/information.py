@@ -64,6 +64,8 @@ def mean_variances(
     count, weight = values.shape[0] - beyond, sharpness(problem) / scale**2
     shares = jnp.square(vectors[-bits:])
     along = (1 / (values[None, :count] * weight[:, None] + 1)) @ shares[:, :count].T
+    if values.shape[0] == vectors.shape[0]:
+        return along
     others = jnp.maximum(0, 1 - jnp.sum(shares, axis=1))[None]
     return along + others / (rest * weight[:, None] + 1)
 

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 
 UPRIGHT = 0
 BETTER = 0.9  # of what is left over upright: from there on another orientation is tried
 
-ImageRows = Float[np.ndarray, "n h w 3"]
+ImageRows = Shaped[np.ndarray, "n h w 3"]
 
 
 class Orientation(NamedTuple):

@@ -13,6 +13,7 @@ from latentfp.cli.options import (
     CaseOption,
     CommittedOption,
     DeploymentOption,
+    ExactOption,
     ImagesArgument,
     JsonOption,
     MethodOption,
@@ -64,9 +65,7 @@ def attribute(
     together: TogetherOption = False,
     committed: CommittedOption = False,
     strict_size: StrictSizeOption = False,
-    exact: Annotated[
-        bool, typer.Option("--exact", help="Read every bit, also where a few of them name a user.")
-    ] = False,
+    exact: ExactOption = False,
     seed: StartsSeedOption = 0,
     report: Annotated[
         Path | None, typer.Option(help="Also write a page for people here, and its signed record as .json.")

@@ -68,6 +68,9 @@ CommittedOption = Annotated[
 StrictSizeOption = Annotated[
     bool, typer.Option("--strict-size", help="Refuse files of another size; else they are resampled.")
 ]
+ExactOption = Annotated[
+    bool, typer.Option("--exact", help="Read every bit, also where a few of them name a user.")
+]
 StartsSeedOption = Annotated[int, seed_option("Of the starts.")]
 UntilOption = Annotated[
     Stage,

@@ -46,12 +46,12 @@ def subject():
 
 @pytest.fixture(scope="module")
 def start(subject):
-    """Seven images: some start at their end, some elsewhere, one holds NaN, one nothing explains."""
+    """Seven images: some start at their end, some elsewhere, one at NaN, one nothing explains."""
     theta = draw_thetas(N)
     images = images_at(subject, theta)
-    images[2, 0, 0, 0] = np.nan
     images[5] = np.random.default_rng(3).uniform(-0.5, 0.5, images[5].shape)
     theta[3:] = draw_thetas(4, seed=6)
+    theta[2, 0] = np.nan
     return Start(images, np.zeros((N, damage.SIZE), np.float32), theta)
 
 
@@ -262,7 +262,9 @@ class TestSoftBits:
         images[-1] = np.random.default_rng(4).uniform(-0.3, 0.3, images[-1].shape)
         nothing, origin = np.zeros((FOUR, damage.SIZE), np.float32), np.zeros((FOUR, D), np.float32)
         again = fit(large, BRIEF, Start(images, nothing, origin), lambda _: None)
-        np.testing.assert_allclose(again.logits, found.logits, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(again.logits[:-1], found.logits[:-1], rtol=1e-4)
+        # The last is as good as it gets where steps change nothing in float32, see `assert_same`.
+        np.testing.assert_allclose(again.logits[-1], found.logits[-1], atol=5e-3)
 
 
 def test_every_image_is_compared_as_its_damage_demands(large):

@@ -133,19 +133,36 @@ class TestDone:
         assert np.asarray(walk.go(1).done).all()
 
 
-def test_an_image_of_nan_is_done_at_once_and_harms_no_other(subject, images):
-    theta, spoilt = np.zeros((5, D)), images.copy()
-    spoilt[2, 0, 0, 0] = np.nan
+def test_a_start_of_nan_is_done_at_once_and_harms_no_other(subject, images):
+    theta, spoilt = np.zeros((5, D)), np.zeros((5, D))
+    spoilt[2, 3] = np.nan
     settings = Settings(steps=3, inner=4)
-    expected, walk = Walk(subject, images, theta, settings).go(3), Walk(subject, spoilt, theta, settings)
+    expected, walk = Walk(subject, images, theta, settings).go(3), Walk(subject, images, spoilt, settings)
     np.testing.assert_array_equal(walk.states[0].done, np.arange(5) == 2)
     found = walk.go(3)
     assert np.isnan(found.residual[2])
     assert found.steps[2] == 0
-    np.testing.assert_array_equal(found.point[2], 0)
+    assert np.isnan(found.point[2, 3])
     others = np.array([0, 1, 3, 4])
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_array_equal(one[others], other[others])
+
+
+def test_pixels_of_nan_are_not_observed(subject, images):
+    """Whatever they would hold, nothing changes; and what is left tells less."""
+    theta, shown = np.zeros((5, D)), [images.copy() for _ in range(2)]
+    hidden = np.random.default_rng(9).random(images.shape[:3]) < 0.3
+    for i, value in enumerate((np.nan, 0.9)):
+        shown[i][hidden] = value
+    walk = Walk(subject, shown[0], theta, WHOLE)
+    errors = np.asarray(walk.problem.errors).reshape(images.shape)
+    assert np.isinf(errors[hidden]).all()
+    assert np.isfinite(errors[~hidden]).all()
+    last = walk.go(1)
+    spoilt = Walk(subject, shown[1], theta, WHOLE).go(1)
+    whole = Walk(subject, images, theta, WHOLE).go(1)
+    away = [np.abs(np.asarray(it.point) - np.asarray(whole.point)).max() for it in (last, spoilt)]
+    assert away[0] < away[1] / 5
 
 
 def test_steps_never_raise_the_objective(subject):
