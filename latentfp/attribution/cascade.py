@@ -3,7 +3,8 @@
     encoder      what the generator's own encoder reads, where it comes with one
     decoder      a few iterations of a trained network
     refine       a descent from the reading of the decoder or encoder
-    multistart   descents from the mean and from samples of the prior
+    multistart   what else may explain an image: another orientation, parts drawn over it; without a reading
+                 descents from the mean and from samples of the prior
     reference    the paper's search
 
 A stage takes the images that are still undecided, with what the previous stages found, and answers better
@@ -98,7 +99,7 @@ STAGES = {
 class Budget(NamedTuple):
     """How much each stage may spend.
 
-    `restart`: of the one start of multistart after refine; `until`: the last stage that auto runs.
+    `restart`: of the first descent of multistart after refine; `until`: the last stage that auto runs.
     """
 
     refine: Settings = Settings(near=NEAR)
@@ -143,18 +144,12 @@ class Cascade(NamedTuple):
         """How many times an image may be judged: auto judges it after each stage, other methods once."""
         return len(self.stages) if self.method is Method.AUTO else 1
 
-    @property
-    def descents(self) -> list[Settings]:
-        """Those of multistart: from several starts, or one more after refine."""
-        alone = Stage.REFINE not in self.stages
-        return [self.budget.multistart] * self.budget.starts if alone else [self.budget.restart]
-
     def work(self, stage: Stage) -> int:
         """How much progress an image makes in a stage, which reports exactly that much."""
-        budget = self.budget
+        budget, alone = self.budget, Stage.REFINE not in self.stages
         return {
             Stage.REFINE: budget.refine.steps,
-            Stage.MULTISTART: sum(settings.steps for settings in self.descents),
+            Stage.MULTISTART: budget.starts * budget.multistart.steps if alone else budget.restart.steps,
             Stage.REFERENCE: budget.search.starts * budget.search.steps,
         }.get(stage, 1)
 
@@ -454,7 +449,7 @@ def _multistart(
     """Descents from the mean and from samples of the prior, compared with each other and the previous answer.
 
     An image needs no further start once it is solved or two fit results agree. Start s of an image follows
-    from the key, its id and s. After refine there is one more descent alone (`_again`).
+    from the key, its id and s. After refine nothing is random any more (`_again`).
     """
     if previous is not None and Stage.REFINE in cascade.stages:
         return _again(cascade, images, previous, progress)

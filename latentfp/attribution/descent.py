@@ -1,9 +1,8 @@
 """Descents of many images by the steps of refine.py: where they begin and end, what that says of bits.
 
 On a CPU every image goes through the program alone, as many at once as there are cores; so what is found of
-it cannot depend on its company. An accelerator takes PLACES images together, several share a batch of as
-many each, and the next image comes where one is done; there floats may differ by what rounding makes of
-another place.
+it cannot depend on its company. Each accelerator takes PLACES images together, and the next image where one
+is done; there floats may differ by what rounding makes of another place.
 
 The damage that a file went through decides how it is compared (observation.py). A descent may have ended
 beside the best place, which its local information cannot tell. So its logits are halved and limited to DOUBT,
@@ -285,13 +284,11 @@ def fitted(subject: Subject, previous: Answer) -> FitResult:
 
 def explanations(subject: Subject, found: FitResult) -> ImageRows:
     """What the generator makes of fit results, with the distortions."""
-    parts = [
-        np.asarray(_explanations(subject.generator, subject.params, subject.whitened, *placed(some)))[
-            : len(rows)
-        ]
-        for rows, filled in batches(np.arange(len(found.theta)))
-        for some in [(found.theta[filled], found.distortion[filled])]
-    ]
+    given = subject.generator, subject.params, subject.whitened
+    parts = []
+    for rows, filled in batches(np.arange(len(found.theta))):
+        images = _explanations(*given, *placed((found.theta[filled], found.distortion[filled])))
+        parts.append(np.asarray(images)[: len(rows)])
     return np.concatenate(parts)
 
 

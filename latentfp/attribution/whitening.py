@@ -6,10 +6,9 @@ So the two levels of a bit are -1 and 1. A basis of leading axes alone leaves ou
 isotropic rest; then theta begins with d more numbers e ~ N(0, I), of which what lies along the axes is
 dropped, and w = origin + theta A + rest (e - e Pᵀ P), P the axes. Nothing of size d x d is needed.
 
-The mean curvature E[JᵀJ] of the limited images x = clip(g(w), -1, 1)
-is estimated with random signs v: since E[v vᵀ] = I, it is the mean of (Jᵀv)(Jᵀv)ᵀ over samples of the prior.
-Its eigenvectors serve every image; of more than MOST_EXACT coordinates only those that a few
-probes determine, and the mean of the rest along all others.
+The mean curvature E[JᵀJ] of the limited images x = clip(g(w), -1, 1) is estimated with random signs v: since
+E[v vᵀ] = I, it is the mean of (Jᵀv)(Jᵀv)ᵀ over samples of the prior. Its eigenvectors serve every image; of
+more than MOST_EXACT coordinates only those that a few probes determine, and a mean along all others.
 Source: docs/concepts.md; Hutchinson (1990), doi:10.1080/03610919008812866.
 """
 
