@@ -4,8 +4,8 @@ Run: latentfp fit --out runs/avatars
      python -m latentfp.main --config=configs/studies/false_accusations.py:decoder --workdir=DIR
      python -m latentfp.main --config=configs/studies/false_accusations.py:auto --workdir=DIR
 By the decoder, 107 500 files of ten kinds, about 20 minutes on 2 CPU cores, most of it to draw the files.
-By the default method with all its stages 5000, about 50 minutes. With photographs of one's own:
---config.study.folder=DIR --config.study.images.folder=500
+By the default method with all its stages 5000; 2000 of them took 79 minutes on one core with other work beside.
+With photographs of one's own: --config.study.folder=DIR --config.study.images.folder=500
 """
 
 from ml_collections import ConfigDict, config_dict
