@@ -147,6 +147,12 @@ def test_auto_stops_where_it_is_decided_and_other_methods_do_not(subject, decode
     np.testing.assert_array_equal(found.stage, Stage.REFINE)
 
 
+def test_only_auto_stops_where_a_code_is_written(subject, decoder):
+    for method in (Method.AUTO, Method.REFINE):
+        made = make_cascade(subject, decoder, method, key=rng.root(0), budget=Budget())
+        assert (made.budget.refine.near > 0) == (method is Method.AUTO)
+
+
 def test_stages_above_add_to_the_cost(subject, decoder, images):
     few, _ = answered(subject, decoder, Method.AUTO, images, until=Stage.DECODER)
     more, _ = answered(subject, decoder, Method.AUTO, images, until=Stage.REFINE)

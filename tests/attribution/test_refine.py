@@ -12,6 +12,7 @@ from linear_subject import UNKNOWN, draw_thetas, images_at, make_subject, poster
 from latentfp.attribution import refine
 from latentfp.attribution.observation import ROUNDING, UNDAMAGED
 from latentfp.attribution.refine import SOLVED, Model, Settings
+from latentfp.attribution.whitening import Curvature
 from latentfp.augment import damage
 
 D, BITS = 24, 8
@@ -126,6 +127,19 @@ class TestDone:
         # One step to the posterior mean, and two that change nothing: the scale is the first residual.
         assert (np.asarray(state.steps) <= 4).all()
 
+    def test_near_with_a_code_that_is_written(self, subject):
+        """Of two images with bits at their levels and at a fifth of them, only where that is asked for."""
+        theta = draw_thetas(2)
+        theta[1, -BITS:] *= 0.2
+        start = theta.copy()
+        start[:, :-BITS] += 0.5
+        images = images_at(subject, theta)
+        for near, expected in ((0.0, [False, False]), (1e6, [True, False])):
+            settings = self.SETTINGS._replace(inner=1, near=near)
+            state = Walk(subject, images, start, settings).go(1)
+            assert (np.asarray(state.residual) > SOLVED).all()
+            np.testing.assert_array_equal(state.done, expected)
+
     def test_out_of_steps(self, subject):
         images = np.random.default_rng(3).uniform(-0.5, 0.5, (2, 8, 8, 3)).astype(np.float32)
         walk = Walk(subject, images, np.zeros((2, D)), self.SETTINGS._replace(steps=2))
@@ -146,6 +160,18 @@ def test_a_start_of_nan_is_done_at_once_and_harms_no_other(subject, images):
     others = np.array([0, 1, 3, 4])
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_array_equal(one[others], other[others])
+
+
+def test_what_steps_have_seen_makes_the_next_ones_better(subject, images):
+    """From a curvature that is right on average, a memory of all directions against one of the last alone."""
+    sizes = subject.curvature().eigenvalues
+    average = Curvature(jnp.full(D, jnp.mean(sizes)), jnp.eye(D), jnp.zeros(()))
+    left = []
+    for pairs in (1, D):
+        settings = Settings(steps=6, inner=3, memory=pairs, first_scale=1.0, damping=1e-3)
+        last = Walk(subject, images, np.zeros((5, D)), settings, curvature=average).go(4)
+        left.append(np.asarray(last.residual))
+    assert (left[1] < left[0]).all()
 
 
 def test_pixels_of_nan_are_not_observed(subject, images):

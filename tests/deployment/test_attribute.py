@@ -23,6 +23,7 @@ from latentfp.attribution.refine import SOLVED
 from latentfp.augment import damage
 from latentfp.augment.damage import Damage
 from latentfp.choices import Distance, Method, Stage
+from latentfp.cli.investigator import describe
 from latentfp.data.files import read_image, write_image
 from latentfp.deployment import attribute as attribution
 from latentfp.deployment import decoders
@@ -62,6 +63,10 @@ class TestBudget:
         assert (found.search.starts, found.search.steps) == (7, 5)
         assert (found.starts, found.multistart) == (Budget().starts, Budget().multistart)
         assert choose_budget(Request(method=Method.MULTISTART, steps=5), STYLED).starts == Budget().starts
+
+    def test_exact_reads_on_where_a_code_is_written(self):
+        assert choose_budget(Request(exact=True), STYLED) == Budget().exact
+        assert Budget().exact.refine.near == 0 < Budget().refine.near
 
     @pytest.mark.parametrize("method", [Method.AUTO, Method.DECODER, Method.REFINE])
     def test_other_methods_take_none(self, method):
@@ -213,6 +218,21 @@ FIELDS = [
     *("damage", "ranked", "code_origin", "case_p_value", "pixels_sha256", "resampled_from", "orientation"),
     "left_out",
 ]
+
+
+def test_a_finding_says_how_a_file_was_turned_and_what_was_left_out():
+    found = attribution.Finding("a.png", "00", "user", user="bob", p_value=1e-9, stage="multistart")
+    assert describe(found).endswith("by multistart)")
+    told = describe(found._replace(orientation="mirrored", left_out=0.25))
+    assert told.endswith("by multistart, mirrored, without 25% of the image)")
+
+
+def test_an_orientation_is_told_by_what_was_done_to_the_file():
+    logits, zero = np.zeros((1, 4), np.float32), np.zeros(1, np.float32)
+    nothing = Estimate(logits > 0, logits, logits, zero, np.zeros(1, int), logits)
+    seen = answer(nothing, Stage.MULTISTART, passes=0, orientation=5)
+    assert attribution._orientation(seen, (8, 8, 3)) == "mirrored and turned by 90 degrees counter-clockwise"
+    assert attribution._orientation(seen._replace(orientation=np.zeros(1, int)), (8, 8, 3)) is None
 
 
 @pytest.fixture(scope="module")
