@@ -452,7 +452,7 @@ def _multistart(
     from the key, its id and s. After refine nothing is random any more (`_again`).
     """
     if previous is not None and Stage.REFINE in cascade.stages:
-        return _again(cascade, images, previous, progress)
+        return _again(cascade, images, ids, previous, progress)
     subject, settings = cascade.subject, cascade.budget.multistart
     distortions = _distortions(cascade, images, previous)
     best = None if previous is None else fitted(subject, previous)
@@ -471,7 +471,7 @@ def _multistart(
     return answered(subject, Stage.MULTISTART, blended(best._replace(passes=spent), previous))
 
 
-def _again(cascade: Cascade, images: ImageRows, previous: Answer, progress: Advance) -> Answer:
+def _again(cascade: Cascade, images: ImageRows, ids: ImageIds, previous: Answer, progress: Advance) -> Answer:
     """What else may explain an image where refine did not.
 
     Another orientation, if the decoder explains it better in one; and parts that were drawn over it. Where
@@ -491,7 +491,7 @@ def _again(cascade: Cascade, images: ImageRows, previous: Answer, progress: Adva
         best, _ = compare(best, found, rows)
     rows = np.flatnonzero(~undamaged)
     if cascade.decoder is not None and cascade.known is None and len(rows):
-        shown, read = _turned(cascade, images[rows])
+        shown, read = _turned(cascade, images[rows], ids[rows])
         spent[rows], iterations[rows] = read.passes, read.iterations
         turned = np.flatnonzero(read.orientation != UPRIGHT)
         if len(turned):
@@ -530,11 +530,11 @@ def _uncovered(cascade: Cascade, images: ImageRows, progress: Advance) -> FitRes
     return found._replace(passes=passes)
 
 
-def _turned(cascade: Cascade, images: ImageRows) -> tuple[ImageRows, Answer]:
+def _turned(cascade: Cascade, images: ImageRows, ids: ImageIds) -> tuple[ImageRows, Answer]:
     """Images in the orientation in which the decoder explains each best, and what it reads there; the costs
     are those of all orientations."""
     shown = [upright(images, it) for it in orientations(*images.shape[1:3])]
-    read = [_decoder(cascade, it, np.empty(0), None, ignore) for it in shown]
+    read = [_decoder(cascade, it, ids, None, ignore) for it in shown]
     chosen, rows = orientation.best([it.estimate.loss for it in read]), np.arange(len(images))
     best: Answer = jax.tree.map(lambda *leaves: np.stack(leaves)[chosen, rows], *read)
     costs = {name: sum(getattr(it, name) for it in read) for name in ("passes", "iterations")}

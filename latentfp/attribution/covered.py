@@ -89,10 +89,11 @@ def share(cells: Cells) -> Float[np.ndarray, " n"]:
 
 
 def _cells(values: Float[np.ndarray, "n h w"], side: int) -> Float[np.ndarray, "n g g"]:
-    """Means of `side` × `side` cells, which differ by a pixel where that does not divide a side."""
+    """Means of `side` × `side` cells, which differ by a pixel where that does not divide a side. Of fewer
+    pixels than cells, each is seen by several."""
     for axis in (1, 2):
         length = values.shape[axis]
-        first = -(-np.arange(side) * length // side)
-        counts = np.diff([*first, length]).reshape(-1, *(1,) * (2 - axis))
+        first = np.minimum(-(-np.arange(side) * length // side), length - 1)
+        counts = np.maximum(np.diff([*first, length]), 1).reshape(-1, *(1,) * (2 - axis))
         values = np.add.reduceat(values, first, axis=axis) / counts
     return values

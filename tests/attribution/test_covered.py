@@ -127,6 +127,15 @@ def test_cells_are_left_out_that_stick_out(side):
     assert covered.share(fine)[0] == 0
 
 
+def test_of_fewer_pixels_than_cells_each_is_seen_by_several():
+    explanation = np.zeros((1, 8, 8, 3), np.float32)
+    images = explanation.copy()
+    images[0, 6:] = 1
+    found = covered.unexplained(images, explanation, Look(4.0, 1))
+    assert covered.pixels_of(found, 8, 8)[0, 6:].all()
+    assert not covered.pixels_of(found, 8, 8)[0, :6].any()
+
+
 def test_pixels_that_are_hidden_are_not_a_number():
     images = np.ones((1, 4, 4, 3), np.float32)
     hidden = np.zeros((1, 4, 4), bool)
