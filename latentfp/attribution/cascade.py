@@ -25,7 +25,7 @@ from jax.tree_util import Partial
 from jaxtyping import Array, Bool, Float, Int
 
 from latentfp import rng
-from latentfp.attribution import covered, orientation, reference
+from latentfp.attribution import covered, reference, registration
 from latentfp.attribution import decoder as decoding
 from latentfp.attribution import encoder as encoding
 from latentfp.attribution.decoder import TrainedDecoder
@@ -42,7 +42,9 @@ from latentfp.attribution.descent import (
     fit,
     fitted,
     in_parallel,
+    left_over,
     placed,
+    put,
 )
 from latentfp.attribution.estimate import (
     Advance,
@@ -61,7 +63,6 @@ from latentfp.attribution.estimate import (
 from latentfp.attribution.evidence import Soft
 from latentfp.attribution.membership import Null, explained, limits, misfits
 from latentfp.attribution.observation import is_damaged
-from latentfp.attribution.orientation import UPRIGHT, orientations, upright
 from latentfp.attribution.reference import Distance
 from latentfp.attribution.refine import SOLVED, Settings
 from latentfp.attribution.verdict import (
@@ -474,11 +475,10 @@ def _multistart(
 def _again(cascade: Cascade, images: ImageRows, ids: ImageIds, previous: Answer, progress: Advance) -> Answer:
     """What else may explain an image where refine did not.
 
-    Another orientation, if the decoder explains it better in one; and parts that were drawn over it. Where
-    refine stopped near an undamaged image, a descent goes on from there.
+    Another place of it in the file, if the decoder explains it about as well in one; and parts that were
+    drawn over it. Where refine stopped near an undamaged image, a descent goes on from there.
     """
     subject, budget = cascade.subject, cascade.budget
-    compare = partial(better, bits=subject.bits, pixels=images[0].size)
     best = fitted(subject, previous)
     undamaged = (best.residual < max(SOLVED, budget.refine.near)) & ~is_damaged(best.distortion)
     settled = (best.residual < SOLVED) & ~covered.likely(images) | undamaged
@@ -488,28 +488,22 @@ def _again(cascade: Cascade, images: ImageRows, ids: ImageIds, previous: Answer,
         begun = (images, _distortions(cascade, images, previous), best.theta)
         found = fit(subject, budget.restart, Start(*(part[rows] for part in begun)), ignore)
         spent[rows] += found.passes
-        best, _ = compare(best, found, rows)
+        best, _ = better(best, found, rows, bits=subject.bits, pixels=images[0].size)
     rows = np.flatnonzero(~undamaged)
     if cascade.decoder is not None and cascade.known is None and len(rows):
-        shown, read = _turned(cascade, images[rows], ids[rows])
-        spent[rows], iterations[rows] = read.passes, read.iterations
-        turned = np.flatnonzero(read.orientation != UPRIGHT)
-        if len(turned):
-            rows, read = rows[turned], select(read, turned)
-            start = Start(shown[turned], read.distortion, fitted(subject, read).theta)
-            found = fit(subject, budget.exact.refine, start, ignore)._replace(orientation=read.orientation)
-            spent[rows] += found.passes
-            best, over = compare(best, found, rows)
-            settled[rows] |= over & ~covered.likely(images[rows])
+        begun = FitResult(*(part[rows] for part in best))
+        found, moved, iterations[rows] = _elsewhere(cascade, images[rows], ids[rows], begun)
+        spent[rows] = found.passes
+        put(best, found, rows, moved)
+        settled[rows] |= moved & (found.residual < SOLVED) & ~covered.likely(images[rows])
     rows = np.flatnonzero(~settled)
     progress(int(settled.sum()) * budget.restart.steps)
     if len(rows):
         found = _uncovered(cascade, images[rows], progress)
         spent[rows] += found.passes
         good = (found.residual < covered.NEAR) & (covered.share(found.hidden) <= covered.MOST)
-        for place, part in zip(best, found, strict=True):
-            place[rows[good]] = part[good]
-    found = answered(subject, Stage.MULTISTART, blended(best._replace(passes=spent), previous))
+        put(best, found, rows, good)
+    found = answered(subject, Stage.MULTISTART, best._replace(passes=spent))
     return found._replace(iterations=iterations)
 
 
@@ -530,15 +524,59 @@ def _uncovered(cascade: Cascade, images: ImageRows, progress: Advance) -> FitRes
     return found._replace(passes=passes)
 
 
-def _turned(cascade: Cascade, images: ImageRows, ids: ImageIds) -> tuple[ImageRows, Answer]:
-    """Images in the orientation in which the decoder explains each best, and what it reads there; the costs
-    are those of all orientations."""
-    shown = [upright(images, it) for it in orientations(*images.shape[1:3])]
-    read = [_decoder(cascade, it, ids, None, ignore) for it in shown]
-    chosen, rows = orientation.best([it.estimate.loss for it in read]), np.arange(len(images))
-    best: Answer = jax.tree.map(lambda *leaves: np.stack(leaves)[chosen, rows], *read)
-    costs = {name: sum(getattr(it, name) for it in read) for name in ("passes", "iterations")}
-    return np.stack(shown)[chosen, rows], best._replace(orientation=chosen, **costs)
+def _elsewhere(
+    cascade: Cascade, images: ImageRows, ids: ImageIds, best: FitResult
+) -> tuple[FitResult, Bool[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+    """What explains files better than `best` does, with the image elsewhere in them (registration.py): fit
+    results with all the passes that it took, which of them are better, and the iterations that it took.
+
+    Descents begin at the best reading of an image and of its mirror image, and are compared by what is left
+    over of the file, since the errors that a fit assumes are its own.
+    """
+    subject, n = cascade.subject, len(images)
+    spent, iterations = np.zeros((2, n), int)
+    seen: dict[bool, _Seen] = {}
+    for number, view in enumerate(registration.views(images)):
+        read = _decoder(cascade, registration.shown(view), ids, None, ignore)
+        spent, iterations = spent + read.passes + 1, iterations + read.iterations
+        found = fitted(subject, read)._replace(
+            distortion=registration.in_file(read.distortion, view.window),
+            orientation=np.full(n, view.orientation),
+            hidden=covered.cells_of(view.frame),
+        )
+        files = covered.without(view.files, view.frame)
+        new = _Seen(np.full(n, number), files, found, left_over(subject, found, files))
+        old = seen.setdefault(view.mirrored, new)
+        seen[view.mirrored] = jax.tree.map(partial(_either, new.left < old.left), new, old)
+        if number == 0:
+            enough = registration.PROMISING * new.left
+    best, moved, left = FitResult(*map(np.array, best)), np.zeros(n, bool), left_over(subject, best, images)
+    for view, files, read, remains in seen.values():
+        rows = np.flatnonzero((view > 0) & (remains < enough))
+        if len(rows) == 0:
+            continue
+        start = Start(*(part[rows] for part in (files, read.distortion, read.theta)))
+        found = fit(subject, cascade.budget.exact.refine, start, ignore)
+        found = found._replace(orientation=read.orientation[rows], hidden=read.hidden[rows])
+        spent[rows] += found.passes + 1
+        remains = left_over(subject, found, files[rows])
+        wins = remains < left[rows]
+        put(best, found, rows, wins)
+        left[rows], moved[rows] = np.where(wins, remains, left[rows]), moved[rows] | wins
+    return best._replace(passes=spent), moved, iterations
+
+
+class _Seen(NamedTuple):
+    """The numbers of views, files (NaN: not observed), readings of these, and what they leave over."""
+
+    view: Int[np.ndarray, " n"]
+    files: ImageRows
+    read: FitResult
+    left: Float[np.ndarray, " n"]
+
+
+def _either(wins: Bool[np.ndarray, " n"], new: np.ndarray, old: np.ndarray) -> np.ndarray:
+    return np.where(wins.reshape(-1, *(1,) * (new.ndim - 1)), new, old)
 
 
 def _reference(

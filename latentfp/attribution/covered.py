@@ -83,6 +83,11 @@ def pixels_of(cells: Cells, height: int, width: int) -> Bool[np.ndarray, "n h w"
     return cells[:, down][:, :, right]
 
 
+def cells_of(pixels: Bool[np.ndarray, "n h w"]) -> Cells:
+    """The cells in which any of these pixels are."""
+    return _cells(pixels.astype(np.float32), GRID) > 0
+
+
 def share(cells: Cells) -> Float[np.ndarray, " n"]:
     """How much of each image the cells are."""
     return cells.mean(axis=(1, 2))

@@ -25,7 +25,7 @@ from jaxtyping import Array, Bool, Float, Int
 from latentfp.attribution import covered, information, refine
 from latentfp.attribution.encoder import Calibration
 from latentfp.attribution.estimate import Advance, Answer, Estimate, Rows, Status, answer
-from latentfp.attribution.observation import DAMAGED, SPREAD, UNDAMAGED, Observation, is_damaged
+from latentfp.attribution.observation import DAMAGED, ROUNDING, SPREAD, UNDAMAGED, Observation, is_damaged
 from latentfp.attribution.orientation import UPRIGHT
 from latentfp.attribution.refine import SOLVED, Model, Settings
 from latentfp.attribution.whitening import Curvature, Whitened, render
@@ -306,13 +306,18 @@ def _explanations(
     return jax.vmap(distorted)(render(generator, params, space, theta), distortion)
 
 
+def left_over(subject: Subject, found: FitResult, files: ImageRows) -> Float[np.ndarray, " n"]:
+    """The root mean square of what fit results leave of files, in units of the rounding to 8 bits; pixels of
+    NaN do not count. One pass."""
+    squares = np.square(files - explanations(subject, found)) / ROUNDING**2
+    return np.sqrt(np.nanmean(squares, axis=(1, 2, 3)))
+
+
 def blended(found: FitResult, previous: Answer | None) -> FitResult:
-    """The logits of the previous stage as further, weaker evidence, where a descent is not solved, and in the
-    same orientation."""
+    """The logits of the previous stage as further, weaker evidence, where a descent is not solved."""
     if previous is None:
         return found
-    one_sided = (found.residual < SOLVED) | (found.orientation != previous.orientation)
-    weight = np.where(one_sided, 0, SHARE_PREVIOUS).astype(np.float32)[:, None]
+    weight = np.where(found.residual < SOLVED, 0, SHARE_PREVIOUS).astype(np.float32)[:, None]
     return found._replace(logits=found.logits + weight * previous.estimate.logits)
 
 
@@ -346,9 +351,14 @@ def better(
     old = FitResult(*(part[rows] for part in best))
     agree = ((old.theta > 0) == (found.theta > 0))[:, -bits:].mean(axis=1) >= AGREEMENT
     wins = _score(found, bits=bits, pixels=pixels) < _score(old, bits=bits, pixels=pixels)
-    for place, part in zip(best, found, strict=True):
-        place[rows[wins]] = part[wins]
+    put(best, found, rows, wins)
     return best, solved | agree
+
+
+def put(best: FitResult, found: FitResult, rows: Rows, which: Bool[np.ndarray, " r"]) -> None:
+    """Writes those of the fit results of these rows into `best`."""
+    for place, part in zip(best, found, strict=True):
+        place[rows[which]] = part[which]
 
 
 def _score(found: FitResult, *, bits: int, pixels: int) -> Float[np.ndarray, " n"]:

@@ -1,19 +1,15 @@
 """Files that were mirrored or turned by a quarter: which of the eight symmetries of the square shows them as
 they were made.
 
-A decoder explains an image best where it stands upright: what its last iteration leaves over tells. No user's
-code is looked at, so the choice costs nothing in a p-value. A generator of images that are not square has
-four of them.
+A generator of images that are not square has four of them.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Shaped
 
 UPRIGHT = 0
-BETTER = 0.9  # of what is left over upright: from there on another orientation is tried
 
 ImageRows = Shaped[np.ndarray, "n h w 3"]
 
@@ -45,11 +41,3 @@ def upright(images: ImageRows, orientation: Orientation) -> ImageRows:
     """Images to which that was done, as they were before."""
     back = np.rot90(images, -orientation.degrees // 90, axes=(1, 2))
     return np.ascontiguousarray(back[:, :, ::-1] if orientation.mirrored else back)
-
-
-def best(left: Sequence[Float[np.ndarray, " n"]]) -> Int[np.ndarray, " n"]:
-    """The orientation of each image in which a decoder leaves least, `left` in the order of `orientations`;
-    the upright one unless another leaves less than BETTER of it."""
-    losses = np.stack(left)
-    found = losses.argmin(axis=0)
-    return np.where(losses.min(axis=0) < BETTER * losses[UPRIGHT], found, UPRIGHT)

@@ -83,7 +83,7 @@ def inflict(key: Key, image: Image, damage: Damage) -> Image:
     return degrade(key, distort(image, damage), damage)
 
 
-def coordinates(damage: Damage) -> Float[Array, " m"]:
+def coordinates(damage: Damage) -> Float[Array, "m ..."]:
     """A damage on scales of about 1, 0 for none."""
     return jnp.stack(
         [
