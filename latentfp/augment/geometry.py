@@ -86,6 +86,11 @@ def rotate(image: Image, *, degrees: float | Scalar) -> Image:
     return warp(image, degrees=degrees)
 
 
+def random_rotate(key: Key, image: Image, *, degrees: float | Scalar) -> Image:
+    """Turn about the centre by up to `degrees` either way, all angles with equal chances."""
+    return rotate(image, degrees=jax.random.uniform(key, minval=-degrees, maxval=degrees))
+
+
 def flip(image: Image) -> Image:
     """Left becomes right."""
     return image[:, ::-1]

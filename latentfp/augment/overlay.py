@@ -2,6 +2,8 @@
 
     y = (1 - a) x + a c,    a the opacity in [0, 1] and c the colour at every pixel
 
+`framed` also shrinks the image, by a triangle filter.
+
 Differentiable by the image. Text is rendered on the host by Pillow's own font; strokes are broken lines whose
 ends wander at random, one colour each. Random erasing blacks out h' × w' whole pixels anywhere in the image,
 
@@ -37,6 +39,17 @@ def border(key: Key, image: Image, *, width: float | Scalar) -> Image:
     edge = (row < jnp.round(width * h))[:, None] | (column < jnp.round(width * w))[None]
     colour = jax.random.uniform(rng.stream(key, "colour"), (3,), minval=-1, maxval=1)
     return overlay(image, colour=colour, opacity=edge.astype(image.dtype))
+
+
+def framed(key: Key, image: Image, *, scale: float) -> Image:
+    """All of the image, `scale` of each side, anywhere within a frame of one random colour."""
+    h, w, _ = image.shape
+    height, width = (max(1, round(scale * side)) for side in (h, w))
+    small = jax.image.resize(image, (height, width, 3), "linear")
+    room = jnp.array([h - height, w - width, 0]) + 1
+    place = jax.random.randint(rng.stream(key, "place"), (3,), 0, room)
+    colour = jax.random.uniform(rng.stream(key, "colour"), (3,), minval=-1, maxval=1)
+    return jax.lax.dynamic_update_slice(jnp.broadcast_to(colour, image.shape), small, place)
 
 
 def caption(key: Key, image: Image, *, height: float) -> Image:

@@ -2,7 +2,8 @@
 
 `nie2023`, `stable_signature`, `waves` and `markdiffusion` hold what those publications attack with, see
 `published.py`. `codecs` holds JPEG, WebP and JPEG 2000; `geometry` what moves pixels; `posted` what befalls
-images that people post: mirrored, turned, framed (a share of each side), with a caption, with an erased part.
+images that people post: mirrored, turned, shrunk (to a share of each side) within a frame, with a frame over
+it, with a caption, with an erased part.
 
 `robustness` holds single attacks and mixtures, one setting a row: blur by a Gaussian, its standard deviation
 in pixels, 25 taps; Gaussian noise, its standard deviation on [0, 1]; the quality of libjpeg, 4:2:0; the share
@@ -19,11 +20,12 @@ from latentfp.augment.geometry import (
     crop_and_resize,
     flip,
     random_perspective,
+    random_rotate,
     rotate,
     shrink_and_enlarge,
 )
 from latentfp.augment.noise import gaussian_noise, salt_and_pepper
-from latentfp.augment.overlay import border, caption, random_erase
+from latentfp.augment.overlay import border, caption, framed, random_erase
 from latentfp.augment.published import (
     KIM2021,
     MARKDIFFUSION,
@@ -90,7 +92,9 @@ GEOMETRY = (
 POSTED = (
     NOTHING,
     Attack("flip", edited(keyless(flip))),
-    *graded("rotation", rotate, "degrees", (90.0,)),
+    *graded("rotation", rotate, "degrees", (45.0, 90.0)),
+    Attack("rotation by any angle", edited(drawn(random_rotate, degrees=180.0))),
+    *graded("shrunk in a frame", framed, "scale", (0.8,), step=drawn),
     *graded("border", border, "width", (0.1,), step=drawn),
     *graded("text", caption, "height", (0.35,), step=drawn),
     Attack("erased 0.25", edited(drawn(random_erase, area=0.25, aspect=1.0))),

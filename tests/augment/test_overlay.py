@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from latentfp.augment import overlay as overlays
-from latentfp.augment.overlay import overlay, strokes, text_opacity
+from latentfp.augment.overlay import border, framed, overlay, strokes, text_opacity
 
 
 def test_opacity_mixes():
@@ -56,3 +56,29 @@ def test_strokes_cover_what_they_should(key):
     # 4.5 parts of 0.25 · 64 · 0.77 (the mean of √(x² + y²) on the square) and 3 wide: 166 pixels, ten times,
     # less what crosses, leaves the image or ends: of 6144 pixels between a tenth and a quarter.
     assert 0.1 < np.mean(covered) < 0.25
+
+
+def test_a_border_covers_what_a_frame_goes_around():
+    image = jnp.asarray(np.random.default_rng(4).uniform(-0.5, 0.5, (20, 30, 3)), jnp.float32)
+    bordered = np.asarray(border(jax.random.key(1), image, width=0.1))
+    np.testing.assert_array_equal(bordered[2:-2, 3:-3], image[2:-2, 3:-3])
+    assert len(np.unique(bordered[:2].reshape(-1, 3), axis=0)) == 1
+    assert len(np.unique(bordered[:, -3:].reshape(-1, 3), axis=0)) == 1
+
+
+def test_a_framed_image_is_pillows_smaller_one_somewhere():
+    image = np.random.default_rng(5).uniform(-0.5, 0.5, (20, 30, 3)).astype(np.float32)
+    channels = (Image.fromarray(channel) for channel in image.transpose(2, 0, 1))
+    small = np.stack([channel.resize((24, 16), Image.Resampling.BILINEAR) for channel in channels], axis=2)
+    places = set()
+    for seed in range(8):
+        found = np.asarray(framed(jax.random.key(seed), jnp.asarray(image), scale=0.8))
+        windows = np.lib.stride_tricks.sliding_window_view(found, small.shape)[..., 0, :, :, :]
+        off = np.abs(windows - small).max(axis=(2, 3, 4))
+        top, left = np.unravel_index(off.argmin(), off.shape)
+        assert off.min() < 1e-5
+        beyond = np.ones((20, 30), bool)
+        beyond[top : top + 16, left : left + 24] = False
+        assert len(np.unique(found[beyond], axis=0)) == 1
+        places.add((top, left))
+    assert len(places) > 4

@@ -48,6 +48,7 @@ RANDOM |= {
 }
 RANDOM |= {f"geometry/perspective {distortion}" for distortion in (0.1, 0.3, 0.5)}
 RANDOM |= {"posted/border 0.1", "posted/text 0.35", "posted/erased 0.25"}
+RANDOM |= {"posted/rotation by any angle", "posted/shrunk in a frame 0.8"}
 RANDOM |= {f"pixels/salt and pepper {amount}" for amount in (0.01, 0.05)}
 NIE = {attack.name: attack.apply for attack in suite("nie2023")}
 ROBUSTNESS = {attack.name: attack.apply for attack in suite("robustness")}
