@@ -152,15 +152,17 @@ def _cases(p: PValues, settings: Settings) -> dict[str, Any]:
 
 def _mixed(soft: Soft, settings: Settings, *, seed: int) -> list[dict[str, Any]]:
     """The share of MIXED cases of TOGETHER files, of all kinds, that are judged as of one origin and accuse
-    anybody."""
+    anybody: each deployment judges as many of them."""
     random, nothing = np.random.default_rng([seed, TOGETHER]), np.zeros(TOGETHER, bool)
     chosen = random.integers(len(soft), size=(MIXED, TOGETHER))
     pooled = np.concatenate([pool(soft[rows], None, nothing).soft for rows in chosen])
     found = []
-    for users in settings.users:
-        p = p_values(pooled[:, None], random, users=users)
+    for users, deployments in zip(settings.users, settings.deployments, strict=True):
+        parts = np.array_split(pooled[:, None], deployments)
+        p = np.concatenate([p_values(part, random, users=users) for part in parts])
         promised = {f"{alpha:g}": float((p <= alpha).mean()) for alpha in settings.alphas}
-        found.append({"users": users, "files": TOGETHER, "cases": MIXED, "promised": promised})
+        case = {"files": TOGETHER, "cases": MIXED, "deployments": deployments}
+        found.append({"users": users, **case, "promised": promised})
     return found
 
 
