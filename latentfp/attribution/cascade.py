@@ -3,8 +3,8 @@
     encoder      what the generator's own encoder reads, where it comes with one
     decoder      a few iterations of a trained network
     refine       a descent from the reading of the decoder or encoder
-    multistart   what else may explain an image: another orientation, parts drawn over it; without a reading
-                 descents from the mean and from samples of the prior
+    multistart   what else may explain an image: another place in the file, parts drawn over it; without a
+                 reading descents from the mean and from samples of the prior
     reference    the paper's search
 
 A stage takes the images that are still undecided, with what the previous stages found, and answers better
