@@ -514,13 +514,19 @@ def _uncovered(cascade: Cascade, images: ImageRows, progress: Advance) -> FitRes
     distortions = nothing_known if cascade.known is None else np.tile(cascade.known, (n, 1))
     origin = np.zeros((n, subject.whitened.size), np.float32)
     seen = covered.without(images, covered.flat(images))
-    found = fit(subject, cascade.budget.restart, Start(seen, distortions, origin), progress)
-    passes = found.passes
+    found = fit(subject, cascade.budget.restart, Start(seen, distortions, origin), progress, soft=False)
+    passes, rows = found.passes.copy(), np.arange(n)
     for look in covered.LOOKS:
-        hidden = covered.unexplained(images, explanations(subject, found), look)
-        seen = covered.without(images, covered.pixels_of(hidden, *images.shape[1:3]))
-        found = fit(subject, cascade.budget.exact.refine, Start(seen, distortions, found.theta), ignore)
-        found, passes = found._replace(hidden=hidden), passes + found.passes
+        some = FitResult(*(part[rows] for part in found))
+        hidden = covered.unexplained(images[rows], explanations(subject, some), look)
+        seen = covered.without(images[rows], covered.pixels_of(hidden, *images.shape[1:3]))
+        start, last = Start(seen, distortions[rows], some.theta), look is covered.LOOKS[-1]
+        some = fit(subject, cascade.budget.exact.refine, start, ignore, soft=last)._replace(hidden=hidden)
+        passes[rows] += some.passes
+        put(found, some, rows, np.full(len(rows), True))
+        rows = rows[some.residual < covered.HOPELESS]
+        if len(rows) == 0:
+            break
     return found._replace(passes=passes)
 
 

@@ -24,6 +24,7 @@ from latentfp.attribution.observation import ROUNDING
 GRID = 16  # cells a side in which is said what is left out
 WINDOW = 3  # pixels a side of what is flat
 NEAR = 3.5  # residual of the rest
+HOPELESS = 8.0  # residual after a look from which no further one is taken
 MOST = 0.5  # share of an image that may be left out
 LIKELY = 0.1  # share of one colour, of an image that damage leaves grainy
 

@@ -144,14 +144,17 @@ def in_parallel(function: Callable[[Item], Result], items: Sequence[Item]) -> It
         yield from pool.map(function, items[1:])
 
 
-def fit(subject: Subject, settings: Settings, start: Start, progress: Advance) -> FitResult:
-    """Descents in which every image is compared as its distortion demands."""
+def fit(
+    subject: Subject, settings: Settings, start: Start, progress: Advance, *, soft: bool = True
+) -> FitResult:
+    """Descents in which every image is compared as its distortion demands. Soft bits take passes of their
+    own: without them logits are 0."""
     model = on_all(Model(subject.params, subject.whitened, subject.curvature()))
     damaged = np.asarray(is_damaged(start.distortions))
     parts, order = [], []
     for observation, rows in ((UNDAMAGED, np.flatnonzero(~damaged)), (DAMAGED, np.flatnonzero(damaged))):
         tasks = rows[:, None] if places() == 1 else rows[None] if len(rows) else []
-        one = partial(_fit, observation, subject, model, settings, start, progress)
+        one = partial(_fit, observation, subject, model, settings, start, progress, soft)
         parts += in_parallel(one, list(tasks))
         order += list(tasks)
     whole = FitResult(*(np.concatenate(leaves) for leaves in zip(*parts, strict=True)))
@@ -165,6 +168,7 @@ def _fit(
     settings: Settings,
     start: Start,
     progress: Advance,
+    soft: bool,
     rows: Rows,
 ) -> FitResult:
     begun = Start(*(part[rows] for part in start))
@@ -172,8 +176,13 @@ def _fit(
     d, point = begun.thetas.shape[1], np.asarray(found.point)
     moved = np.array(begun.distortions)
     moved[:, : observation.free] += point[:, d:] * np.asarray(SPREAD[: observation.free], np.float32)
-    logits, cost = _soft_bits(observation, subject, model, settings, begun, found)
-    passes = refine.passes(np.asarray(found.steps), settings) + cost
+    passes, logits = (
+        refine.passes(np.asarray(found.steps), settings),
+        np.zeros((len(rows), subject.bits), np.float32),
+    )
+    if soft:
+        logits, cost = _soft_bits(observation, subject, model, settings, begun, found)
+        passes = passes + cost
     seen = np.full(len(rows), UPRIGHT), covered.nothing(len(rows))
     return FitResult(point[:, :d], np.asarray(found.residual), logits, moved, passes, *seen)
 

@@ -31,7 +31,7 @@ PART = 0.78
 FRAME = 16 * 2 / 255  # of a line's pixels from the outermost line's median: lossy codecs move them
 THICKEST = 1 / 3  # of a side, at each end
 
-PROMISING = 1.1  # of what is left over as the file stands: up to there another view is worth a descent
+PROMISING = 0.95  # of what is left over as the file stands: up to there another view is worth a descent
 
 ImageRows = Float[np.ndarray, "n h w 3"]
 Distortions = Float[np.ndarray, "n m"]
