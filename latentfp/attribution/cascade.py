@@ -475,8 +475,8 @@ def _multistart(
 def _again(cascade: Cascade, images: ImageRows, ids: ImageIds, previous: Answer, progress: Advance) -> Answer:
     """What else may explain an image where refine did not.
 
-    Another place of it in the file, if the decoder explains it about as well in one; and parts that were
-    drawn over it. Where refine stopped near an undamaged image, a descent goes on from there.
+    Another place of it in the file, if the decoder explains it better there; and parts that were drawn over
+    it. Where refine stopped near an undamaged image, a descent goes on from there.
     """
     subject, budget = cascade.subject, cascade.budget
     best = fitted(subject, previous)
@@ -536,13 +536,47 @@ def _elsewhere(
     """What explains files better than `best` does, with the image elsewhere in them (registration.py): fit
     results with all the passes that it took, which of them are better, and the iterations that it took.
 
-    Descents begin at the best reading of an image and of its mirror image, and are compared by what is left
-    over of the file, since the errors that a fit assumes are its own.
+    Descents are compared by what is left over of the file, since the errors that a fit assumes are its own.
     """
+    subject = cascade.subject
+    views, spent, iterations = _best_views(cascade, images, ids)
+    left, moved = left_over(subject, best, images), np.zeros(len(images), bool)
+    best = FitResult(*map(np.array, best))
+    for view in views:
+        rows = np.flatnonzero(view.promising)
+        if len(rows) == 0:
+            continue
+        files, read = view.files[rows], FitResult(*(part[rows] for part in view.read))
+        found = fit(subject, cascade.budget.exact.refine, Start(files, read.distortion, read.theta), ignore)
+        found = found._replace(orientation=read.orientation, hidden=read.hidden)
+        spent[rows] += found.passes + 1
+        remains = left_over(subject, found, files)
+        wins = remains < left[rows]
+        put(best, found, rows, wins)
+        left[rows], moved[rows] = np.where(wins, remains, left[rows]), moved[rows] | wins
+    return best._replace(passes=spent), moved, iterations
+
+
+class _Seen(NamedTuple):
+    """Files (NaN: not observed), what the decoder reads in views of them, what that leaves over, and whether
+    it is worth a descent."""
+
+    files: ImageRows
+    read: FitResult
+    left: Float[np.ndarray, " n"]
+    promising: Bool[np.ndarray, " n"]
+
+
+def _best_views(
+    cascade: Cascade, images: ImageRows, ids: ImageIds
+) -> tuple[list[_Seen], Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+    """For every file the view of the image and the one of its mirror image that leave least; the passes and
+    iterations of all views. None is promising that leaves about as much as the file as it stands."""
     subject, n = cascade.subject, len(images)
     spent, iterations = np.zeros((2, n), int)
-    seen: dict[bool, _Seen] = {}
-    for number, view in enumerate(registration.views(images)):
+    best: dict[bool, _Seen] = {}
+    enough = None
+    for view in registration.views(images):
         read = _decoder(cascade, registration.shown(view), ids, None, ignore)
         spent, iterations = spent + read.passes + 1, iterations + read.iterations
         found = fitted(subject, read)._replace(
@@ -551,34 +585,12 @@ def _elsewhere(
             hidden=covered.cells_of(view.frame),
         )
         files = covered.without(view.files, view.frame)
-        new = _Seen(np.full(n, number), files, found, left_over(subject, found, files))
-        old = seen.setdefault(view.mirrored, new)
-        seen[view.mirrored] = jax.tree.map(partial(_either, new.left < old.left), new, old)
-        if number == 0:
-            enough = registration.PROMISING * new.left
-    best, moved, left = FitResult(*map(np.array, best)), np.zeros(n, bool), left_over(subject, best, images)
-    for view, files, read, remains in seen.values():
-        rows = np.flatnonzero((view > 0) & (remains < enough))
-        if len(rows) == 0:
-            continue
-        start = Start(*(part[rows] for part in (files, read.distortion, read.theta)))
-        found = fit(subject, cascade.budget.exact.refine, start, ignore)
-        found = found._replace(orientation=read.orientation[rows], hidden=read.hidden[rows])
-        spent[rows] += found.passes + 1
-        remains = left_over(subject, found, files[rows])
-        wins = remains < left[rows]
-        put(best, found, rows, wins)
-        left[rows], moved[rows] = np.where(wins, remains, left[rows]), moved[rows] | wins
-    return best._replace(passes=spent), moved, iterations
-
-
-class _Seen(NamedTuple):
-    """The numbers of views, files (NaN: not observed), readings of these, and what they leave over."""
-
-    view: Int[np.ndarray, " n"]
-    files: ImageRows
-    read: FitResult
-    left: Float[np.ndarray, " n"]
+        left = left_over(subject, found, files)
+        enough = registration.PROMISING * left if enough is None else enough
+        new = _Seen(files, found, left, left < enough)
+        old = best.setdefault(view.mirrored, new)
+        best[view.mirrored] = jax.tree.map(partial(_either, new.left < old.left), new, old)
+    return list(best.values()), spent, iterations
 
 
 def _either(wins: Bool[np.ndarray, " n"], new: np.ndarray, old: np.ndarray) -> np.ndarray:

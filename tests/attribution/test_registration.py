@@ -101,6 +101,13 @@ class TestFrames:
         assert registration.framed(self.files(inner=inner, noise=0.03))[0].mean() == 1 - 14**2 / 20**2
         assert not registration.framed(self.files(inner=inner, noise=0.4))[0].any()
 
+    def test_a_line_of_one_colour_within_the_image_is_none_of_it(self):
+        files = self.files(inner=(slice(2, 20), slice(0, 20)))
+        files[0, 4] = 0.25
+        frame, _ = registration.framed(files)
+        assert frame[0, :2].all()
+        assert not frame[0, 2:].any()
+
     def test_it_is_a_third_of_a_side_at_most(self):
         flat = np.zeros((1, 21, 21, 3), np.float32)
         frame, inside = registration.framed(flat)
