@@ -1,5 +1,7 @@
 """Whole networks against the oracle: few pixels, few channels, random numbers in every slot."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import latent_diffusion_oracle as oracle
@@ -64,6 +66,21 @@ def test_first_stage(fields):
         assert moments.shape == (*z.shape[:3], fields["latent"] * (1 if "codes" in fields else 2))
         assert_rounded(moments, oracle.moments(weights, images, fields))
         assert_rounded(decoded, oracle.decode(weights, z, fields))
+
+
+def test_large_features_are_computed_again_for_gradients(monkeypatch):
+    fields = STAGES["two levels"]
+    stage, z = FirstStage(**fields), normal(1, 4, 4, 3)
+    params = oracle.fan_scaled(stage, normal(1, 8, 8, 3))
+
+    def total(z):
+        return jnp.sum(jnp.square(model.decode(stage, params, z)))
+
+    kept, small = str(jax.make_jaxpr(jax.grad(total))(z)), jax.value_and_grad(total)(z)
+    monkeypatch.setattr(stages, "LARGE", 0)
+    again, large = str(jax.make_jaxpr(jax.grad(total))(z)), jax.value_and_grad(total)(z)
+    assert ("remat" in kept, "remat" in again) == (False, True)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), small, large)
 
 
 def test_decoding_without_quantising_takes_the_latent_as_it_is():

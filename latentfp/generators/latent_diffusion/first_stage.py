@@ -11,7 +11,7 @@ Source: Rombach et al. 2022 (arXiv 2112.10752), section 3.1; Esser et al. 2021 (
 
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import flax.linen as nn
 import jax
@@ -34,6 +34,10 @@ LatentMaps = Float[Array, "b i j z"]
 
 EPSILON = 1e-6
 LOG_VARIANCES = (-30.0, 20.0)  # to which log-variances are limited
+
+LARGE = 2**20  # numbers in an image's features from which gradients compute a block again, not keep it
+
+Block = TypeVar("Block", bound=nn.Module)
 
 
 class Middle(nn.Module):
@@ -83,14 +87,20 @@ class Decoder(nn.Module):
     def __call__(self, z: LatentMaps) -> Images:
         """[b, h/f, w/f, z] to [b, h, w, 3]."""
         x = nn.Conv(self.channels[-1], (3, 3), name="conv_in")(z)
-        x = Middle(self.groups, name="middle")(x)
+        x = _lean(Middle, x)(self.groups, name="middle")(x)
         for level, width in reversed(list(enumerate(self.channels))):
             for i in range(self.blocks + 1):
-                x = ResidualBlock(width, self.groups, EPSILON, name=f"level{level}_block{i}")(x)
+                block = _lean(ResidualBlock, x)
+                x = block(width, self.groups, EPSILON, name=f"level{level}_block{i}")(x)
             if level > 0:
                 x = Double(name=f"level{level}_double")(x)
         x = nn.silu(Norm(self.groups, EPSILON, name="norm_out")(x))
         return nn.Conv(3, (3, 3), name="conv_out")(x)
+
+
+def _lean(block: type[Block], x: Features) -> type[Block]:
+    """The block, of large features one of which gradients keep only the input."""
+    return nn.remat(block) if x[0].size > LARGE else block  # type: ignore[return-value]
 
 
 class FirstStage(nn.Module):
