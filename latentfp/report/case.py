@@ -180,15 +180,21 @@ def _sensitivity(
 
 
 def _variations(opened: Deployment, loaded: Pretrained, request: Request) -> Iterable[Request]:
-    """The same request with other seeds, then every stage alone, the starts with several seeds."""
-    for i in range(1, SEEDS):
-        yield request._replace(seed=request.seed + i)
+    """The same request with other seeds, then every stage alone, the starts with several seeds.
+
+    Nothing is random in a request that starts from a reading.
+    """
+    decoded = decoders.find(opened) is not None or request.decoder is not None
+    read = decoded or loaded.generator.encode is not None
+    if not read or request.method in (Method.MULTISTART, Method.REFERENCE):
+        for i in range(1, SEEDS):
+            yield request._replace(seed=request.seed + i)
     alone = request._replace(starts=None, steps=None, distance=Distance.MULTISCALE, vgg=None)
     if loaded.generator.encode is not None:
         yield alone._replace(method=Method.ENCODER)
     if not subject_in(opened, loaded).complete:
         return
-    if decoders.find(opened) is not None or request.decoder is not None:
+    if decoded:
         yield alone._replace(method=Method.DECODER)
         yield alone._replace(method=Method.REFINE)
     for i in range(SEEDS):

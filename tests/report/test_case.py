@@ -75,7 +75,7 @@ def test_the_record_holds_what_was_found(folder, record):
     assert (noise["opening"], text["opening"]) == (None, None)
     assert marked["pixels_sha256"] == pixel_hash(read_image(folder / "images" / "a&b<i>.png", size=None))
     assert {it["method"] for it in marked["sensitivity"]} == {"encoder", "multistart"}
-    assert [it["seed"] for it in marked["sensitivity"]] == [1, 2, 0, 0, 1, 2]
+    assert [it["seed"] for it in marked["sensitivity"]] == [0, 0, 1, 2], "nothing is random in the default"
     assert all(it["user"] == "alice" for it in marked["sensitivity"])
     opened = open_deployment(folder / "deployment")
     assert record["deployment"]["id"] == opened.manifest.id
