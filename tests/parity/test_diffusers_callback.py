@@ -149,8 +149,13 @@ def test_the_table_of_the_page(pipe, latents, unmarked, tmp_path, row):
     a, b = (jnp.asarray(np.stack(images), jnp.float32) / 127.5 - 1 for images in (marked, unmarked))
     found = [100 * right.mean(), right.all(axis=1).sum(), users, np.median(jax.vmap(psnr)(a, b))]
     assert {*named} <= {None, *OWNERS.tolist()}
-    # Training on another processor ends a little elsewhere.
-    assert found == [pytest.approx(float(x), abs=y) for x, y in zip(said, (2, 30, 6, 1), strict=True)]
+    # Training on another processor ends a little elsewhere: up to 2 points of the bits, which are a factor of
+    # the whole codes; of so few files these vary by chance too, within two standard deviations of a count.
+    bits, whole, *others = map(float, said)
+    low, high = whole * 0.98**BITS, whole / 0.98**BITS
+    assert found[0] == pytest.approx(bits, abs=2)
+    assert low - 2 * low**0.5 < found[1] < high + 2 * high**0.5
+    assert found[2:] == [pytest.approx(x, abs=y) for x, y in zip(others, (6, 1), strict=True)]
 
 
 def test_the_page_has_its_table():
