@@ -121,33 +121,33 @@ def linear(key: Key, *, latent: int, size: int) -> tuple[Generator, Params]:
 
     variance = (
         AXES * 1.75 + REST**2 * latent
-    )  # of the prior in all, about: the leading stds fall from 2 to 0.5
+    )  # of the prior; the leading deviations fall evenly from 2 to 0.5
     matrix = jax.random.normal(key, (3 * size * size, latent)) * (CONTRAST / variance**0.5)
     params = {"matrix": matrix, "offset": jnp.zeros(len(matrix))}
-    return Generator("linear", latent, (size, size, 3), _no_samples, synthesize), params
+    return Generator("linear", latent, (size, size, 3), partial(_sample, latent), synthesize), params
 
 
 def first_stage(key: Key, *, size: int, **fields: Any) -> tuple[Generator, Params]:
     """The decoder of an autoencoder with random weights; its latents are not quantised."""
     stage = stages.FirstStage(**{name: _hashable(value) for name, value in fields.items()})
     side = size // 2 ** (len(stage.channels) - 1)
+    latent = side * side * stage.latent
 
     def synthesize(params: Params, w: Latents) -> Images:
         z = model.unflatten(w, (side, side, stage.latent))
         return stage.apply({"params": params}, z, quantised=False, method=stage.decode)  # type: ignore
 
     params = jax.jit(partial(stages.init, stage, size=64))(key)
-    return Generator(
-        "first stage", side * side * stage.latent, (size, size, 3), _no_samples, synthesize
-    ), params
+    return Generator("first stage", latent, (size, size, 3), partial(_sample, latent), synthesize), params
+
+
+def _sample(latent: int, params: Params, key: Key, n: int) -> Latents:
+    del params
+    return jax.random.normal(key, (n, latent))
 
 
 def _hashable(value: Any) -> Any:
     return tuple(value) if isinstance(value, list | tuple) else value
-
-
-def _no_samples(params: Params, key: Key, n: int) -> Latents:
-    raise NotImplementedError("the prior is given")
 
 
 MAKERS: dict[str, Callable[..., tuple[Generator, Params]]] = {"linear": linear, "first_stage": first_stage}
