@@ -35,16 +35,13 @@ from latentfp.attribution.descent import (
     Start,
     Subject,
     answered,
-    batches,
     better,
     blended,
     explanations,
     fit,
     fitted,
-    in_parallel,
+    in_batches,
     left_over,
-    placed,
-    put,
 )
 from latentfp.attribution.estimate import (
     Advance,
@@ -78,7 +75,7 @@ from latentfp.attribution.verdict import (
 from latentfp.augment import damage
 from latentfp.choices import Method, Stage
 from latentfp.quality import pixels
-from latentfp.types import Image, Images, Key, Scalar
+from latentfp.types import Image, Key, Scalar
 
 # Which answers suffice, of the images in these rows.
 Decided = Callable[[Answer, Rows], Bool[np.ndarray, " n"]]
@@ -378,7 +375,7 @@ def _encoder(
     del ids, previous
     subject = cascade.subject
     given = subject.generator, subject.params, subject.whitened, subject.calibration()
-    found: encoding.Encoded = _in_batches(partial(encoding.read, *given), images, progress)
+    found: encoding.Encoded = in_batches(partial(encoding.read, *given), images, progress=progress)
     thetas, logits, residuals = map(np.asarray, (found.thetas, found.logits, found.residuals))
     content = thetas[:, : -subject.bits]
     return _reading(cascade, Stage.ENCODER, content, logits, residuals, passes=1, iterations=1)
@@ -394,24 +391,11 @@ def _decoder(
         raise ValueError("the stage decoder needs a decoder and got none")
     given = trained.decoder, trained.weights, subject.generator, subject.params, subject.whitened
     inverse = partial(decoding.read, *given, count=trained.iterations)
-    reading, residual = _in_batches(inverse, images, progress)
+    reading, residual = in_batches(inverse, images, progress=progress)
     first = int(subject.generator.encode is not None)  # the iteration and the pass that start it
     costs = {"passes": trained.iterations - 1 + first, "iterations": trained.iterations + first}
     found = reading.content, reading.logits, residual
     return _reading(cascade, Stage.DECODER, *found, distortion=reading.damage, **costs)
-
-
-def _in_batches(function: Callable[[Images], Any], images: ImageRows, progress: Advance) -> Any:
-    """`function` of all images, on the host."""
-
-    def one(batch: tuple[np.ndarray, np.ndarray]) -> Any:
-        some, filled = batch
-        found = jax.device_get(function(placed(images[filled])))
-        progress(len(some))
-        return jax.tree.map(lambda leaf: leaf[: len(some)], found)
-
-    parts = in_parallel(one, batches(np.arange(len(images))))
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
 
 def _reading(
@@ -491,10 +475,9 @@ def _again(cascade: Cascade, images: ImageRows, ids: ImageIds, previous: Answer,
         best, _ = better(best, found, rows, bits=subject.bits, pixels=images[0].size)
     rows = np.flatnonzero(~undamaged)
     if cascade.decoder is not None and cascade.known is None and len(rows):
-        begun = FitResult(*(part[rows] for part in best))
-        found, moved, iterations[rows] = _elsewhere(cascade, images[rows], ids[rows], begun)
+        found, moved, iterations[rows] = _elsewhere(cascade, images[rows], ids[rows], select(best, rows))
         spent[rows] = found.passes
-        put(best, found, rows, moved)
+        best = replace(best, rows, found)
         settled[rows] |= moved & (found.residual < SOLVED) & ~covered.likely(images[rows])
     rows = np.flatnonzero(~settled)
     progress(int(settled.sum()) * budget.restart.steps)
@@ -502,7 +485,7 @@ def _again(cascade: Cascade, images: ImageRows, ids: ImageIds, previous: Answer,
         found = _uncovered(cascade, images[rows], progress)
         spent[rows] += found.passes
         good = (found.residual < covered.NEAR) & (covered.share(found.hidden) <= covered.MOST)
-        put(best, found, rows, good)
+        best = replace(best, rows[good], select(found, good))
     found = answered(subject, Stage.MULTISTART, best._replace(passes=spent))
     return found._replace(iterations=iterations)
 
@@ -517,13 +500,13 @@ def _uncovered(cascade: Cascade, images: ImageRows, progress: Advance) -> FitRes
     found = fit(subject, cascade.budget.restart, Start(seen, distortions, origin), progress, soft=False)
     passes, rows = found.passes.copy(), np.arange(n)
     for look in covered.LOOKS:
-        some = FitResult(*(part[rows] for part in found))
+        some = select(found, rows)
         hidden = covered.unexplained(images[rows], explanations(subject, some), look)
         seen = covered.without(images[rows], covered.pixels_of(hidden, *images.shape[1:3]))
         start, last = Start(seen, distortions[rows], some.theta), look is covered.LOOKS[-1]
         some = fit(subject, cascade.budget.exact.refine, start, ignore, soft=last)._replace(hidden=hidden)
         passes[rows] += some.passes
-        put(found, some, rows, np.full(len(rows), True))
+        found = replace(found, rows, some)
         rows = rows[some.residual < covered.HOPELESS]
         if len(rows) == 0:
             break
@@ -541,19 +524,18 @@ def _elsewhere(
     subject = cascade.subject
     views, spent, iterations = _best_views(cascade, images, ids)
     left, moved = left_over(subject, best, images), np.zeros(len(images), bool)
-    best = FitResult(*map(np.array, best))
     for view in views:
         rows = np.flatnonzero(view.promising)
         if len(rows) == 0:
             continue
-        files, read = view.files[rows], FitResult(*(part[rows] for part in view.read))
+        files, read, *_ = select(view, rows)
         found = fit(subject, cascade.budget.exact.refine, Start(files, read.distortion, read.theta), ignore)
         found = found._replace(orientation=read.orientation, hidden=read.hidden)
         spent[rows] += found.passes + 1
         remains = left_over(subject, found, files)
         wins = remains < left[rows]
-        put(best, found, rows, wins)
-        left[rows], moved[rows] = np.where(wins, remains, left[rows]), moved[rows] | wins
+        best = replace(best, rows[wins], select(found, wins))
+        left[rows], moved[rows] = np.minimum(left[rows], remains), moved[rows] | wins
     return best._replace(passes=spent), moved, iterations
 
 
@@ -577,7 +559,7 @@ def _best_views(
     best: dict[bool, _Seen] = {}
     enough = None
     for view in registration.views(images):
-        read = _decoder(cascade, registration.shown(view), ids, None, ignore)
+        read = _decoder(cascade, registration.shown(view.files, view.window), ids, None, ignore)
         spent, iterations = spent + read.passes + 1, iterations + read.iterations
         found = fitted(subject, read)._replace(
             distortion=registration.in_file(read.distortion, view.window),
@@ -589,12 +571,9 @@ def _best_views(
         enough = registration.PROMISING * left if enough is None else enough
         new = _Seen(files, found, left, left < enough)
         old = best.setdefault(view.mirrored, new)
-        best[view.mirrored] = jax.tree.map(partial(_either, new.left < old.left), new, old)
+        least = np.flatnonzero(new.left < old.left)
+        best[view.mirrored] = replace(old, least, select(new, least))
     return list(best.values()), spent, iterations
-
-
-def _either(wins: Bool[np.ndarray, " n"], new: np.ndarray, old: np.ndarray) -> np.ndarray:
-    return np.where(wins.reshape(-1, *(1,) * (new.ndim - 1)), new, old)
 
 
 def _reference(

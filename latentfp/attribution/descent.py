@@ -24,7 +24,17 @@ from jaxtyping import Array, Bool, Float, Int
 
 from latentfp.attribution import covered, information, refine
 from latentfp.attribution.encoder import Calibration
-from latentfp.attribution.estimate import Advance, Answer, Estimate, Rows, Status, answer
+from latentfp.attribution.estimate import (
+    Advance,
+    Answer,
+    Estimate,
+    Rows,
+    Status,
+    answer,
+    ignore,
+    replace,
+    select,
+)
 from latentfp.attribution.observation import DAMAGED, ROUNDING, SPREAD, UNDAMAGED, Observation, is_damaged
 from latentfp.attribution.orientation import UPRIGHT
 from latentfp.attribution.refine import SOLVED, Model, Settings
@@ -142,6 +152,19 @@ def in_parallel(function: Callable[[Item], Result], items: Sequence[Item]) -> It
         return
     with ThreadPoolExecutor(workers) as pool:
         yield from pool.map(function, items[1:])
+
+
+def in_batches(function: Callable[..., Any], *arrays: np.ndarray, progress: Advance = ignore) -> Any:
+    """`function` of all rows of arrays, `places` of them at a time, on the host."""
+
+    def one(batch: tuple[Rows, Rows]) -> Any:
+        some, filled = batch
+        found = jax.device_get(function(*placed(tuple(part[filled] for part in arrays))))
+        progress(len(some))
+        return jax.tree.map(lambda leaf: leaf[: len(some)], found)
+
+    parts = in_parallel(one, batches(np.arange(len(arrays[0]))))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
 
 def fit(
@@ -288,17 +311,13 @@ def fitted(subject: Subject, previous: Answer) -> FitResult:
     theta = np.concatenate([content, np.tanh(previous.estimate.logits / 2)], axis=1)
     parts = theta, previous.estimate.loss, previous.estimate.logits, previous.distortion
     parts = *parts, previous.passes, previous.orientation, previous.hidden
-    return FitResult(*(np.array(part) for part in parts))  # copies, for `better` writes into them
+    return FitResult(*map(np.array, parts))
 
 
 def explanations(subject: Subject, found: FitResult) -> ImageRows:
     """What the generator makes of fit results, with the distortions."""
-    given = subject.generator, subject.params, subject.whitened
-    parts = []
-    for rows, filled in batches(np.arange(len(found.theta))):
-        images = _explanations(*given, *placed((found.theta[filled], found.distortion[filled])))
-        parts.append(np.asarray(images)[: len(rows)])
-    return np.concatenate(parts)
+    explain = partial(_explanations, subject.generator, subject.params, subject.whitened)
+    return in_batches(explain, found.theta, found.distortion)
 
 
 @partial(jax.jit, static_argnames="generator")
@@ -357,17 +376,10 @@ def better(
     solved = found.residual < SOLVED
     if best is None:
         return found, solved
-    old = FitResult(*(part[rows] for part in best))
+    old = select(best, rows)
     agree = ((old.theta > 0) == (found.theta > 0))[:, -bits:].mean(axis=1) >= AGREEMENT
     wins = _score(found, bits=bits, pixels=pixels) < _score(old, bits=bits, pixels=pixels)
-    put(best, found, rows, wins)
-    return best, solved | agree
-
-
-def put(best: FitResult, found: FitResult, rows: Rows, which: Bool[np.ndarray, " r"]) -> None:
-    """Writes those of the fit results of these rows into `best`."""
-    for place, part in zip(best, found, strict=True):
-        place[rows[which]] = part[which]
+    return replace(best, rows[wins], select(found, wins)), solved | agree
 
 
 def _score(found: FitResult, *, bits: int, pixels: int) -> Float[np.ndarray, " n"]:

@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -16,6 +16,7 @@ from latentfp.choices import Stage
 Rows = Int[np.ndarray, " _"]
 # An image's own words of 31 bits, from which everything random about it follows.
 ImageIds = Int[np.ndarray, "_ words"]
+Rowed = TypeVar("Rowed")  # arrays of the same rows, as a pytree
 Advance = Callable[[int], object]  # is told how much more is done
 Progress = Callable[[int, str], object]  # and what is being done
 
@@ -89,12 +90,12 @@ def is_reading(found: Answer) -> Bool[np.ndarray, " n"]:
     return found.stage <= Stage.DECODER
 
 
-def select(found: Answer, rows: Rows) -> Answer:
-    """The answers in these rows."""
+def select(found: Rowed, rows: Rows | Bool[np.ndarray, " b"]) -> Rowed:
+    """What is found in these rows."""
     return jax.tree.map(lambda leaf: leaf[rows], found)
 
 
-def replace(found: Answer, rows: Rows, better: Answer) -> Answer:
+def replace(found: Rowed, rows: Rows, better: Rowed) -> Rowed:
     """`found` with `better` in these rows."""
 
     def replaced(old: np.ndarray, new: np.ndarray) -> np.ndarray:

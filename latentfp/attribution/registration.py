@@ -19,6 +19,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from latentfp.attribution.descent import in_batches
 from latentfp.attribution.orientation import orientations, upright
 from latentfp.augment import damage
 from latentfp.augment.geometry import warp
@@ -92,13 +93,11 @@ def _lines(files: ImageRows) -> Int[np.ndarray, " n"]:
     return np.cumprod(alike, axis=1).sum(axis=1)
 
 
-def shown(view: View) -> ImageRows:
-    """What a view shows, of the files' size."""
-    window = view.window
-    if not view.frame.any() and not window.degrees.any():
-        return view.files
-    parts = view.files, window.degrees, window.scale, window.shift
-    return np.asarray(_looked_at(*(part.astype(np.float32) for part in parts)))
+def shown(files: ImageRows, window: Window) -> ImageRows:
+    """What is seen in a window of each file, of the files' size."""
+    if not window.degrees.any() and (window.scale == 1).all():
+        return files
+    return in_batches(_looked_at, files, window.degrees, window.scale, window.shift)
 
 
 @jax.jit

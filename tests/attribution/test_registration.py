@@ -19,11 +19,6 @@ def window(degrees=0.0, scale=1.0, shift=(0.0, 0.0)):
     return Window(np.array([degrees]), np.array([scale]), np.array([shift]))
 
 
-def view_of(files, seen):
-    none = np.zeros(files.shape[:3], bool)
-    return registration.View(0, False, files, seen, none | (seen.scale[0] != 1))
-
-
 @pytest.mark.parametrize(
     "seen",
     [window(-45.0, 0.78), window(0.0, 0.6, (0.1, -0.05)), window(-45.0, 0.6, (0.1, 0.02))],
@@ -38,8 +33,8 @@ def test_what_is_read_in_a_window_says_what_befell_the_file(made, seen):
     image = np.stack([down, right, down + right], axis=2).astype(np.float32)
     geometry = {"degrees": made.degrees, "scale": made.scale, "shift": (made.down, made.right)}
     files = np.asarray(warp(jnp.asarray(image), **geometry))[None]
-    looked = registration.shown(view_of(files, seen))[0]
-    # The reading that explains what is looked at: the window's place in the image, from three of its pixels.
+    looked = registration.shown(files, seen)[0]
+    # The reading that explains it: where in the image the pixels in the middle of the window lie.
     middle = slice(SIDE // 2 - 4, SIDE // 2 + 4)
     places = looked[middle, middle, :2]
     by_row, by_column = (np.diff(places, axis=axis).mean(axis=(0, 1)) * (SIDE - 1) for axis in (0, 1))
@@ -57,11 +52,11 @@ def test_the_first_view_is_the_file_itself():
     files = np.random.default_rng(1).uniform(-1, 1, (2, 16, 16, 3)).astype(np.float32)
     views = list(registration.views(files))
     assert len(views) == 8 * 2
-    np.testing.assert_array_equal(registration.shown(views[0]), files)
+    np.testing.assert_array_equal(registration.shown(views[0].files, views[0].window), files)
     for number, way in enumerate(orientations(16, 16)):
         first, eighth = (view for view in views if view.orientation == number)
         assert first.mirrored == way.mirrored
-        np.testing.assert_array_equal(turned(registration.shown(first), way), files)
+        np.testing.assert_array_equal(turned(registration.shown(first.files, first.window), way), files)
         assert set(eighth.window.degrees) == {-45.0}
 
 
@@ -71,7 +66,7 @@ def test_a_turned_image_stands_upright_in_a_view():
     expected = np.asarray(warp(image, scale=registration.PART))
     inside = slice(SIDE // 4, -SIDE // 4)
     off = [
-        np.abs(registration.shown(view)[0] - expected)[inside, inside].max()
+        np.abs(registration.shown(view.files, view.window)[0] - expected)[inside, inside].max()
         for view in registration.views(file)
     ]
     assert np.argmin(off) == 1

@@ -99,7 +99,7 @@ class Decoder(nn.Module):
 
 
 def _lean(block: type[Block], x: Features) -> type[Block]:
-    """The block, of large features one of which gradients keep only the input."""
+    """The block; where features are large, one of which gradients keep only the input."""
     return nn.remat(block) if x[0].size > LARGE else block  # type: ignore[return-value]
 
 
