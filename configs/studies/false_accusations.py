@@ -4,7 +4,7 @@ Run: latentfp fit --out runs/avatars
      python -m latentfp.main --config=configs/studies/false_accusations.py:decoder --workdir=DIR
      python -m latentfp.main --config=configs/studies/false_accusations.py:auto --workdir=DIR
 By the decoder, 107 500 files of ten kinds, about 20 minutes on 2 CPU cores, most of it to draw the files.
-By the default method with all its stages 5000, of which 2000 took 79 minutes on one core beside other work.
+By the default method with all its stages 5000, of which 2050 took 80 minutes on one core beside other work.
 With photographs of one's own: --config.study.folder=DIR --config.study.images.folder=500
 """
 
