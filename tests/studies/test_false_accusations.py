@@ -116,6 +116,14 @@ def test_alpha_is_kept_by_files_that_are_judged_together(measured):
     assert 0.08 < of_fair["promised"]["0.1"] < 0.115
 
 
+def test_cases_are_spread_over_deployments():
+    """One secret accuses all cases of one and the same reading, or none; of 100 secrets one in ten at most
+    does, but for five standard errors."""
+    (found,) = rates_of({"same": once(same())}, settings(users=(1,), deployments=(100,)), seed=0)["together"]
+    assert found["deployments"] == 100
+    assert 0 < found["promised"]["0.1"] < 0.1 + 5 * (0.1 * 0.9 / 100) ** 0.5
+
+
 def test_the_best_of_several_stages_pays_for_each():
     soft = np.stack([fair(6, 500), fair(7, 500), np.zeros((500, BITS), np.int8)], axis=1)
     together = p_values(soft, np.random.default_rng(5), users=1)
