@@ -221,5 +221,5 @@ def test_the_three_doors(tmp_path):
     called = CliRunner().invoke(app, ["bench", "nothing"])
     assert str(called.exception) == (
         "no configuration nothing: give the path of a file, or one of "
-        "published_sizes, scaling, search, throughput"
+        "large_latents, published_sizes, scaling, search, throughput"
     )
