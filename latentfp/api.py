@@ -288,13 +288,19 @@ def open(path: StrPath, *, generator: Source | None = None, secret: Secret | Non
 
 
 def import_generator(
-    path: StrPath, out: StrPath, *, format: str | None = None, config: StrPath | None = None
+    path: StrPath,
+    out: StrPath,
+    *,
+    format: str | None = None,
+    config: StrPath | None = None,
+    size: int | None = None,
 ) -> Path:
     """Write the generator of another program as a folder that `fit` takes; returns `out`.
 
     `path`: a checkpoint of rosinality, NVIDIA or CompVis (whose .yaml is `config`, if it does not lie beside
-    it), a folder of diffusers, or one of ours; `format`: its name, recognised if left out. Nothing in a file
-    is executed. ValueError that says what a file is, if it cannot be read.
+    it), a folder of diffusers, a file of TAESD's author, or one of ours; `format`: its name, recognised if
+    left out; `size`: of an autoencoder's images, in pixels a side. Nothing in a file is executed. ValueError
+    that says what a file is, if it cannot be read.
 
     >>> lf.import_generator("linear", "mine").name
     'mine'
@@ -302,9 +308,8 @@ def import_generator(
     from latentfp.checkpoints import formats
 
     form = None if format is None else Format(format)
-    formats.import_generator(
-        Path(path), Path(out), form=form, configuration=None if config is None else Path(config)
-    )
+    configuration = None if config is None else Path(config)
+    formats.import_generator(Path(path), Path(out), form=form, configuration=configuration, size=size)
     return Path(out)
 
 

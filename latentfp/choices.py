@@ -37,6 +37,7 @@ class Format(enum.StrEnum):
     NVIDIA = "nvidia"
     COMPVIS = "compvis"
     DIFFUSERS = "diffusers"
+    TAESD = "taesd"
     LATENTFP = "latentfp"
 
 

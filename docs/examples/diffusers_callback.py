@@ -5,7 +5,6 @@ StableDiffusionPipeline does. Nothing here imports PyTorch, and an investigator 
 runs the pipeline's autoencoder in Flax.
 """
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,23 +14,19 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from latentfp import rng
 from latentfp.attribution.ranking import among
 from latentfp.attribution.verdict import ALPHA, p_values
-from latentfp.checkpoints.adopt import adopt
-from latentfp.checkpoints.latent_diffusion_names import diffusers_first_stage
-from latentfp.checkpoints.torch_files import flatten, read_tensors
+from latentfp.checkpoints import autoencoders
 from latentfp.choices import Coding
 from latentfp.data.files import read_image
 from latentfp.fingerprint.basis import Space, fit_channel_basis, split
 from latentfp.fingerprint.pipeline import embed_many, read_many
-from latentfp.generators.latent_diffusion import first_stage, model
-from latentfp.generators.latent_diffusion.first_stage import FirstStage
+from latentfp.generators.generator import Generator
+from latentfp.generators.latent_diffusion import model
 from latentfp.pixels import to_float
 from latentfp.types import Params
 
 CODING = Coding.ANTIPODAL
-WEIGHTS, CONFIG = "diffusion_pytorch_model.safetensors", "config.json"
 
 
 def collect(pipe: Any, prompts: Iterable[list[str]], **options: Any) -> np.ndarray:
@@ -78,30 +73,24 @@ def name(
     return [int(user) if p <= alpha else None for user, p in zip(ranked.users[:, 0], chances, strict=True)]
 
 
-def autoencoder(folder: Path) -> tuple[FirstStage, Params, float]:
-    """The autoencoder in Flax, its weights and its scale, where `pipe.vae.save_pretrained(folder)` wrote."""
-    fields = json.loads((folder / CONFIG).read_text())
-    stage = FirstStage(
-        channels=fields["block_out_channels"],
-        blocks=fields["layers_per_block"],
-        latent=fields["latent_channels"],
-        groups=fields["norm_num_groups"],
-    )
-    template = jax.eval_shape(lambda: first_stage.init(stage, rng.root(0), fields["sample_size"]))
-    params = adopt(flatten(read_tensors(folder / WEIGHTS)), diffusers_first_stage(template, stage), template)
-    return stage, params, fields["scaling_factor"]
-
-
 def encoder(folder: Path) -> Callable[[Sequence[Path]], np.ndarray]:
-    """What `encode` does, without PyTorch: files to latents [n d]."""
-    stage, params, scale = autoencoder(folder)
-    moments = jax.jit(lambda images: model.moments(stage, params, images))
+    """What `encode` does, without PyTorch: files to latents [n d], by what `pipe.vae.save_pretrained(folder)`
+    wrote."""
+    generator, params = autoencoder(folder)
+    assert generator.encode is not None
+    read = jax.jit(generator.encode)
 
     def encode_files(files: Sequence[Path]) -> np.ndarray:
         images = to_float(np.stack([read_image(file, size=None) for file in files]))
-        return np.asarray(scale * model.flatten(moments(jnp.asarray(images))[..., : stage.latent]))
+        return np.asarray(read(params, jnp.asarray(images)))
 
     return encode_files
+
+
+def autoencoder(folder: Path) -> tuple[Generator, Params]:
+    """The autoencoder in Flax, and its weights."""
+    found = autoencoders.from_folder(folder)
+    return model.make_autoencoder(**found.fields), found.params
 
 
 def save(path: Path, space: Space, codes: np.ndarray) -> None:

@@ -28,6 +28,7 @@ from latentfp import rng
 from latentfp.attribution import covered, reference, registration
 from latentfp.attribution import decoder as decoding
 from latentfp.attribution import encoder as encoding
+from latentfp.attribution.confidence import tempers
 from latentfp.attribution.decoder import TrainedDecoder
 from latentfp.attribution.descent import (
     FitResult,
@@ -58,7 +59,7 @@ from latentfp.attribution.estimate import (
     select,
 )
 from latentfp.attribution.evidence import Soft
-from latentfp.attribution.membership import Null, explained, limits, misfits
+from latentfp.attribution.membership import Null, explained, limits
 from latentfp.attribution.observation import is_damaged
 from latentfp.attribution.reference import Distance
 from latentfp.attribution.refine import SOLVED, Settings
@@ -270,7 +271,7 @@ class DecisionRule(NamedTuple):
             found.estimate,
             self.registered,
             alpha=self.alpha,
-            misfits=misfits(found),
+            tempers=tempers(found),
             limits=limits(found, self.null),
             out_of_distribution=alien,
         )

@@ -10,9 +10,8 @@ integers, scores are the same on every machine, and both chances below are exact
   image's bits: they may be biased, depend on each other, or be those of a photograph.
 * `miss_p_value`: that the image's own code reaches only S, if the ratios mean what they say.
 
-A fit that leaves more of an image than the errors it expects, with a residual of r > 1 of them, took errors
-for too small, and its ratios for r² times too large. What believes in ratios takes them divided by that
-(`temper`): the miss p-value, and the likelihood ratio
+What believes in ratios takes them divided by a number of the image, its temper, so that they mean what they
+say (confidence.py): the miss p-value, the sums over several files, and the likelihood ratio
 
     LR = 2^k Π_i σ(±|q_i|)
 
@@ -65,9 +64,9 @@ def chance(soft: Soft, scores: Scores) -> Chances:
     return np.array([_below(w, fair, most) for w, most in zip(weights, losses, strict=True)])
 
 
-def temper(misfits: Chances) -> Chances:
-    """By what ratios are divided, of images with these residuals in units of the errors expected."""
-    return np.maximum(1.0, np.square(misfits))
+def tempered(soft: Soft, tempers: Chances) -> Soft:
+    """The ratios of each image divided by its temper."""
+    return np.round(soft / tempers[:, None]).astype(np.int8)
 
 
 def miss_p_value(soft: Soft, scores: Scores, tempers: Chances | float = 1.0) -> Chances:

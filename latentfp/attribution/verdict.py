@@ -38,7 +38,6 @@ from latentfp.attribution.evidence import (
     log_likelihoods,
     miss_p_value,
     soften,
-    temper,
 )
 
 ALPHA = 1e-6
@@ -105,7 +104,7 @@ class Verdict(NamedTuple):
     """What is said of an image. `user`: a row of the registry, for the kind user.
 
     `p_value`, `miss_p_value` and `log10_lr`, the likelihood ratio, are those of the first of the `ranked`
-    candidates, named or not; they follow from the image's `soft` bits and `misfit`, the candidates' scores
+    candidates, named or not; they follow from the image's `soft` bits and `temper`, the candidates' scores
     and `bound`, above which no user's score is. `clears_below`: the miss p-value below which everyone is
     cleared.
     """
@@ -118,7 +117,7 @@ class Verdict(NamedTuple):
     soft: tuple[int, ...]
     bound: int
     log10_lr: float
-    misfit: float
+    temper: float
     clears_below: float
 
 
@@ -127,20 +126,20 @@ def judge(
     registered: Registered,
     *,
     alpha: float = ALPHA,
-    misfits: Float[np.ndarray, " n"] | float = 1.0,
+    tempers: Float[np.ndarray, " n"] | float = 1.0,
     limits: Float[np.ndarray, " n"] | float = CLEARED,
     out_of_distribution: Bool[np.ndarray, " n"] | bool = False,
 ) -> list[Verdict]:
     """The verdict on every image of `estimate`.
 
-    `misfits`: residuals in units of the errors expected; `limits`: miss p-values below which an image clears
-    everyone; `out_of_distribution`: images that fit worse than this generator's do. An estimate that
+    `tempers`: by what ratios are divided to mean what they say; `limits`: miss p-values below which an image
+    clears everyone; `out_of_distribution`: images that fit worse than this generator's do. An estimate that
     failed is inconclusive.
     ValueError where nobody is registered, or not even a perfect match could have a p-value of `alpha`.
     """
     soft = soften(np.asarray(estimate.logits), repeats=registered.repeats)
     failed = np.asarray(estimate.status) != Status.OK
-    seen = {"misfits": misfits, "limits": limits, "out_of_distribution": out_of_distribution}
+    seen = {"tempers": tempers, "limits": limits, "out_of_distribution": out_of_distribution}
     return judge_soft(soft, registered, alpha=alpha, failed=failed, **seen)
 
 
@@ -150,7 +149,7 @@ def judge_soft(
     *,
     alpha: float,
     failed: Bool[np.ndarray, " n"] | bool = False,
-    misfits: Float[np.ndarray, " n"] | float = 1.0,
+    tempers: Float[np.ndarray, " n"] | float = 1.0,
     limits: Float[np.ndarray, " n"] | float = 0.0,
     out_of_distribution: Bool[np.ndarray, " n"] | bool = False,
 ) -> list[Verdict]:
@@ -159,10 +158,10 @@ def judge_soft(
     ranked = registered.rank(soft)
     best = p_values(soft, ranked.scores[:, 0], registered)
     p = np.where(ranked.users[:, 0] < 0, 1.0, best)
-    left = np.broadcast_to(np.asarray(misfits, float), len(soft))
-    least = miss_p_value(soft, ranked.bound, temper(left))
+    by = np.broadcast_to(np.asarray(tempers, float), len(soft))
+    least = miss_p_value(soft, ranked.bound, by)
     among = {"users": registered.users, "factor": registered.bonferroni}
-    ratios = log10_ratios(soft, ranked.scores[:, 0], temper(left), **among)
+    ratios = log10_ratios(soft, ranked.scores[:, 0], by, **among)
     ratios = np.where(ranked.users[:, 0] < 0, np.nan, ratios)
     below = np.broadcast_to(np.asarray(limits, float), len(soft))
     failed = np.broadcast_to(failed, len(soft))
@@ -180,7 +179,7 @@ def judge_soft(
             soft=tuple(bits[i]),
             bound=int(ranked.bound[i]),
             log10_lr=float(ratios[i]),
-            misfit=float(left[i]),
+            temper=float(by[i]),
             clears_below=float(below[i]),
         )
         for i in range(len(soft))

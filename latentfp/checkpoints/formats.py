@@ -3,7 +3,8 @@
 rosinality   .pt, {"g_ema", "latent_avg", …}; or pSp's {"state_dict": {"decoder.…"}, …}  StyleGAN2
 nvidia       .pkl of stylegan2-ada-pytorch or stylegan3, "G_ema"; or a .pt of ours       StyleGAN2
 compvis      .ckpt, {"state_dict"}, and a .yaml                                          latent diffusion
-diffusers    a folder with model_index.json, or one with a first stage alone             latent diffusion
+diffusers    a folder with model_index.json, or one with an autoencoder alone            latent diffusion
+taesd        a file of the author's, "encoder.0.weight"                                  autoencoder
 latentfp     a generator folder of ours
 
 Nothing in a file is executed, and nothing but numbers and names is taken from it.
@@ -14,10 +15,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from latentfp.checkpoints import latent_diffusion, stylegan2
+from latentfp.checkpoints import autoencoders, latent_diffusion, stylegan2
 from latentfp.checkpoints.adopt import Imported
 from latentfp.checkpoints.configurations import read_configuration
-from latentfp.checkpoints.torch_files import is_legacy, read_tensors, write_tensors
+from latentfp.checkpoints.torch_files import flatten, is_legacy, read_tensors, write_tensors
 from latentfp.choices import Format
 from latentfp.generators import pretrained
 from latentfp.runtime.files import file_hash, printable
@@ -49,22 +50,31 @@ def recognise(path: Path) -> Format:
         return Format.NVIDIA
     if "state_dict" in names or any(str(name).startswith(latent_diffusion.DENOISER) for name in names):
         return Format.COMPVIS
+    if autoencoders.is_author(flatten(tree) if isinstance(tree, dict) else ()):
+        return Format.TAESD
     raise ValueError(printable(f"{path}: {_unknown(path, names)}"))
 
 
-def read(path: Path, form: Format, configuration: Path | None = None) -> tuple[Imported, Origin]:
+def read(
+    path: Path, form: Format, configuration: Path | None = None, *, size: int | None = None
+) -> tuple[Imported, Origin]:
     """The generator in a file or folder, and where it is from.
 
-    `configuration`: the .yaml of a checkpoint of CompVis; the only one beside it, if it is not given.
+    `configuration`: the .yaml of a checkpoint of CompVis; the only one beside it, if it is not given. `size`:
+    of the images [pixels a side], for an autoencoder.
     ValueError, with the path and the reason, for what is damaged, hostile or not supported.
     """
     if configuration is not None and form is not Format.COMPVIS:
         raise ValueError(f"{path}: {form} needs no --config, only {Format.COMPVIS} does")
+    if size is not None and form not in SIZED:
+        raise ValueError(f"{path}: {form} says for which size of images it is: leave --size out")
     try:
         if form is Format.COMPVIS:
             tree = latent_diffusion.expect_unconditional(read_tensors(path))
             configuration = _beside(path) if configuration is None else configuration
             found = latent_diffusion.from_compvis(tree, read_configuration(configuration))
+        elif form in SIZED:
+            found = SIZED[form](path, size)
         else:
             found = READERS[form](path)
     except ValueError as error:
@@ -76,12 +86,17 @@ def read(path: Path, form: Format, configuration: Path | None = None) -> tuple[I
 
 
 def import_generator(
-    path: Path, out: Path, *, form: Format | None = None, configuration: Path | None = None
+    path: Path,
+    out: Path,
+    *,
+    form: Format | None = None,
+    configuration: Path | None = None,
+    size: int | None = None,
 ) -> tuple[Imported, Origin]:
     """Write the generator of another program as the folder `out`, in float32. ValueError where it exists."""
     if out.exists():
         raise ValueError(f"{out} exists and nothing is overwritten: choose another folder")
-    found, origin = read(path, recognise(path) if form is None else form, configuration)
+    found, origin = read(path, recognise(path) if form is None else form, configuration, size=size)
     source = {**origin._asdict(), "format": origin.format.value}
     export_generator(found, out, Format.LATENTFP, source=source)
     return found, origin
@@ -123,8 +138,11 @@ def _latentfp(path: Path) -> Imported:
 READERS: dict[Format, Callable[[Path], Imported]] = {
     Format.ROSINALITY: lambda path: stylegan2.from_rosinality(read_tensors(path)),
     Format.NVIDIA: _nvidia,
-    Format.DIFFUSERS: latent_diffusion.from_diffusers,
     Format.LATENTFP: _latentfp,
+}
+SIZED: dict[Format, Callable[[Path, int | None], Imported]] = {
+    Format.DIFFUSERS: lambda path, size: latent_diffusion.from_diffusers(path, size=size),
+    Format.TAESD: lambda path, size: autoencoders.from_author(read_tensors(path), size=size),
 }
 WRITERS: dict[Format, Callable[[Mapping[str, Any], Any], dict[str, Any]]] = {
     Format.ROSINALITY: stylegan2.to_rosinality,
@@ -145,7 +163,7 @@ def _unknown(path: Path, names: set[Any]) -> str:
             "it is a user's copy as a map of latents, no generator: apply it to latents that are to be "
             "decoded, with latentfp.fingerprint.pipeline"
         )
-    if path.name in latent_diffusion.WEIGHTS:
+    if path.name.startswith(autoencoders.STEM):
         return "it is one file of a folder of diffusers: import the folder, which says what its networks are"
     held = ", ".join(f"{name!s:.60}" for name in sorted(names, key=str)[:4]) or "no names"
     return f"it is no generator in one of the formats {', '.join(Format)}: it holds {held}"

@@ -1,28 +1,26 @@
 """Latent diffusion of CompVis and in folders of diffusers, as fields and parameters of our networks.
 
 The configurations say what the networks are; then the mapping is total (`adopt`). Whatever our networks
-would compute differently, above all a denoiser that listens to a text, is refused.
+would compute differently is refused; of a pipeline whose denoiser listens to a text the autoencoder is taken
+(autoencoders.py).
 """
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from latentfp.checkpoints import autoencoders
 from latentfp.checkpoints import latent_diffusion_names as names
 from latentfp.checkpoints.adopt import Imported, NameTable, Rule, adopt, ignored, rounding
+from latentfp.checkpoints.autoencoders import MAX_SIZE, Settings
 from latentfp.checkpoints.configurations import check, number, numbers, part, positive, read_configuration
-from latentfp.checkpoints.torch_files import flatten, read_tensors
+from latentfp.checkpoints.torch_files import flatten
 from latentfp.generators import pretrained
 from latentfp.generators.latent_diffusion import model
 from latentfp.generators.latent_diffusion.diffusion import linear
-from latentfp.generators.latent_diffusion.first_stage import FirstStage
 from latentfp.types import Params
-
-Settings = Mapping[str, Any]
-
-MAX_SIZE = 4096  # pixels a side
 
 # Of CompVis: what must be said, or not be said, of the whole, the first stage and the denoiser.
 DENOISER = "model.diffusion_model."
@@ -63,9 +61,34 @@ AVERAGED = {
 
 # Of diffusers.
 PIPELINE = "model_index.json"
-USUAL_SCALE = 0.18215  # of first stages that do not state one
-WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
-STAGES = ("VQModel", "AutoencoderKL")
+STAYS = "the rest stays where it is and makes the latents, see docs/your_pipeline.md"
+UNET = {
+    "use_spatial_transformer": (False,),
+    "num_classes": (None,),
+    "use_scale_shift_norm": (False,),
+    "resblock_updown": (False,),
+    "conv_resample": (True,),
+    "dims": (2,),
+    "n_embed": (None,),
+}
+IGNORED = {
+    **{f"state_dict.{name}": names.SCHEDULE for name in ("betas", "alphas_*", "sqrt_*", "log_one_minus_*")},
+    **{f"state_dict.{name}": names.SCHEDULE for name in ("posterior_*", "lvlb_weights", "logvar")},
+    "state_dict.first_stage_model.loss.*": "only for training",
+    "state_dict.scale_factor": "read as the scale",
+    "optimizer_states.*": "the state of the training",
+    "callbacks.*": "the state of the training",
+    "lr_schedulers.*": "the state of the training",
+}
+AVERAGED = {
+    "state_dict.model.diffusion_model.*": "the denoiser before averaging",
+    "state_dict.model_ema.decay": "the rate of the averaging",
+    "state_dict.model_ema.num_updates": "the rate of the averaging",
+}
+
+# Of diffusers.
+PIPELINE = "model_index.json"
+STAYS = "the rest stays where it is and makes the latents, see docs/your_pipeline.md"
 STAGE = {
     "in_channels": (3,),
     "out_channels": (3,),
@@ -203,36 +226,37 @@ def _table(template: Params, nets: model.LatentDiffusion, *, averaged: bool) -> 
     )
 
 
-class Part(NamedTuple):
-    """One network of a pipeline in a folder: its configuration and tensors."""
+def from_diffusers(folder: Path, *, size: int | None = None) -> Imported:
+    """A pipeline of a VQModel or AutoencoderKL, a UNet2DModel and a DDIMScheduler; or an autoencoder alone.
 
-    settings: Settings
-    tensors: Mapping[str, np.ndarray]
-
-
-def from_diffusers(folder: Path) -> Imported:
-    """A pipeline of a VQModel or AutoencoderKL, a UNet2DModel and a DDIMScheduler; or a first stage alone."""
+    Of a pipeline that makes images of a text its autoencoder is taken; `size`: of that one's images.
+    """
     if not (folder / PIPELINE).is_file():
-        return _stage_alone(_read_part(folder))
+        return autoencoders.from_folder(folder, size=size)
     index = read_configuration(folder / PIPELINE)
     stage_name = next((name for name in ("vqvae", "vae") if name in index), None)
-    if "text_encoder" in index or "transformer" in index:
-        raise ValueError(f"{folder}: {names.TEXT}")
+    unet_class = index["unet"][-1] if isinstance(index.get("unet"), list) and index["unet"] else None
+    text = "text_encoder" in index or "transformer" in index or unet_class == "UNet2DConditionModel"
+    if text and stage_name is not None:
+        found = autoencoders.from_folder(folder / stage_name, size=size)
+        return found._replace(notes=(*found.notes, f"of the pipeline its {stage_name} is taken: {STAYS}"))
     if stage_name is None or "unet" not in index or "scheduler" not in index:
         raise ValueError(f"{folder}: expected a pipeline of vqvae or vae, unet and scheduler")
-    unet_class = index["unet"][-1] if isinstance(index["unet"], list) and index["unet"] else None
-    _expect_class(unet_class, "UNet2DModel")
-    stage, unet = _read_part(folder / stage_name), _read_part(folder / "unet")
+    if unet_class != "UNet2DModel":
+        raise ValueError(f"it has a {unet_class!s:.80}, expected a UNet2DModel")
+    if size is not None:
+        raise ValueError("its pipeline says for which size of images it is: leave --size out")
+    stage, unet = (autoencoders.read_part(folder / name) for name in (stage_name, "unet"))
     networks = _diffusers_networks(stage.settings, unet.settings)
-    fields = {
-        **networks,
-        "scale": positive(stage.settings, "scaling_factor", usual=USUAL_SCALE),
-        **_sampling(read_configuration(folder / "scheduler" / "scheduler_config.json")),
-    }
+    units = autoencoders.units_of(stage.settings)
+    if "shift" in units:
+        raise ValueError("its first stage has a shift_factor, which a latent diffusion of ours has not")
+    scheduler = read_configuration(folder / "scheduler" / "scheduler_config.json")
+    fields = {**networks, **units, **_sampling(scheduler)}
     nets = model.networks(**networks)
     template = pretrained.shapes("latent_diffusion", fields, None)
     params = {
-        "first_stage": _stage_params(stage, nets.first_stage, template["first_stage"]),
+        "first_stage": autoencoders.params_of(stage, networks["first_stage"], template["first_stage"]),
         "denoiser": adopt(
             unet.tensors, names.diffusers_unet(template["denoiser"], nets.denoiser), template["denoiser"]
         ),
@@ -240,29 +264,12 @@ def from_diffusers(folder: Path) -> Imported:
     return Imported("latent_diffusion", fields, params, {})
 
 
-def _stage_alone(stage: Part) -> Imported:
-    network = _stage_fields(stage.settings)
-    size = number(stage.settings, "sample_size", most=MAX_SIZE, usual=32)
-    fields = {
-        "size": size,
-        "network": network,
-        "scale": positive(stage.settings, "scaling_factor", usual=USUAL_SCALE),
-    }
-    template = pretrained.shapes("first_stage", fields, None)
-    return Imported("first_stage", fields, _stage_params(stage, FirstStage(**network), template), {})
-
-
-def _stage_params(stage: Part, module: FirstStage, template: Params) -> Params:
-    early = any(".query." in name for name in stage.tensors)
-    return adopt(stage.tensors, names.diffusers_first_stage(template, module, early=early), template)
-
-
 def _diffusers_networks(stage: Settings, unet: Settings) -> dict[str, Any]:
-    network = _stage_fields(stage)
+    network = autoencoders.fields_of(stage)
     latent, channels = network["latent"], numbers(unet, "block_out_channels")
     check(unet, UNET | {"in_channels": (latent,), "out_channels": (latent,)}, "its denoiser")
     return {
-        "size": number(unet, "sample_size") * 2 ** (len(network["channels"]) - 1),
+        "size": number(unet, "sample_size") * model.autoencoder(network).factor,
         "first_stage": network,
         "denoiser": {
             "channels": channels,
@@ -271,22 +278,6 @@ def _diffusers_networks(stage: Settings, unet: Settings) -> dict[str, Any]:
             "head": number(unet, "attention_head_dim", usual=8),
             "groups": number(unet, "norm_num_groups", usual=32),
         },
-    }
-
-
-def _stage_fields(settings: Settings) -> dict[str, Any]:
-    _expect_class(settings.get("_class_name"), *STAGES)
-    channels, latent = numbers(settings, "block_out_channels"), number(settings, "latent_channels")
-    kinds = {"down_block_types": ["DownEncoderBlock2D"], "up_block_types": ["UpDecoderBlock2D"]}
-    wanted = {name: (kind * len(channels),) for name, kind in kinds.items()}
-    check(settings, {**STAGE, **wanted, "vq_embed_dim": (None, latent)}, "its first stage")
-    quantised = settings["_class_name"] == "VQModel"
-    return {
-        "channels": channels,
-        "blocks": number(settings, "layers_per_block"),
-        "latent": latent,
-        "codes": number(settings, "num_vq_embeddings", usual=256) if quantised else 0,
-        "groups": number(settings, "norm_num_groups", usual=32),
     }
 
 
@@ -312,17 +303,3 @@ def _sampling(scheduler: Settings) -> dict[str, Any]:
         "first": first,
         "last": 1.0 if scheduler.get("set_alpha_to_one", True) else None,
     }
-
-
-def _read_part(folder: Path) -> Part:
-    settings = read_configuration(folder / "config.json")
-    files = [folder / name for name in WEIGHTS if (folder / name).is_file()]
-    if not files:
-        raise ValueError(f"{folder} has none of {', '.join(WEIGHTS)}")
-    return Part(settings, flatten(read_tensors(files[0])))
-
-
-def _expect_class(found: Any, *known: str) -> None:
-    if found not in known:
-        text = f": {names.TEXT}" if found == "UNet2DConditionModel" else ""
-        raise ValueError(f"it has a {found!s:.80}, expected a {' or '.join(known)}{text}")

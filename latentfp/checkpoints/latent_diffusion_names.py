@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from latentfp.checkpoints.adopt import Change, NameTable, Rule
-from latentfp.generators.latent_diffusion.first_stage import FirstStage
 from latentfp.generators.latent_diffusion.unet import UNet
 from latentfp.types import Params, by_path
 
@@ -77,10 +76,9 @@ def compvis_first_stage(template: Params) -> NameTable:
     return NameTable("a first stage of CompVis", rules, ignored={"loss.*": "only for training"})
 
 
-def diffusers_first_stage(template: Params, stage: FirstStage, *, early: bool = False) -> NameTable:
-    """The rules of a VQModel or AutoencoderKL; `early`: with the old names of the attention."""
-    last = len(stage.channels) - 1
-    up = (r"decoder/level(\d+)", lambda m: f"decoder/up_blocks/{last - int(m[1])}")
+def diffusers_first_stage(template: Params, levels: int, *, early: bool = False) -> NameTable:
+    """The rules of a VQModel or AutoencoderKL of so many levels; `early`: the attention has its old names."""
+    up = (r"decoder/level(\d+)", lambda m: f"decoder/up_blocks/{levels - 1 - int(m[1])}")
     renaming = [*DIFFUSERS, ("encoder/level", "encoder/down_blocks/"), up, *DIFFUSERS_LEVEL]
 
     def name(path: str) -> str:
@@ -121,6 +119,56 @@ def compvis_unet(template: Params, unet: UNet) -> NameTable:
     return NameTable("a UNet of CompVis", {path: _packed(path, rule, unet) for path, rule in rules.items()})
 
 
+def tiny(network: Mapping[str, Any], *, title: str, prefix: str, first: int) -> NameTable:
+    """The rules of a TinyAutoencoder's numbered layers; the decoder's begin with number `first`."""
+    down, up = list(enumerate(network["encoder_blocks"])), list(enumerate(network["decoder_blocks"]))
+    pooled = down[-1][0] if network.get("pooled", False) else None  # the level whose blocks are
+    encoder = ["conv_in"]
+    for level, count in down:
+        encoder += [f"halve{level}"] * (level > 0) + [f"level{level}_block{i}" for i in range(count)]
+    decoder = ["conv_in", "ReLU"]
+    for level, count in reversed(up):
+        decoder += [f"level{level}_block{i}" for i in range(count)]
+        decoder += ["doubling", f"double{level}"] * (level > 0)
+    rules: dict[str, Rule] = {}
+    for side, layers, start in (("encoder", encoder, 0), ("decoder", decoder, first)):
+        for number, layer in enumerate([*layers, "conv_out"], start=start):
+            source = f"{side}.{prefix}{number}"
+            inside = _tiny_layer(layer, pooled=layer.startswith(f"level{pooled}_"))
+            rules |= {f"{side}/{path}": rule._replace(source=source + rule.source) for path, rule in inside}
+    return NameTable(title, rules)
+
+
+def _tiny_layer(layer: str, *, pooled: bool) -> list[tuple[str, Rule]]:
+    """The parameters of one layer, and the ends of their sources' names; none of a layer without any."""
+    kernel, vector = Rule(".weight", _turned, _turned_back), Rule("", np.asarray, np.asarray)
+    if layer in ("ReLU", "doubling"):
+        return []
+    if layer.startswith(("halve", "double")):
+        return [(f"{layer}/kernel", kernel)]
+    if "_block" not in layer:
+        return [(f"{layer}/kernel", kernel), (f"{layer}/bias", vector._replace(source=".bias"))]
+    found = [(f"{layer}/conv{i}/kernel", kernel._replace(source=f".conv.{2 * i}.weight")) for i in range(3)]
+    found += [(f"{layer}/conv{i}/bias", vector._replace(source=f".conv.{2 * i}.bias")) for i in range(3)]
+    if pooled:
+        branch = {
+            "in": kernel._replace(source=".pool.0.weight"),
+            "out": kernel._replace(source=".pool.3.weight"),
+        }
+        found += [(f"{layer}/pool_{end}/kernel", rule) for end, rule in branch.items()]
+        found += [(f"{layer}/pool_norm/scale", vector._replace(source=".pool.1.weight"))]
+        found += [(f"{layer}/pool_norm/bias", vector._replace(source=".pool.1.bias"))]
+    return found
+
+
+def _turned(x: np.ndarray) -> np.ndarray:
+    return x.transpose(2, 3, 1, 0)
+
+
+def _turned_back(x: np.ndarray) -> np.ndarray:
+    return x.transpose(3, 2, 0, 1)
+
+
 def _only_read(rules: Mapping[str, Rule]) -> dict[str, Rule]:
     """Without the way back: CompVis keeps attention as convolutions in one part and packed in the other."""
     return {path: rule._replace(undo=None) for path, rule in rules.items()}
@@ -148,14 +196,14 @@ def _change(path: str, slot: Any) -> Change:
     if not path.endswith("kernel"):
         return np.asarray
     if len(slot.shape) == 4:
-        return lambda x: x.transpose(2, 3, 1, 0)
+        return _turned
     return lambda x: x.reshape(x.shape[:2]).T
 
 
 def _undo(path: str, slot: Any) -> Change:
     if not path.endswith("kernel"):
         return np.asarray
-    return (lambda x: x.transpose(3, 2, 0, 1)) if len(slot.shape) == 4 else np.transpose
+    return _turned_back if len(slot.shape) == 4 else np.transpose
 
 
 def _renamed(path: str, renaming: Renaming) -> str:

@@ -125,6 +125,13 @@ def fit(
             help="Whether a copy of the generator goes with the deployment; below 64 MB, if left out.",
         ),
     ] = None,
+    latents: Annotated[
+        list[Path],
+        typer.Option(help="A .npy or .safetensors file of latents in place of samples; may be repeated."),
+    ] = [],  # noqa: B006
+    images: Annotated[
+        Path | None, typer.Option(help="A folder of images whose encodings take the place of samples.")
+    ] = None,
 ) -> None:
     """Fit a fingerprint space to a generator and start a registry of users.
 
@@ -151,22 +158,26 @@ def import_(
     config: Annotated[
         Path | None, typer.Option(help="The .yaml of a .ckpt; the one beside it if left out.")
     ] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Of an autoencoder's images, in pixels; as it says if left out.")
+    ] = None,
 ) -> None:
-    """Read a generator of another program: StyleGAN2 of rosinality or NVIDIA, LDM of CompVis or diffusers.
+    """Read a generator of another program: StyleGAN2 of rosinality or NVIDIA, LDM of CompVis or diffusers; of
+    pipelines of diffusers that make images of a text, their autoencoder.
 
     Example: latentfp import stylegan2-ffhq-config-f.pt --out ffhq
     """
     from latentfp.checkpoints import formats
 
-    found, origin = formats.import_generator(path, out, form=form, configuration=config)
+    found, origin = formats.import_generator(path, out, form=form, configuration=config, size=size)
     for reason, count in found.ignored.items():
         typer.echo(f"not needed: {count} tensors, {reason}")
     for note in found.notes:
         typer.echo(note)
-    whole = found.kind != "first_stage"
-    fit = f"latentfp fit --generator {out} --sigma 1 --out DEPLOYMENT"
-    more = f". Next: {fit}" if whole else ", part of a generator"
-    typer.echo(f"{out}: {found.kind} from {origin.format}{more}")
+    alone = found.kind == "first_stage"
+    given = " --latents FILE" if alone else ""
+    fit = f"latentfp fit --generator {out}{given} --sigma 1 --out DEPLOYMENT"
+    typer.echo(f"{out}: {'autoencoder' if alone else found.kind} from {origin.format}. Next: {fit}")
 
 
 def export(

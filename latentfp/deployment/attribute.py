@@ -108,8 +108,8 @@ class Evidence(NamedTuple):
     `ratios` [k]: the image's soft bits in units of STEP, whose signs are the code that was read: whoever has
     them can write it. `scores`: of the ranked users; `bound`: no user's score is above it. `users`: how many
     were considered; `factor`: by what the chance of one is multiplied; `dependent`: whether their codes
-    depend on each other. `misfit`: the residual in units of the errors expected, None where it is infinite;
-    `clears_below`: the miss p-value below which nobody's copy made the image.
+    depend on each other. `temper`: by what ratios are divided so that they mean what they say, None where it
+    is infinite; `clears_below`: the miss p-value below which nobody's copy made the image.
     """
 
     ratios: tuple[int, ...]
@@ -118,7 +118,7 @@ class Evidence(NamedTuple):
     users: int
     factor: float
     dependent: bool
-    misfit: float | None
+    temper: float | None
     clears_below: float
 
 
@@ -421,7 +421,7 @@ def _finding(prepared: Prepared, item: Item, found: Answer, judged: Judged, seco
             users=registered.users,
             factor=registered.bonferroni,
             dependent=registered.dependent,
-            misfit=finite(verdict.misfit),
+            temper=finite(verdict.temper),
             clears_below=verdict.clears_below,
         ),
     )

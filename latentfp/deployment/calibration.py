@@ -20,9 +20,10 @@ from jaxtyping import Bool, Float
 from latentfp import rng
 from latentfp.attribution import cascade as cascades
 from latentfp.attribution.cascade import Budget, make_cascade
+from latentfp.attribution.confidence import tempers
 from latentfp.attribution.decoder import TrainedDecoder
 from latentfp.attribution.estimate import numbered, stack
-from latentfp.attribution.evidence import miss_p_value, score, soften, temper
+from latentfp.attribution.evidence import miss_p_value, score, soften
 from latentfp.attribution.membership import Misfits, Null, explained, misfits
 from latentfp.augment.suites import SUITES
 from latentfp.choices import Method, Stage
@@ -123,8 +124,8 @@ def measured(
                 cascades.run(cascade, shown, ids, decided=lambda a, _: explained(a), progress=advance)
             )
     found, repeats = stack(answers), opened.manifest.repeats
-    soft, left = soften(np.asarray(found.estimate.logits), repeats=repeats), misfits(found)
-    return left, miss_p_value(soft, score(soft, codes[:, ::repeats]), temper(left))
+    soft = soften(np.asarray(found.estimate.logits), repeats=repeats)
+    return misfits(found), miss_p_value(soft, score(soft, codes[:, ::repeats]), tempers(found))
 
 
 def attacked_images(

@@ -1,15 +1,17 @@
 """From a generator to a deployment: principal axes of samples of the prior, split, written."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
 from latentfp import rng
 from latentfp.choices import Coding, Layout
-from latentfp.deployment import decoders
+from latentfp.deployment import decoders, given_latents
 from latentfp.deployment import secret as secrets
 from latentfp.deployment.codebook import CodeFacts, CodeKind
 from latentfp.deployment.deployment import BASIS, Deployment, create, read_basis
@@ -35,6 +37,7 @@ from latentfp.runtime.progress import track
 BATCH = 1000
 BUNDLED = 64 * 10**6  # bytes below which a generator goes with its deployments
 MOST_DIMENSIONS = 4096  # of which a covariance is computed whole
+CONTENT = 256  # usual leading axes before the code where not all are known, or a quarter of fewer latents
 
 
 class Sampling(NamedTuple):
@@ -49,22 +52,30 @@ class Sampling(NamedTuple):
     axes: int | None = None
 
 
+Given = Float[np.ndarray, "n d"]  # latents that take the place of samples
+
 USUAL = Sampling()  # of the bases that are shipped
 
 
 def sample_basis(loaded: Pretrained, sampling: Sampling) -> Basis:
     """The principal axes of samples of the prior. ValueError, before any is drawn, as by `check_sampling`."""
     check_sampling(loaded, sampling)
-    samples, seed, layout, axes = sampling
+    samples, seed, _, _ = sampling
+    if samples > BATCH and samples % BATCH:
+        raise ValueError(f"{samples} samples are not a multiple of {BATCH}: round them")
     size = min(samples, BATCH)
     draw = jax.jit(loaded.generator.sample, static_argnums=2)
     keys = [rng.stream(rng.root(seed), "basis", i) for i in range(samples // size)]
     w = np.empty((samples, loaded.generator.latent_dim), np.float32)
     for i, key in enumerate(track(keys, "sampling latents")):
         w[i * size : (i + 1) * size] = draw(loaded.params, key, size)
-    if layout is Layout.CHANNELS:
+    return _axes_of(w, loaded, sampling)
+
+
+def _axes_of(w: Given, loaded: Pretrained, sampling: Sampling) -> Basis:
+    if sampling.layout is Layout.CHANNELS:
         return fit_channel_basis(w, channels=loaded.generator.channels)
-    return fit_basis(w) if axes is None else fit_leading(w, axes=axes)
+    return fit_basis(w) if sampling.axes is None else fit_leading(w, axes=sampling.axes)
 
 
 def check_sampling(loaded: Pretrained, sampling: Sampling) -> None:
@@ -77,8 +88,6 @@ def check_sampling(loaded: Pretrained, sampling: Sampling) -> None:
         raise ValueError(f"the latent of {loaded.name} has only one channel: choose the layout joint")
     elif axes is not None:
         raise ValueError("the layout channels has all axes: leave the number of axes out")
-    if samples > BATCH and samples % BATCH:
-        raise ValueError(f"{samples} samples are not a multiple of {BATCH}: round them")
     check_samples(samples, dimensions, axes=axes, channels=channels)
 
 
@@ -101,16 +110,23 @@ def fit(
     secret: Path | None = None,
     design: Path | None = None,
     bundle: bool | None = None,
+    latents: Sequence[Path] = (),
+    images: Path | None = None,
 ) -> Deployment:
     """Write a deployment for a generator and open it. What is wrong is said before anything is sampled.
 
-    No `sigma`, `shift` or `bits`: what is usual for the generator (design.py). No `min_distance`: a quarter
+    `latents`: files of latents in place of samples, or `images`: a folder of images, which are encoded
+    (given_latents.py); an autoencoder needs either.
+
+    No `sigma`, `shift` or `bits`: what is usual for the generator (design.py); for latents that are given and
+    too few for all axes, a code behind the CONTENT leading ones. No `min_distance`: a quarter
     of `bits`.
 
     A code has each bit of its message `repeats` times in a row. `layout`: "joint", or "channels" for the axes
     of every channel of the latent in turn, which `shift` counts: axis i of them all begins at channels · i.
     `axes`: how many leading axes are computed; None: all, or those up to the code where the latent has more
-    than 4096 numbers, for their covariance would not fit. `codes`: "random", or "bch" for an algebraic code
+    than 4096 numbers, for their covariance would not fit, or where fewer latents are given than it has
+    numbers. `codes`: "random", or "bch" for an algebraic code
     of 2^`message` users (bch.py), which needs a secret. `secret`: the file of a secret that turns the
     code's axes, outside of `out`; made where there is none. `design`: a file of `latentfp design`, which
     says `sigma`, `bits` and which axes the code gets; they become the last ones of the basis. `bundle`:
@@ -132,13 +148,17 @@ def fit(
     book, distance = _code_book(
         CodeKind(codes), place.bits, repeats, message=message, distance=min_distance, secret=secret
     )
-    large = loaded.generator.latent_dim > MOST_DIMENSIONS and chosen is Layout.JOINT
+    given = _given(loaded, latents, images, drawn=(samples, seed) != (USUAL.samples, USUAL.seed))
+    samples = samples if given is None else len(given)
+    large = loaded.generator.latent_dim > min(MOST_DIMENSIONS, samples - 1) and chosen is Layout.JOINT
+    if given is not None and large and design is None and shift is None:
+        place = place._replace(shift=min(CONTENT, max(1, samples // 4)))
     least = place.bits + max(place.shift, 1)  # one axis of content is there in any case
     sampling = Sampling(samples, seed, chosen, least if large and axes is None else axes)
     _check(loaded, sampling, place, distance)
     copied = _bundled(loaded, bundle)
     known = None if secret is None else _secret(secret, Path(out))
-    basis = basis_of(loaded, sampling)
+    basis = basis_of(loaded, sampling) if given is None else _axes_of(given, loaded, sampling)
     made = create(
         out,
         generator=GeneratorFacts(loaded.name, loaded.identity),
@@ -160,6 +180,17 @@ def fit(
     if decoder is not None and decoders.belongs(decoder, made):
         decoders.adopt(made, decoder)
     return made
+
+
+def _given(loaded: Pretrained, latents: Sequence[Path], images: Path | None, *, drawn: bool) -> Given | None:
+    """Latents in place of samples, if there are any."""
+    if not latents and images is None:
+        return None
+    if drawn or (latents and images is not None):
+        raise ValueError("latents are given, as files or as images to encode, or drawn: choose one of them")
+    if images is not None:
+        return given_latents.from_images(loaded, Path(images))
+    return given_latents.from_files(list(map(Path, latents)), loaded.generator.latent_dim)
 
 
 def _check(loaded: Pretrained, sampling: Sampling, place: Design, distance: int) -> None:

@@ -9,8 +9,9 @@ import numpy as np
 
 from latentfp.attribution import cascade as cascades
 from latentfp.attribution import together, tracing
+from latentfp.attribution.confidence import tempers
 from latentfp.attribution.estimate import Answer, Status
-from latentfp.attribution.evidence import soften
+from latentfp.attribution.evidence import soften, tempered
 from latentfp.attribution.together import Pooled
 from latentfp.choices import CodeKind, Method
 from latentfp.data.files import UnreadableImage, find_images
@@ -87,7 +88,7 @@ def attribute_together(folder: Opening, images: Any, request: Request = Request(
     prepared, items, found = _read_together(opened, request, listed(images), "attributing")
     rule, estimate = prepared.rule, found.estimate
     content = estimate.content / prepared.cascade.subject.content_stds
-    soft = soften(estimate.logits, repeats=rule.registered.repeats)
+    soft = tempered(soften(estimate.logits, repeats=rule.registered.repeats), tempers(found))
     pooled = together.pool(soft, content, np.asarray(estimate.status) != Status.OK)
     (verdict,) = rule.judge_pooled(pooled.soft)
     best = ranked_users(prepared, verdict)

@@ -32,7 +32,6 @@ from latentfp.generators import custom, linear
 from latentfp.generators.generator import Generator
 from latentfp.generators.latent_diffusion import first_stage
 from latentfp.generators.latent_diffusion import model as latent_diffusion
-from latentfp.generators.latent_diffusion.first_stage import FirstStage
 from latentfp.generators.stylegan2 import model as stylegan2
 from latentfp.runtime.files import file_hash, replacing
 from latentfp.types import Params, by_path
@@ -73,12 +72,12 @@ class Stored(NamedTuple):
 class Kind(NamedTuple):
     """What there is to know about one kind of generator.
 
-    make(**fields): the generator, or none where it is a part of one.
+    make(**fields): the generator.
     template(fields): parameters of the right shapes, all that is stored.
     derived(fields, seed): the parameters that follow from the seed.
     """
 
-    make: Callable[..., Generator] | None
+    make: Callable[..., Generator]
     template: Callable[[Mapping[str, Any]], Params]
     derived: Callable[[Mapping[str, Any], int], Params] = lambda _fields, _seed: {}
 
@@ -89,7 +88,7 @@ def _stylegan2_template(fields: Mapping[str, Any]) -> Params:
 
 
 def _first_stage_template(fields: Mapping[str, Any]) -> Params:
-    return first_stage.init(FirstStage(**fields["network"]), rng.root(0), fields["size"])
+    return first_stage.init(latent_diffusion.autoencoder(fields["network"]), rng.root(0), fields["size"])
 
 
 def _latent_diffusion_template(fields: Mapping[str, Any]) -> Params:
@@ -107,7 +106,7 @@ KINDS = {
         _stylegan2_template,
         lambda fields, seed: {"noise": stylegan2.fixed_noise(fields["size"], seed)},
     ),
-    "first_stage": Kind(None, _first_stage_template),
+    "first_stage": Kind(latent_diffusion.make_autoencoder, _first_stage_template),
     "latent_diffusion": Kind(latent_diffusion.make, _latent_diffusion_template),
 }
 
@@ -185,10 +184,6 @@ def load_stored(name: str, *, identity: str | None = None) -> Pretrained:
     folder = folder_of(name)
     stored = read(folder, identity=identity)
     kind = KINDS[stored.kind]
-    if kind.make is None:
-        raise ValueError(
-            f"{folder} holds a {stored.kind}, which is only a part of a generator: train the rest"
-        )
     derived = {} if stored.noise_seed is None else kind.derived(stored.fields, stored.noise_seed)
     params = stored.params | derived
     known = name if name in shipped() else str(folder)

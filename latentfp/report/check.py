@@ -26,7 +26,6 @@ from latentfp.attribution.evidence import (
     log_likelihoods,
     miss_p_value,
     support,
-    temper,
 )
 from latentfp.deployment import merkle
 from latentfp.runtime.files import read_json
@@ -155,7 +154,7 @@ def _ranking(record: Record, entry: Record, ratios: np.ndarray) -> list[str]:
 def _chances(record: Record, entry: Record, ratios: np.ndarray) -> list[str]:
     """What is wrong with the p-values, the likelihoods and the verdict."""
     evidence, p = entry["evidence"], _p_value(entry["evidence"], ratios)
-    tempers = temper(np.array([np.inf if evidence["misfit"] is None else evidence["misfit"]]))
+    tempers = np.array([np.inf if evidence["temper"] is None else evidence["temper"]])
     miss = float(miss_p_value(ratios, np.array([evidence["bound"]]), tempers)[0])
     committed = record["case"]["request"]["committed"] or not entry["ranked"]
     chosen = entry["code_origin"] != "drawn" and not committed

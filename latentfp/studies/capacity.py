@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from latentfp.attribution.evidence import Soft, chance, family_wise, score
+from latentfp.attribution.evidence import Soft, chance, family_wise, score, tempered
 from latentfp.attribution.membership import explained
 from latentfp.attribution.together import pool
 from latentfp.choices import Method
@@ -51,10 +51,11 @@ def measure(experiment: Experiment, settings: Settings) -> dict[str, Any]:
     belongs = identity(context) | ({} if settings.files == 1 else {"files": settings.files})
     found = readings.measured(experiment, counts, read_part, belongs=belongs)
     codes = codes_of(context, settings, settings.images)
-    rows = [
-        {"suite": cells[name][0], "attack": cells[name][1], **rates(read.final, codes, settings)}
-        for name, read in found.items()
-    ]
+    rows = []
+    for name, read in found.items():
+        alone = settings.files == 1
+        soft = read.final if alone else tempered(read.final, read.at_last(read.tempers))
+        rows.append({"suite": cells[name][0], "attack": cells[name][1], **rates(soft, codes, settings)})
     return {"generator": context.opened.manifest.generator.name, "bits": context.subject.bits, "rows": rows}
 
 

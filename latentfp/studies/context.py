@@ -116,8 +116,13 @@ def attack_of(name: str, attack: str) -> Attack:
 
 
 def attacks_of(suites: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Suite and name of every attack of the suites, by both together."""
-    return {f"{name} {entry.name}": (name, entry.name) for name in suites for entry in suite(name)}
+    """Suite and name of every attack of the suites, by both together; "SUITE/ATTACK" is one attack alone."""
+    chosen: dict[str, tuple[str, str]] = {}
+    for asked in suites:
+        name, _, only = asked.partition("/")
+        names = [attack_of(name, only).name] if only else [entry.name for entry in suite(name)]
+        chosen.update({f"{name} {attack}": (name, attack) for attack in names})
+    return chosen
 
 
 def marked_images(subject: Subject, codes: Bool[np.ndarray, "n k"], *, seed: int, first: int = 0) -> Rows:

@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Float, Int8, UInt8
 from scipy.special import chdtri
 
-from latentfp.attribution.evidence import Soft, chance, family_wise, holm
+from latentfp.attribution.evidence import Soft, chance, family_wise, holm, tempered
 from latentfp.attribution.membership import explained
 from latentfp.attribution.search import best
 from latentfp.attribution.together import pool
@@ -90,7 +90,8 @@ def rates_of(found: Mapping[str, Readings], settings: Settings, *, seed: int) ->
                 {"kind": kind, "users": users, **_rates(chosen, settings.alphas), "tail": _tail(chosen)}
             )
         cases.append({"users": users, **_cases(p[:, order], settings)})
-    mixed = _mixed(together.final, settings, seed=seed)
+    believed = tempered(together.final, together.at_last(together.tempers))
+    mixed = _mixed(believed, settings, seed=seed)
     everything = {**found, "all": together}
     dependence = {kind: _dependence(it.final, seed=seed) for kind, it in everything.items()}
     return {"rates": rows, "cases": cases, "together": mixed, "readings": dependence}

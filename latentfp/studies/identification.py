@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from latentfp.attribution.estimate import Answer
-from latentfp.attribution.evidence import miss_p_value, score, temper
+from latentfp.attribution.evidence import miss_p_value, score
 from latentfp.attribution.membership import Null
 from latentfp.attribution.ranking import among_packed
 from latentfp.attribution.verdict import CLEARED, Kind, Registered, Verdict, judge_soft, p_values
@@ -97,7 +97,7 @@ def held_out(
     owner = owners(settings.images, users=settings.users, seed=seed)
     by_suite = {
         name: join([found[cell] for cell, (suite, _) in cells.items() if suite == name])
-        for name in settings.suites
+        for name in dict.fromkeys(suite for suite, _ in cells.values())
     }
     rows = []
     for name, read in by_suite.items():
@@ -124,7 +124,8 @@ def held_out(
 def null_of(read: Readings, codes: Packed) -> Null:
     """The null of files whose codes are known."""
     left, soft = read.at_last(read.misfits), read.final
-    misses = miss_p_value(soft, score(soft, unpack(codes, bits=soft.shape[1])), temper(left))
+    scores = score(soft, unpack(codes, bits=soft.shape[1]))
+    misses = miss_p_value(soft, scores, read.at_last(read.tempers))
     return Null(np.sort(left), np.sort(misses), Stage.MULTISTART)
 
 
@@ -186,7 +187,7 @@ def verdicts_of(
         registered,
         alpha=alpha,
         failed=~np.isfinite(misfits),
-        misfits=misfits,
+        tempers=read.at_last(read.tempers),
         limits=limits,
         out_of_distribution=alien,
     )

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int8, UInt8
 
+from latentfp.attribution.confidence import tempers
 from latentfp.attribution.estimate import Answer
 from latentfp.attribution.evidence import soften
 from latentfp.attribution.membership import limits, misfits
@@ -29,7 +30,8 @@ class Readings(NamedTuple):
     """Of `n` images at `s` stages; where an image did not get so far, soft bits of 0, and NaN.
 
     `contents`: mean square of the content, in its own standard deviations. `misfits`: residuals relative to
-    the inferred noise; `limits`: miss p-values below which everyone is cleared (attribution/membership.py).
+    the inferred noise; `limits`: miss p-values below which everyone is cleared (attribution/membership.py);
+    `tempers`: by what ratios are divided to mean what they say (attribution/confidence.py).
     """
 
     soft: Int8[np.ndarray, "n s k"]
@@ -37,6 +39,7 @@ class Readings(NamedTuple):
     contents: Float[np.ndarray, "n s"]
     misfits: Float[np.ndarray, "n s"]
     limits: Float[np.ndarray, "n s"]
+    tempers: Float[np.ndarray, "n s"]
 
     @property
     def last(self) -> Int[np.ndarray, " n"]:
@@ -56,7 +59,7 @@ class Readings(NamedTuple):
 def not_run(n: int, bits: int) -> Readings:
     """Of `n` images at one stage that none of them has reached."""
     unknown = np.full((n, 1), np.nan, np.float32)
-    return Readings(np.zeros((n, 1, bits), np.int8), *(unknown.copy() for _ in range(4)))
+    return Readings(np.zeros((n, 1, bits), np.int8), *(unknown.copy() for _ in range(5)))
 
 
 def read(
@@ -79,6 +82,7 @@ def read(
         part.soft[rows, 0], part.residuals[rows, 0] = soft, answer.estimate.loss
         part.contents[rows, 0] = np.square(content).mean(axis=1)
         part.misfits[rows, 0], part.limits[rows, 0] = misfits(answer), limits(answer)
+        part.tempers[rows, 0] = tempers(answer)
         by_stage.append(part)
         return decided(answer)
 

@@ -18,7 +18,7 @@ from latentfp.attribution.evidence import (
     score,
     soften,
     support,
-    temper,
+    tempered,
 )
 
 
@@ -50,9 +50,7 @@ def test_shortfalls_are_those_of_all_codes(soft, scores):
 
 
 def test_divided_ratios_are_less_sure(soft, scores):
-    codes, divisors = every_code(8), temper(np.linspace(0, 3, 12))
-    assert divisors.min() == 1
-    assert divisors.max() == 9
+    codes, divisors = every_code(8), np.maximum(1, np.linspace(0, 3, 12) ** 2)
     ratios = STEP * codes[:, None] * soft[None].astype(int) / divisors[:, None]
     weights = expit(ratios).prod(axis=2)
     low = codes @ soft.T.astype(int) <= scores
@@ -61,6 +59,13 @@ def test_divided_ratios_are_less_sure(soft, scores):
     every = [score(soft, np.tile(code > 0, (12, 1))) for code in codes]
     everyones = np.stack([log_likelihoods(soft, s, divisors) for s in every])
     np.testing.assert_allclose(everyones, np.log(weights), rtol=1e-9)
+
+
+def test_tempered_ratios_are_whole_steps_of_the_divided_ones():
+    soft = np.array([[24, -24, 5, 0], [24, -8, 1, -1]], np.int8)
+    found = tempered(soft, np.array([1.0, 4.0]))
+    assert found.tolist() == [[24, -24, 5, 0], [6, -2, 0, 0]]
+    assert not tempered(soft, np.array([np.inf, np.inf])).any()
 
 
 def test_likelihood_ratios_of_fair_codes_have_the_mean_1(soft):

@@ -104,7 +104,7 @@ def test_a_name_needs_a_fit(book):
 def test_a_fit_that_leaves_much_unexplained_clears_nobody(book):
     both = estimate_of([flip(book[5], 14), book[6]])
     unexplained = judge(both, among(book), limits=np.zeros(2))
-    badly_fitted = judge(both, among(book), misfits=np.array([11.0, 11.0]))
+    badly_fitted = judge(both, among(book), tempers=np.array([121.0, 121.0]))
     for verdicts in (unexplained, badly_fitted):
         assert [verdict.kind for verdict in verdicts] == [Kind.INCONCLUSIVE, Kind.USER]
 
@@ -114,7 +114,7 @@ def test_a_likelihood_ratio_counts_who_was_considered(book):
     (found,) = judge(estimate_of([book[5]]), among(book, bonferroni=3.0))
     exact = BITS * (np.log10(2) - np.log10(1 + np.exp(-SURE))) - np.log10(3 * 20)
     np.testing.assert_allclose(found.log10_lr, exact, rtol=1e-9)
-    (unsure,) = judge(estimate_of([book[5]]), among(book), misfits=50.0)
+    (unsure,) = judge(estimate_of([book[5]]), among(book), tempers=2500.0)
     assert unsure.p_value == pytest.approx(found.p_value / 3)
     assert -np.log10(20) < unsure.log10_lr < 1
 

@@ -141,7 +141,7 @@ def records() -> Iterator[bytes]:
         **{"matched_bits": 2, "p_value": 0.4, "miss_p_value": 0.5, "membership": None, "case_p_value": None},
         **{"ranked": [{"user": "a", "matched_bits": 2, "log_likelihood": -1.0}], "code_origin": "drawn"},
         **{"log10_lr": 0.0, "support": "no support either way"},
-        "evidence": {**evidence, "misfit": 1.0, "clears_below": 1e-3},
+        "evidence": {**evidence, "temper": 1.0, "clears_below": 1e-3},
         "opening": {**opening, "first": 1, "count": 1, "commitment": "00"},
     }
     yield json.dumps(

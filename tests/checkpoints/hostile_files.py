@@ -240,7 +240,7 @@ def _folders(folder: Path, params) -> Iterator[tuple[str, Path]]:
         "huge image": {"unet": {**UNET, "sample_size": 2**50}},
         "huge code book": {"vae": {**VAE, "num_vq_embeddings": 2**70}},
         "negative width": {"vae": {**VAE, "block_out_channels": [-32, 64]}},
-        "text denoiser": {"index": {**INDEX, "unet": ["diffusers", "UNet2DConditionModel"]}},
+        "text denoiser alone": {"index": {"unet": ["diffusers", "UNet2DConditionModel"]}},
         "own code": {"index": {**INDEX, "unet": ["pipeline", "Evil"]}},
     }.items():
         yield f"folder: {name}", write_diffusers(folder / name, params, **changed)

@@ -118,7 +118,11 @@ def foreign(path: str, x: np.ndarray, *, compvis: bool) -> np.ndarray:
 def write_diffusers(folder: Path, params, *, vae=VAE, unet=UNET, scheduler=SCHEDULER, index=INDEX) -> Path:
     """A pipeline; each configuration can be another."""
     tables = {
-        "vqvae": ("first_stage", names.diffusers_first_stage(params["first_stage"], NETS.first_stage), vae),
+        "vqvae": (
+            "first_stage",
+            names.diffusers_first_stage(params["first_stage"], len(FIELDS["first_stage"]["channels"])),
+            vae,
+        ),
         "unet": ("denoiser", names.diffusers_unet(params["denoiser"], NETS.denoiser), unet),
     }
     for name, (part, table, settings) in tables.items():

@@ -69,13 +69,20 @@ def test_a_measured_scale_goes_before_the_one_that_is_stated(params, tmp_path):
     assert formats.read(path, Format.COMPVIS)[0].fields["scale"] == 0.25
 
 
-def test_a_first_stage_alone_is_a_part(params, tmp_path):
+def test_a_first_stage_alone_is_a_generator_without_a_prior(params, tmp_path):
     folder = write_diffusers(tmp_path / "pipeline", params) / "vqvae"
     found, _ = formats.import_generator(folder, tmp_path / "stage")
     assert found.kind == "first_stage"
     assert_same(pretrained.read(tmp_path / "stage").params, params["first_stage"])
-    with pytest.raises(ValueError, match="only a part of a generator"):
-        pretrained.load(str(tmp_path / "stage"))
+    assert pretrained.load(str(tmp_path / "stage")).generator.image_shape == (32, 32, 3)
+    larger, _ = formats.read(folder, Format.DIFFUSERS, size=48)
+    assert larger.fields["size"] == 48
+    with pytest.raises(ValueError, match="images of 47 pixels: expected a multiple of 2 up to 4096"):
+        formats.read(folder, Format.DIFFUSERS, size=47)
+    with pytest.raises(ValueError, match="for which size of images it is: leave --size out"):
+        formats.read(folder.parent, Format.DIFFUSERS, size=48)
+    with pytest.raises(ValueError, match="latentfp says for which size"):
+        formats.read(tmp_path / "stage", Format.LATENTFP, size=48)
 
 
 def test_an_imported_generator_is_fitted_like_any_other(params, tmp_path):
@@ -165,15 +172,11 @@ def test_what_compvis_could_mean_otherwise_is_refused(params, tmp_path, path, va
 @pytest.mark.parametrize(
     ("part", "name", "value", "message"),
     [
-        (
-            "index",
-            "unet",
-            ["diffusers", "UNet2DConditionModel"],
-            "a UNet2DConditionModel, expected a UNet2DModel",
-        ),
+        ("index", "unet", ["diffusers", "UNet1DModel"], "a UNet1DModel, expected a UNet2DModel"),
         ("index", "scheduler", ABSENT, "expected a pipeline of vqvae or vae, unet and scheduler"),
-        ("vae", "_class_name", "AutoencoderTiny", "a AutoencoderTiny, expected a VQModel or AutoencoderKL"),
-        ("vae", "shift_factor", 0.1, "shift_factor is 0.1, supported is None"),
+        ("vae", "_class_name", "AutoencoderDC", "a AutoencoderDC, expected a VQModel or AutoencoderKL or"),
+        ("vae", "shift_factor", 0.1, "has a shift_factor, which a latent diffusion of ours has not"),
+        ("vae", "shift_factor", "high", "shift_factor is high, expected a number"),
         ("vae", "num_vq_embeddings", 17, "unusable: quantize.embedding.weight"),
         ("vae", "scaling_factor", 0, "scaling_factor is 0, expected a number above 0"),
         ("unet", "freq_shift", 1, "freq_shift is 1, supported is 0"),

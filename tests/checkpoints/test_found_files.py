@@ -8,6 +8,7 @@ import gzip
 import json
 import os
 import pickle
+import shutil
 import zipfile
 
 import jax
@@ -176,27 +177,35 @@ TEXT = r"makes images of a text .* its pipeline can be fingerprinted as it is: s
 
 
 def test_stable_diffusion_is_called_what_it_is(tmp_path):
-    """v1-5-pruned.ckpt without its .yaml, the same in safetensors, and three pipelines of diffusers."""
+    """v1-5-pruned.ckpt without its .yaml, and the same in safetensors."""
     state = {ATTENTION: np.ones((4, 8), np.float32)}
     paths = [write_tree(tmp_path / "v1-5.ckpt", {"state_dict": state})]
     save_file(state, tmp_path / "v1-5.safetensors")
     paths.append(tmp_path / "v1-5.safetensors")
-    indices = {
-        "sd": {"vae": ["diffusers", "AutoencoderKL"], "text_encoder": ["transformers", "CLIPTextModel"]},
-        "flux": {
-            "vae": ["diffusers", "AutoencoderKL"],
-            "transformer": ["diffusers", "FluxTransformer2DModel"],
-        },
-        "class": {"vqvae": 1, "scheduler": 1, "unet": ["diffusers", "UNet2DConditionModel"]},
-    }
-    for name, index in indices.items():
-        paths.append(tmp_path / name)
-        paths[-1].mkdir()
-        (paths[-1] / "model_index.json").write_text(json.dumps(index))
     for path in paths:
         with pytest.raises(ValueError, match=TEXT) as caught:
             seen(path)
         assert str(path) in str(caught.value)
+
+
+INDICES = {
+    "sd": {"vqvae": ["diffusers", "AutoencoderKL"], "text_encoder": ["transformers", "CLIPTextModel"]},
+    "flux": {"vqvae": ["diffusers", "AutoencoderKL"], "transformer": ["diffusers", "FluxTransformer2DModel"]},
+    "class": {"vqvae": 1, "scheduler": 1, "unet": ["diffusers", "UNet2DConditionModel"]},
+}
+
+
+@pytest.mark.parametrize("name", INDICES)
+def test_of_a_pipeline_of_a_text_the_autoencoder_is_taken(diffusion, tmp_path, name):
+    folder = write_diffusers(tmp_path / name, diffusion)
+    (folder / "model_index.json").write_text(json.dumps(INDICES[name]))
+    form, found = seen(folder)
+    assert (form, found.kind) == (Format.DIFFUSERS, "first_stage")
+    assert_same(found.params, diffusion["first_stage"])
+    assert "its vqvae is taken" in found.notes[0]
+    shutil.rmtree(folder / "vqvae")
+    with pytest.raises(ValueError, match=r"vqvae has no config\.json"):
+        seen(folder)
 
 
 def tensorflow(module):

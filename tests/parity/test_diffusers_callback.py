@@ -18,7 +18,6 @@ from PIL import Image
 from latentfp.fingerprint.basis import fit_basis, fit_channel_basis, split
 from latentfp.fingerprint.codes import draw_codes
 from latentfp.fingerprint.pipeline import embed_many, read_many
-from latentfp.generators.latent_diffusion import model
 from latentfp.quality.pixels import psnr
 
 pytestmark = [pytest.mark.parity, pytest.mark.slow]
@@ -166,8 +165,8 @@ def test_the_autoencoder_in_flax_is_that_of_diffusers(pipe, files, vae_folder):
     some = files[0][:32]
     ours, theirs = example.encoder(vae_folder)(some), example.encode(pipe, some)
     assert_same(ours, theirs.reshape(len(some), -1))
-    stage, params, scale = example.autoencoder(vae_folder)
-    decoded = model.decode(stage, params, model.unflatten(jnp.asarray(ours), (8, 8, 4)) / scale)
+    generator, params = example.autoencoder(vae_folder)
+    decoded = generator.synthesize(params, jnp.asarray(ours))
     with torch.no_grad():
         expected = pipe.vae.decode(torch.as_tensor(theirs) / pipe.vae.config.scaling_factor).sample
     assert_same(np.asarray(decoded), expected.permute(0, 2, 3, 1).numpy())

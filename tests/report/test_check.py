@@ -57,7 +57,7 @@ class Provider:
         origin="drawn",
         committed=False,
         whole=True,
-        misfit=0.9,
+        temper=1.0,
     ):
         estimate = Estimate(
             code=logits > 0,
@@ -72,7 +72,7 @@ class Provider:
             estimate,
             self.registered,
             alpha=alpha,
-            misfits=misfit,
+            tempers=temper,
             limits=CLEARED if whole else 0.0,
             out_of_distribution=alien,
         )
@@ -99,7 +99,7 @@ class Provider:
             "evidence": {
                 **{"ratios": list(verdict.soft), "scores": [it.score for it in verdict.ranked]},
                 **{"bound": verdict.bound, "users": USERS, "factor": self.registered.bonferroni},
-                **{"dependent": self.registered.dependent, "misfit": verdict.misfit},
+                **{"dependent": self.registered.dependent, "temper": verdict.temper},
                 "clears_below": verdict.clears_below,
             },
             "opening": None if user is None else self.opening(user),
@@ -159,7 +159,7 @@ KINDS = {
     "named with wrong bits": ({}, {"sure": 2, "wrong": 3}, {}),
     "somebody else's": ({}, {"sure": 4, "wrong": 14}, {}),
     "somebody else's, not explained": ({}, {"sure": 4, "wrong": 14}, {"whole": False}),
-    "a bad fit": ({}, {"sure": 4, "wrong": 14}, {"misfit": 11.0}),
+    "a bad fit": ({}, {"sure": 4, "wrong": 14}, {"temper": 121.0}),
     "too little left": ({}, {"sure": 0.3, "wrong": 8}, {}),
     "named, but out of distribution": ({}, {"sure": 4, "wrong": 0}, {"membership": 1e-4}),
     "out of distribution": ({}, {"sure": 0.3, "wrong": 8}, {"membership": 1e-4}),
@@ -257,8 +257,8 @@ CHANGES = {
     "miss p": tampered(*NAMED, "miss_p_value", value=lambda p: p / 2),
     "membership": tampered(*NAMED, "membership", value=1e-9),
     "limit of none": tampered(*CLEARED_FILE, "evidence", "clears_below", value=0.0),
-    "misfit": tampered(*CLEARED_FILE, "evidence", "misfit", value=3.0),
-    "misfit left out": tampered(*CLEARED_FILE, "evidence", "misfit", value=None),
+    "temper": tampered(*CLEARED_FILE, "evidence", "temper", value=9.0),
+    "temper left out": tampered(*CLEARED_FILE, "evidence", "temper", value=None),
     "likelihood ratio": tampered(*NAMED, "log10_lr", value=lambda x: x + 1),
     "words of the likelihood ratio": tampered(*UNDECIDED, "support", value="strong support"),
     "status": tampered(*NAMED, "status", value="nonfinite"),

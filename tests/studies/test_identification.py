@@ -82,7 +82,7 @@ def test_whom_a_calibration_clears(book, owner):
     codes[:30] = np.random.default_rng(5).random((30, BITS)) < 0.5  # of nobody
     soft = (24 * (2 * codes.astype(int) - 1)).astype(np.int8)[:, None]
     ones = np.ones((N, 1), np.float32)
-    read = Readings(soft, 3 * ones, ones, 0.9 * ones, 0 * ones)
+    read = Readings(soft, 3 * ones, ones, 0.9 * ones, 0 * ones, ones)
     registered = among_packed(book, bits=BITS)
     own = Null(np.linspace(0.5, 2, 2000), np.linspace(0.01, 1, 2000), Stage.MULTISTART)
 

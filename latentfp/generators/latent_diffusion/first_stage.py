@@ -5,7 +5,8 @@
 f = 2 ** (number of levels - 1): three levels make the f4 layout, four the f8 of Stable Diffusion. With
 `codes` = 0 the latent is a normal distribution (AutoencoderKL): the moments are its mean and log-variance,
 and decoding takes any latent. Otherwise it is quantised to the nearest of `codes` vectors (VQ) where it is
-decoded, with a straight-through gradient, as in the public latent diffusion models.
+decoded, with a straight-through gradient, as in the public latent diffusion models. Large pipelines since
+Stable Diffusion 3 leave out the 1×1 convolutions (`outer`).
 Source: Rombach et al. 2022 (arXiv 2112.10752), section 3.1; Esser et al. 2021 (arXiv 2012.09841) for VQ.
 """
 
@@ -104,23 +105,30 @@ def _lean(block: type[Block], x: Features) -> type[Block]:
 
 
 class FirstStage(nn.Module):
-    """Both directions. `latent` channels z; `codes` of them in the code book, or 0 for a normal latent."""
+    """Both directions. `latent` channels z; `codes` of them in the code book, or 0 for a normal latent;
+    `outer`: whether there are 1×1 convolutions between the networks and the latent."""
 
     channels: Sequence[int]
     blocks: int
     latent: int
     codes: int = 0
     groups: int = 32
+    outer: bool = True
 
     def setup(self) -> None:
         """The parts."""
         moments = self.latent if self.codes else 2 * self.latent
         self.encoder = Encoder(self.channels, self.blocks, moments, self.groups)
         self.decoder = Decoder(self.channels, self.blocks, self.groups)
-        self.before = nn.Conv(moments, (1, 1))
-        self.after = nn.Conv(self.latent, (1, 1))
+        self.before = nn.Conv(moments, (1, 1)) if self.outer else _as_it_is
+        self.after = nn.Conv(self.latent, (1, 1)) if self.outer else _as_it_is
         if self.codes:
             self.codebook = self.param("codebook", self._near, (self.codes, self.latent))
+
+    @property
+    def factor(self) -> int:
+        """How many pixels a side one place of the latent stands for."""
+        return 2 ** (len(self.channels) - 1)
 
     def _near(self, key: Key, shape: tuple[int, int]) -> Float[Array, "n z"]:
         """Codes that all lie near the origin, so that none is left unused."""
@@ -139,6 +147,10 @@ class FirstStage(nn.Module):
     def __call__(self, images: Images) -> Images:
         """Images to their reconstructions; passes through every parameter."""
         return self.decode(self.moments(images)[..., : self.latent])
+
+
+def _as_it_is(x: FeatureMap) -> FeatureMap:
+    return x
 
 
 class Posterior(NamedTuple):
@@ -185,7 +197,7 @@ def codebook_loss(z: LatentMaps, codebook: Float[Array, "n z"], *, commitment: f
     return commitment * to_codes + jnp.mean(jnp.square(codes - jax.lax.stop_gradient(z)))
 
 
-def init(network: FirstStage, key: Key, size: int) -> Params:
+def init(network: nn.Module, key: Key, size: int) -> Params:
     """Random weights, for images of `size` pixels a side."""
     return network.init(rng.stream(key, "first_stage"), jnp.zeros((1, size, size, 3)))["params"]
 

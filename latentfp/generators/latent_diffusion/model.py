@@ -2,8 +2,10 @@
 
     sample: DDIM from noise → w = z · scale      synthesize: decode(w / scale)      encode: scale · encode(x)
 
-Latents are flattened in the order channel, row, column, as in the public fingerprint code. Parameters:
-{"first_stage", "denoiser"}: the weights of the two networks.
+An autoencoder alone is such a generator without a prior (`make_autoencoder`): whoever has latents from
+elsewhere, as from a pipeline of a text, fits a fingerprint space to those. Latents are flattened in the order
+channel, row, column, as in the public fingerprint code. Parameters: {"first_stage", "denoiser"}: the weights
+of the two networks; of an autoencoder alone its own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,8 +22,11 @@ from latentfp.generators.generator import Generator, PaperSearch, cached_by_fiel
 from latentfp.generators.latent_diffusion import diffusion, first_stage
 from latentfp.generators.latent_diffusion.diffusion import Table, Visits, ddim, last_share
 from latentfp.generators.latent_diffusion.first_stage import FirstStage, LatentMaps
+from latentfp.generators.latent_diffusion.tiny import TinyAutoencoder
 from latentfp.generators.latent_diffusion.unet import UNet
 from latentfp.types import Images, Key, Latents, Params
+
+Autoencoder = FirstStage | TinyAutoencoder
 
 SCHEDULES = ("linear", "cosine")
 SEARCH = PaperSearch(starts=1, penalty=0.005, start_shift=0.0)
@@ -31,24 +36,30 @@ class LatentDiffusion(NamedTuple):
     """The two networks, for images of `size` pixels a side."""
 
     size: int
-    first_stage: FirstStage
+    first_stage: Autoencoder
     denoiser: UNet
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Of a latent map: rows, columns, channels."""
-        side = self.size // 2 ** (len(self.first_stage.channels) - 1)
+        side = self.size // self.first_stage.factor
         return side, side, self.first_stage.latent
 
 
 def networks(*, size: int, first_stage: Mapping[str, Any], denoiser: Mapping[str, Any]) -> LatentDiffusion:
     """The networks of these fields. ValueError where the levels do not divide `size`."""
-    stage = FirstStage(**_hashable(first_stage))
+    stage = autoencoder(first_stage)
     nets = LatentDiffusion(size, stage, UNet(latent=stage.latent, **_hashable(denoiser)))
-    factor = 2 ** (len(stage.channels) + len(nets.denoiser.channels) - 2)
+    factor = stage.factor * 2 ** (len(nets.denoiser.channels) - 1)
     if size < factor or size % factor:
         raise ValueError(f"size {size} is not a multiple of {factor}, by which these levels divide it")
     return nets
+
+
+def autoencoder(network: Mapping[str, Any]) -> Autoencoder:
+    """The autoencoder of these fields: those of a `TinyAutoencoder`, or of a `FirstStage`."""
+    kind = TinyAutoencoder if "width" in network else FirstStage
+    return kind(**_hashable(network))
 
 
 def _hashable(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,12 +95,12 @@ def unflatten(w: Latents, shape: tuple[int, int, int]) -> LatentMaps:
     return w.reshape(w.shape[0], channels, rows, columns).transpose(0, 2, 3, 1)
 
 
-def decode(stage: FirstStage, params: Params, z: LatentMaps) -> Images:
+def decode(stage: Autoencoder, params: Params, z: LatentMaps) -> Images:
     """The images of latents in the first stage's own units."""
     return cast(Images, stage.apply({"params": params}, z, method=stage.decode))
 
 
-def moments(stage: FirstStage, params: Params, images: Images) -> Float[Array, "b i j c"]:
+def moments(stage: Autoencoder, params: Params, images: Images) -> Float[Array, "b i j c"]:
     """What the encoder says of images, see `FirstStage.moments`."""
     return cast(Array, stage.apply({"params": params}, images, method=stage.moments))
 
@@ -97,6 +108,44 @@ def moments(stage: FirstStage, params: Params, images: Images) -> Float[Array, "
 def denoise(unet: UNet, params: Params, z: LatentMaps, times: Float[Array, " b"]) -> LatentMaps:
     """The noise in noisy latents at these times."""
     return cast(LatentMaps, unet.apply({"params": params}, z, times))
+
+
+@cached_by_fields
+def make_autoencoder(*, size: int, network: Mapping[str, Any], scale: float, shift: float = 0.0) -> Generator:
+    """The generator of an autoencoder, for images of `size` pixels a side.
+
+    Its latents are w = (z - shift) · scale of the network's own, as pipelines count them. It has no
+    prior: `sample` raises ValueError. ValueError where the levels do not divide `size`.
+    """
+    stage = autoencoder(network)
+    if size < stage.factor or size % stage.factor:
+        raise ValueError(f"size {size} is not a multiple of {stage.factor}, by which its levels divide it")
+    side = size // stage.factor
+    shape = (side, side, stage.latent)
+
+    def sample(params: Params, key: Key, n: int) -> Latents:
+        del params, key, n
+        raise ValueError(
+            "an autoencoder alone draws no latents: give those of your pipeline, `latentfp fit --latents`"
+        )
+
+    def synthesize(params: Params, w: Latents) -> Images:
+        return decode(stage, params, unflatten(w, shape) / scale + shift)
+
+    def encode(params: Params, images: Images) -> Latents:
+        return (flatten(moments(stage, params, images)[..., : stage.latent]) - shift) * scale
+
+    dimensions = int(np.prod(shape))
+    return Generator(
+        "first_stage",
+        dimensions,
+        (size, size, 3),
+        sample,
+        synthesize,
+        encode,
+        channels=stage.latent,
+        search=SEARCH,
+    )
 
 
 @cached_by_fields
