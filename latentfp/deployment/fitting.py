@@ -116,17 +116,14 @@ def fit(
     """Write a deployment for a generator and open it. What is wrong is said before anything is sampled.
 
     `latents`: files of latents in place of samples, or `images`: a folder of images, which are encoded
-    (given_latents.py); an autoencoder needs either.
-
-    No `sigma`, `shift` or `bits`: what is usual for the generator (design.py); for latents that are given and
-    too few for all axes, a code behind the CONTENT leading ones. No `min_distance`: a quarter
-    of `bits`.
+    (given_latents.py); an autoencoder needs either. No `sigma`, `shift` or `bits`: what is usual for the
+    generator (design.py); of latents that are given and too few for all axes, a code behind the CONTENT
+    leading ones. No `min_distance`: a quarter of `bits`.
 
     A code has each bit of its message `repeats` times in a row. `layout`: "joint", or "channels" for the axes
     of every channel of the latent in turn, which `shift` counts: axis i of them all begins at channels · i.
-    `axes`: how many leading axes are computed; None: all, or those up to the code where the latent has more
-    than 4096 numbers, for their covariance would not fit, or where fewer latents are given than it has
-    numbers. `codes`: "random", or "bch" for an algebraic code
+    `axes`: how many leading axes are computed; None: all, or those up to the code where a latent has more
+    than 4096 numbers or fewer latents are given than that. `codes`: "random", or "bch" for an algebraic code
     of 2^`message` users (bch.py), which needs a secret. `secret`: the file of a secret that turns the
     code's axes, outside of `out`; made where there is none. `design`: a file of `latentfp design`, which
     says `sigma`, `bits` and which axes the code gets; they become the last ones of the basis. `bundle`:
@@ -139,22 +136,18 @@ def fit(
     if os.path.lexists(out):
         raise ValueError(f"{out} exists and a deployment overwrites nothing: choose another folder")
     loaded, coded, chosen = pretrained.load(generator), Coding(coding), Layout(layout)
-    usual = (sigma, shift, bits) == (None, None, None) and Sampling(samples, seed, chosen, axes) == USUAL
-    if design is not None and not usual:
-        raise ValueError(
-            "a design says sigma and bits, and numbers the axes of the usual samples: leave them out"
-        )
+    plain = not latents and images is None and (sigma, shift, bits) == (None, None, None)
+    if design is not None and not (plain and Sampling(samples, seed, chosen, axes) == USUAL):
+        text = "a design says sigma and bits, and numbers the axes of the usual samples: leave them out"
+        raise ValueError(text)
     place = read_design(design, loaded) if design else complete(loaded, sigma=sigma, shift=shift, bits=bits)
     book, distance = _code_book(
         CodeKind(codes), place.bits, repeats, message=message, distance=min_distance, secret=secret
     )
     given = _given(loaded, latents, images, drawn=(samples, seed) != (USUAL.samples, USUAL.seed))
-    samples = samples if given is None else len(given)
-    large = loaded.generator.latent_dim > min(MOST_DIMENSIONS, samples - 1) and chosen is Layout.JOINT
-    if given is not None and large and design is None and shift is None:
-        place = place._replace(shift=min(CONTENT, max(1, samples // 4)))
-    least = place.bits + max(place.shift, 1)  # one axis of content is there in any case
-    sampling = Sampling(samples, seed, chosen, least if large and axes is None else axes)
+    sampling = Sampling(samples if given is None else len(given), seed, chosen, axes)
+    free = given is not None and design is None and shift is None
+    place, sampling = _large(loaded, place, sampling, free=free)
     _check(loaded, sampling, place, distance)
     copied = _bundled(loaded, bundle)
     known = None if secret is None else _secret(secret, Path(out))
@@ -163,9 +156,7 @@ def fit(
         out,
         generator=GeneratorFacts(loaded.name, loaded.identity),
         basis=basis if place.axes is None else with_last(basis, place.axes),
-        sigma=place.sigma,
-        shift=place.shift,
-        bits=place.bits,
+        **{name: getattr(place, name) for name in ("sigma", "shift", "bits")},
         coding=coded,
         min_distance=distance,
         repeats=repeats,
@@ -180,6 +171,18 @@ def fit(
     if decoder is not None and decoders.belongs(decoder, made):
         decoders.adopt(made, decoder)
     return made
+
+
+def _large(loaded: Pretrained, place: Design, sampling: Sampling, *, free: bool) -> tuple[Design, Sampling]:
+    """Leading axes up to the code, where a covariance would not fit, or there are fewer latents than axes;
+    `free`: then the code lies behind the usual content."""
+    most = min(MOST_DIMENSIONS, sampling.samples - 1)
+    if loaded.generator.latent_dim <= most or sampling.layout is not Layout.JOINT:
+        return place, sampling
+    if free:
+        place = place._replace(shift=min(CONTENT, max(1, sampling.samples // 4)))
+    least = place.bits + max(place.shift, 1)  # one axis of content is there in any case
+    return place, sampling if sampling.axes is not None else sampling._replace(axes=least)
 
 
 def _given(loaded: Pretrained, latents: Sequence[Path], images: Path | None, *, drawn: bool) -> Given | None:

@@ -131,6 +131,10 @@ def test_latents_are_given_or_drawn(autoencoder, latents, tmp_path):
     for more in others:
         with pytest.raises(ValueError, match="choose one of them"):
             fitting.fit(tmp_path / "dep", **given, **more)
+    with pytest.raises(ValueError, match="numbers the axes of the usual samples"):
+        fitting.fit(
+            tmp_path / "dep", **{**given, "sigma": None, "bits": None}, design=tmp_path / "design.json"
+        )
     assert not (tmp_path / "dep").exists()
 
 
