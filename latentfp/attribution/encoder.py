@@ -22,9 +22,12 @@ from latentfp.attribution.observation import ROUNDING
 from latentfp.attribution.whitening import Thetas, Whitened, latents
 from latentfp.generators.generator import Generator
 from latentfp.pixels import round_to_8bit
+from latentfp.runtime.progress import track
 from latentfp.types import Images, Key, Latents, Params
 
-SAMPLES, BATCH = 512, 32  # on which an encoder is calibrated, and how many at once
+# On how many samples an encoder is calibrated, at least and at most, by their pixels, and how many at once.
+SAMPLES, PIXELS = (64, 512), 2**22
+BATCH, PIXELS_AT_ONCE = 32, 2**17
 LEAST_VARIANCE = 1e-6  # of a coordinate in units of half the distance of two levels
 
 
@@ -58,31 +61,31 @@ def coordinates(space: Whitened, w: Latents) -> Thetas:
 
 def calibrate(generator: Generator, params: Params, space: Whitened, key: Key, *, bits: int) -> Calibration:
     """Least squares of what is read on what was written; ValueError for a generator without an encoder."""
-    read, level = _samples(generator, params, space, key, bits)
+    height, width, _ = generator.image_shape
+    samples = min(SAMPLES[1], max(SAMPLES[0], PIXELS // (height * width)))
+    batch = min(BATCH, max(1, PIXELS_AT_ONCE // (height * width)))
+    draw = partial(_samples, generator, params, space, n=batch, bits=bits)
+    numbers = track(range(samples // batch), "what the generator's encoder reads")
+    parts = [draw(rng.stream(key, "calibration", number)) for number in numbers]
+    read, level = (jnp.concatenate(some) for some in zip(*parts, strict=True))
     centre, middle = jnp.mean(read, axis=0), jnp.mean(level, axis=0)
     spread = jnp.mean(jnp.square(level - middle[None]), axis=0)
     slope = jnp.mean((read - centre[None]) * (level - middle[None]), axis=0) / spread
     rest = read - centre[None] - slope[None] * (level - middle[None])
-    variance = jnp.sum(jnp.square(rest), axis=0) / (SAMPLES - 2)
+    variance = jnp.sum(jnp.square(rest), axis=0) / (len(read) - 2)
     return Calibration(centre - slope * middle, slope, jnp.maximum(variance, LEAST_VARIANCE))
 
 
-@partial(jax.jit, static_argnames=("generator", "bits"))
+@partial(jax.jit, static_argnames=("generator", "n", "bits"))
 def _samples(
-    generator: Generator, params: Params, space: Whitened, key: Key, bits: int
+    generator: Generator, params: Params, space: Whitened, key: Key, *, n: int, bits: int
 ) -> tuple[Float[Array, "n k"], Float[Array, "n k"]]:
-    """What is read of each bit, and the level that was written."""
-
-    def batch(number: Array) -> tuple[Array, Array]:
-        some = rng.stream(key, "calibration", number)
-        theta = jax.random.normal(rng.stream(some, "content"), (BATCH, space.size))
-        level = jax.random.rademacher(rng.stream(some, "code"), (BATCH, bits), theta.dtype)
-        theta = theta.at[:, -bits:].set(level)
-        images = round_to_8bit(generator.synthesize(params, latents(space, theta)))
-        return coordinates(space, _encode(generator, params, images))[:, -bits:], level
-
-    read, level = jax.lax.map(batch, jnp.arange(SAMPLES // BATCH))
-    return read.reshape(SAMPLES, bits), level.reshape(SAMPLES, bits)
+    """What is read of each bit of n images, and the level that was written."""
+    theta = jax.random.normal(rng.stream(key, "content"), (n, space.size))
+    level = jax.random.rademacher(rng.stream(key, "code"), (n, bits), theta.dtype)
+    theta = theta.at[:, -bits:].set(level)
+    images = round_to_8bit(generator.synthesize(params, latents(space, theta)))
+    return coordinates(space, _encode(generator, params, images))[:, -bits:], level
 
 
 def _encode(generator: Generator, params: Params, images: Images) -> Latents:

@@ -25,6 +25,7 @@ from latentfp import rng
 from latentfp.choices import Coding
 from latentfp.fingerprint.basis import Space
 from latentfp.generators.generator import Generator
+from latentfp.runtime.progress import track
 from latentfp.types import Images, Key, Latents, Params
 
 MOST_EXACT = 4096  # coordinates of which the whole curvature is kept: 64 MB
@@ -95,7 +96,7 @@ def mean_curvature(
     calls = math.ceil(probes / batch)
     pulled = (
         np.asarray(_probe(generator, params, space, rng.stream(key, "probe", i), batch), np.float64)
-        for i in range(calls)
+        for i in track(range(calls), "how the generator's images change with its latents")
     )
     if space.size > MOST_EXACT:
         return _of_few(np.concatenate([part.astype(np.float32) for part in pulled]))

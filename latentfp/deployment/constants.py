@@ -93,7 +93,7 @@ def _belonging(opened: Deployment) -> str:
     facts = {
         "version": VERSION,
         "probes": [PROBES, PROBE_BATCH, FEW_PROBES, FEW_BATCH],
-        "samples": [encoder.SAMPLES, encoder.BATCH],
+        "samples": [*encoder.SAMPLES, encoder.PIXELS, encoder.BATCH, encoder.PIXELS_AT_ONCE],
         "generator": {**manifest.generator._asdict(), "name": ""},
         "basis": manifest.parts[BASIS],
         "axes": manifest.axes,
