@@ -1,8 +1,9 @@
-"""Descents in latents of published sizes: memory, seconds of a step, of a linear generator also the bits.
+"""Descents in large latents and of large images: memory, seconds of a step, of a linear generator the bits.
 
 Run: python -m latentfp.main --config=configs/bench/large_latents.py:GENERATOR --workdir=DIR
 GENERATOR: linear-12288, linear-16384, ldm-256 (first stage of LDM-FFHQ-256, 12 288 numbers) or sd-512 (that
-of Stable Diffusion at 512 pixels, 16 384 numbers), with random weights.
+of Stable Diffusion at 512 pixels, 16 384 numbers), with random weights; or stylegan2-32, -64, -128, -256: how
+a descent grows with the image, of 512 numbers.
 """
 
 from ml_collections import ConfigDict
@@ -26,11 +27,15 @@ GENERATORS = {
         "probes": 2,
         "steps": 2,
     },
+    **{
+        f"stylegan2-{size}": {"kind": "stylegan2", "fields": {"size": size}, "probes": 64, "steps": 6}
+        for size in (32, 64, 128, 256)
+    },
 }
 
 
 def get_config(generator: str = "linear-12288") -> ConfigDict:
-    """One of the four."""
+    """One of them."""
     config = base.bench_config(large_latents.run)
     config.study = ConfigDict(GENERATORS[generator])
     return config

@@ -1,8 +1,9 @@
-"""Descents in latents of thousands of numbers: memory, seconds a step, and whether they end right.
+"""Descents in latents of thousands of numbers, and of large images: memory, seconds a step, and whether they
+end right.
 
-Of first stages with random weights of the published shapes only the cost is measured, for their images mean
-nothing. A linear generator of as many numbers says whether a descent is right. With images x = A theta + b,
-errors e of the pixels and the prior N(0, I), the exact posterior mean is
+Of first stages with random weights of the published shapes, and of StyleGAN2 at every size, only the cost is
+measured, for their images mean nothing. A linear generator of as many numbers says whether a descent is
+right. With images x = A theta + b, errors e of the pixels and the prior N(0, I), the exact posterior mean is
 
     theta = Aᵀ (A Aᵀ + e² I)⁻¹ (x - b)
 
@@ -10,6 +11,7 @@ Only the leading axes of the prior are held; its standard deviation along all ot
 """
 
 import json
+import math
 import resource
 import time
 from collections.abc import Callable, Mapping
@@ -33,10 +35,20 @@ from latentfp.fingerprint.basis import Basis, split
 from latentfp.generators.generator import Generator
 from latentfp.generators.latent_diffusion import first_stage as stages
 from latentfp.generators.latent_diffusion import model
+from latentfp.generators.stylegan2 import model as stylegan2
 from latentfp.pixels import to_float, to_pixels
 from latentfp.types import Images, Key, Latents, Params
 
 AXES, BITS, SIGMA, REST = 512, 64, 2.0, 0.1
+WIDTHS = (
+    96,
+    96,
+    64,
+    32,
+    32,
+    32,
+    32,
+)  # channels of the StyleGAN2 from 4 x 4 up; the first four are the embedded one's
 CONTRAST = 0.2  # standard deviation of the linear generator's pixels
 
 
@@ -77,7 +89,8 @@ def run(
 
 def _space(key: Key, d: int) -> Any:
     axes = jnp.linalg.qr(jax.random.normal(key, (d, AXES)))[0].T
-    basis = Basis(jnp.zeros(d), axes, jnp.linspace(2.0, 0.5, AXES), jnp.asarray(REST))
+    rest = jnp.asarray(REST if d > AXES else 0.0)
+    basis = Basis(jnp.zeros(d), axes, jnp.linspace(2.0, 0.5, AXES), rest)
     return split(basis, shift=AXES - BITS, bits=BITS)
 
 
@@ -141,6 +154,15 @@ def first_stage(key: Key, *, size: int, **fields: Any) -> tuple[Generator, Param
     return Generator("first stage", latent, (size, size, 3), partial(_sample, latent), synthesize), params
 
 
+def growing_stylegan2(key: Key, *, size: int) -> tuple[Generator, Params]:
+    """StyleGAN2 of a latent of 512 numbers, at every size the same up to there and as wide above."""
+    channels = WIDTHS[: int(math.log2(size)) - 1]
+    generator = stylegan2.make(size=size, channels=channels, latent_dim=AXES, mapping_layers=2)
+    nets = stylegan2.networks(size=size, channels=channels, latent_dim=AXES, mapping_layers=2)
+    params = jax.jit(partial(stylegan2.init, nets))(key)
+    return generator, {**params, "noise": stylegan2.fixed_noise(size, 0), "w_average": jnp.zeros(AXES)}
+
+
 def _sample(latent: int, params: Params, key: Key, n: int) -> Latents:
     del params
     return jax.random.normal(key, (n, latent))
@@ -150,4 +172,8 @@ def _hashable(value: Any) -> Any:
     return tuple(value) if isinstance(value, list | tuple) else value
 
 
-MAKERS: dict[str, Callable[..., tuple[Generator, Params]]] = {"linear": linear, "first_stage": first_stage}
+MAKERS: dict[str, Callable[..., tuple[Generator, Params]]] = {
+    "linear": linear,
+    "first_stage": first_stage,
+    "stylegan2": growing_stylegan2,
+}
