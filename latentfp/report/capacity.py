@@ -50,11 +50,12 @@ def tidy(result: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _plot(path: Path, rows: list[dict[str, Any]]) -> None:
-    """The undamaged files, and the mean over the attacks of every suite."""
-    attacked = [row for row in rows if row["attack"] != "none"]
-    curves = {"clean": [next(row for row in rows if row["attack"] == "none")]}
-    suites = dict.fromkeys(row["suite"] for row in rows)
-    curves |= {name: [row for row in attacked if row["suite"] == name] for name in suites}
+    """The undamaged files where they were measured, and the mean over the attacks of every suite."""
+    curves = {"clean": [row for row in rows if row["attack"] == "none"][:1]}
+    for row in rows:
+        if row["attack"] != "none":
+            curves.setdefault(row["suite"], []).append(row)
+    curves = {name: some for name, some in curves.items() if some}
     with panels(path, [""], width=6.2, height=3.6) as (axes,):
         for i, (name, some) in enumerate(curves.items()):
             users = [cell["users"] for cell in some[0]["named"]]

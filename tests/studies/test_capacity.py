@@ -93,6 +93,15 @@ def test_two_processes_measure_the_same(measured, tmp_path, monkeypatch):
     assert 0 < half < sum(files) == 3 * len(suite("codecs"))
 
 
+def test_an_attack_alone_has_a_page_and_no_clean_curve(measured, tmp_path):
+    only = [row for row in measured[2]["rows"] if row["attack"] == "JPEG 50"]
+    text = write_capacity(tmp_path, {**measured[2], "rows": only}).read_text()
+    assert "| JPEG 50 |" in text
+    curves = (tmp_path / "capacity.svg").read_text()
+    assert "codecs" in curves
+    assert "clean" not in curves
+
+
 def test_the_page_and_the_tidy_table(measured, tmp_path):
     text = write_capacity(tmp_path, measured[2]).read_text()
     assert "## codecs" in text
