@@ -117,6 +117,11 @@ def places() -> int:
     return 1 if jax.default_backend() == "cpu" else PLACES * jax.local_device_count()
 
 
+def host_steps() -> bool:
+    """Whether the host starts every step, or a program takes all of them until an image is done."""
+    return jax.default_backend() == "cpu"
+
+
 def placed(batch: Any) -> Any:
     """Arrays [b ...] of `places` images on this process's devices, split between them."""
     devices = mesh.data_mesh().local_mesh
@@ -225,10 +230,12 @@ def descend(
     waiting = list(range(size, n))
     problem, state = _begin(observation, subject, model, settings, start, rows)
     found: list[Any] = [None] * n
+    constants = observation, subject.generator, model, settings
     while working.any():
-        state = refine.step(
-            observation, subject.generator, model, settings, problem, state, bits=subject.bits
-        )
+        if host_steps():
+            state = refine.step(*constants, problem, state, bits=subject.bits)
+        else:
+            state = refine.steps_until_done(*constants, problem, state, working, bits=subject.bits)
         over = np.asarray(state.done) & working
         if not over.any():
             continue

@@ -167,8 +167,8 @@ def step(
 ) -> State:
     """One damped step of every image that is not done: 3 + 2 · inner passes.
 
-    One conjugate gradient is a program of its own: XLA's CPU backend runs the convolutions of a loop's body
-    several times slower, and a program of all of them takes long to compile and to load.
+    For CPUs, where one conjugate gradient is a program of its own: XLA's CPU backend runs the convolutions of
+    a loop's body several times slower, and a program of all of them takes long to compile and to load.
     """
     linear, search = _linearize(observation, generator, model, problem, state)
     learnt = []
@@ -177,6 +177,36 @@ def step(
         learnt.append(pair)
     move = search.x, learnt
     return _move(observation, generator, model, settings, problem, state, linear.seen, move, bits)
+
+
+@partial(jax.jit, static_argnames=("observation", "generator", "settings", "bits"), donate_argnames="state")
+def steps_until_done(
+    observation: Observation,
+    generator: Generator,
+    model: Model,
+    settings: Settings,
+    problem: Problem,
+    state: State,
+    working: Bool[Array, " b"],
+    *,
+    bits: int,
+) -> State:
+    """Steps as by `step`, until one of the images that are `working` is done.
+
+    For accelerators: one program, so that the device never waits for the host within a descent.
+    """
+
+    def one(state: State) -> State:
+        linear, begun = _linearize(observation, generator, model, problem, state)
+
+        def further(search: cg.Search, _: None) -> tuple[cg.Search, tuple[Point, Point]]:
+            return _conjugate_gradient(linear, model.curvature, problem, state, search)
+
+        search, (moves, curved) = jax.lax.scan(further, begun, length=settings.inner)
+        move = search.x, list(zip(moves, curved, strict=True))
+        return _move(observation, generator, model, settings, problem, state, linear.seen, move, bits)
+
+    return jax.lax.while_loop(lambda state: ~jnp.any(state.done & working), one, state)
 
 
 @partial(jax.jit, static_argnames=("observation", "generator"))

@@ -79,6 +79,22 @@ def test_places_cannot_be_seen(subject, start, alone, monkeypatch, places):
     assert_same(run(subject, start), alone)
 
 
+@pytest.mark.parametrize("places", [1, 4])
+def test_a_loop_on_the_device_ends_where_single_steps_do(subject, start, alone, monkeypatch, places):
+    calls = []
+
+    def counted(*arguments, **options):
+        calls.append(1)
+        return loop(*arguments, **options)
+
+    loop = refine.steps_until_done
+    monkeypatch.setattr(refine, "steps_until_done", counted)
+    monkeypatch.setattr(descent, "host_steps", lambda: False)
+    monkeypatch.setattr(descent, "places", lambda: places)
+    assert_same(run(subject, start), alone)
+    assert len(calls) <= N, "the host is asked once for every image that is done"
+
+
 @pytest.mark.parametrize("places", [1, 2])
 def test_order_cannot_be_seen(subject, start, alone, monkeypatch, places):
     monkeypatch.setattr(descent, "places", lambda: places)
@@ -151,7 +167,7 @@ from latentfp.attribution.refine import Settings
 from latentfp.augment import damage
 
 assert jax.device_count() == int(sys.argv[1]), jax.devices()
-descent.places = lambda: 16
+descent.places, descent.host_steps = (lambda: 16), (lambda: False)
 where = []
 begin = descent.refine.begin
 def watched(*arguments):

@@ -82,6 +82,23 @@ def attribution(folder):
             dep.attribute(images, together=True, alpha=0.1)
 
 
+def descents_on_a_device(folder):
+    """Whose steps are one program."""
+    from random_stylegan2 import fit_random_stylegan2
+
+    import latentfp as lf
+    from latentfp.attribution import descent
+    from latentfp.choices import Method
+    from latentfp.deployment.attribute import Request, attribute
+
+    descent.host_steps = lambda: False
+    opened = fit_random_stylegan2(folder / "stylegan2").path
+    dep = lf.open(opened)
+    dep.users.add("carol")
+    images = dep.generate("carol", count=2)
+    list(attribute(opened, images, Request(method=Method.MULTISTART, starts=1, steps=2, alpha=0.1)))
+
+
 def adversarial_training(folder):
     """Of a StyleGAN2."""
     from test_gan_program import train
@@ -124,7 +141,14 @@ def search(folder):
 
 PIPELINES = {
     it.__name__: it
-    for it in (attribution, adversarial_training, diffusion_training, decoder_training, search)
+    for it in (
+        attribution,
+        descents_on_a_device,
+        adversarial_training,
+        diffusion_training,
+        decoder_training,
+        search,
+    )
 }
 
 

@@ -12,6 +12,7 @@ HERE = Path(__file__).parent
 # Some of the programs of each, so that a recorder which sees nothing is no success.
 SEEN = {
     "attribution": {"_linearize", "_conjugate_gradient", "_move", "code_variances", "begin", "read"},
+    "descents_on_a_device": {"steps_until_done"},
     "adversarial_training": {"one_step.<locals>.step"},
     "diffusion_training": {"one_step.<locals>.step"},
     "decoder_training": {"one_step.<locals>.step"},
