@@ -1,11 +1,10 @@
 """From a generator to a deployment: principal axes of samples of the prior, split, written."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
 import numpy as np
 from jaxtyping import Float
 
@@ -17,6 +16,7 @@ from latentfp.deployment.codebook import CodeFacts, CodeKind
 from latentfp.deployment.deployment import BASIS, Deployment, create, read_basis
 from latentfp.deployment.design import Design, complete
 from latentfp.deployment.design import read as read_design
+from latentfp.deployment.given_latents import Given
 from latentfp.deployment.manifest import GeneratorFacts, check_distance, check_strength
 from latentfp.deployment.secret import Secret
 from latentfp.fingerprint import bch
@@ -26,12 +26,13 @@ from latentfp.fingerprint.basis import (
     check_samples,
     fit_basis,
     fit_channel_basis,
-    fit_leading,
     with_last,
 )
 from latentfp.fingerprint.codes import check_length
+from latentfp.fingerprint.streaming import fit_leading
 from latentfp.generators import pretrained
 from latentfp.generators.pretrained import Pretrained, Source
+from latentfp.runtime import mesh
 from latentfp.runtime.progress import track
 
 BATCH = 1000
@@ -52,8 +53,6 @@ class Sampling(NamedTuple):
     axes: int | None = None
 
 
-Given = Float[np.ndarray, "n d"]  # latents that take the place of samples
-
 USUAL = Sampling()  # of the bases that are shipped
 
 
@@ -63,19 +62,24 @@ def sample_basis(loaded: Pretrained, sampling: Sampling) -> Basis:
     samples, seed, _, _ = sampling
     if samples > BATCH and samples % BATCH:
         raise ValueError(f"{samples} samples are not a multiple of {BATCH}: round them")
+    return _axes_of(_drawn(loaded, samples, seed), loaded, sampling)
+
+
+def _drawn(loaded: Pretrained, samples: int, seed: int) -> Iterator[Float[np.ndarray, "b d"]]:
+    """Samples of the prior in batches, each drawn by all devices together."""
     size = min(samples, BATCH)
-    draw = jax.jit(loaded.generator.sample, static_argnums=2)
+    draw = mesh.split_rows(lambda params, key: loaded.generator.sample(params, key, size), rows=size)
     keys = [rng.stream(rng.root(seed), "basis", i) for i in range(samples // size)]
-    w = np.empty((samples, loaded.generator.latent_dim), np.float32)
-    for i, key in enumerate(track(keys, "sampling latents")):
-        w[i * size : (i + 1) * size] = draw(loaded.params, key, size)
-    return _axes_of(w, loaded, sampling)
+    yield from (np.asarray(draw(loaded.params, key)) for key in track(keys, "sampling latents"))
 
 
-def _axes_of(w: Given, loaded: Pretrained, sampling: Sampling) -> Basis:
+def _axes_of(batches: Iterable[Float[np.ndarray, "b d"]], loaded: Pretrained, sampling: Sampling) -> Basis:
+    if sampling.axes is not None and sampling.layout is Layout.JOINT:
+        return fit_leading(batches, axes=sampling.axes)
+    w = np.concatenate(list(batches))
     if sampling.layout is Layout.CHANNELS:
         return fit_channel_basis(w, channels=loaded.generator.channels)
-    return fit_basis(w) if sampling.axes is None else fit_leading(w, axes=sampling.axes)
+    return fit_basis(w)
 
 
 def check_sampling(loaded: Pretrained, sampling: Sampling) -> None:
@@ -145,13 +149,13 @@ def fit(
         CodeKind(codes), place.bits, repeats, message=message, distance=min_distance, secret=secret
     )
     given = _given(loaded, latents, images, drawn=(samples, seed) != (USUAL.samples, USUAL.seed))
-    sampling = Sampling(samples if given is None else len(given), seed, chosen, axes)
+    sampling = Sampling(samples if given is None else given.count, seed, chosen, axes)
     free = given is not None and design is None and shift is None
     place, sampling = _large(loaded, place, sampling, free=free)
     _check(loaded, sampling, place, distance)
     copied = _bundled(loaded, bundle)
     known = None if secret is None else _secret(secret, Path(out))
-    basis = basis_of(loaded, sampling) if given is None else _axes_of(given, loaded, sampling)
+    basis = basis_of(loaded, sampling) if given is None else _axes_of(given.batches, loaded, sampling)
     made = create(
         out,
         generator=GeneratorFacts(loaded.name, loaded.identity),

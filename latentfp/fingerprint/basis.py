@@ -11,7 +11,7 @@ Source: Nie et al. 2023, section 3; docs/concepts.md.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 
 from latentfp.types import Content, Latent
 
-OVERSAMPLED, PASSES = 16, 4  # further directions, and passes, of a randomised search for leading axes
+OVERSAMPLED = 16  # samples and directions beyond the axes of a search for leading ones
 Samples = Float[np.ndarray, "n d"] | Float[Array, "n d"]
 
 
@@ -63,52 +63,20 @@ def fit_basis(w: Samples) -> Basis:
         raise ValueError("got non-finite samples, expected finite latents: check the generator's weights")
     mean = samples.mean(axis=0)
     centred = samples - mean
-    variances, columns = _eigh(centred.T @ centred / (n - 1))
+    variances, columns = symmetric(centred.T @ centred / (n - 1))
     stds = np.sqrt(np.maximum(variances[::-1], 0.0))
-    return Basis(*(jnp.asarray(part, jnp.float32) for part in (mean, _pointing_up(columns.T[::-1]), stds)))
+    return Basis(*(jnp.asarray(part, jnp.float32) for part in (mean, pointing_up(columns.T[::-1]), stds)))
 
 
-def fit_leading(w: Samples, *, axes: int) -> Basis:
-    """The `axes` leading principal axes of samples `w` [n d] where a d × d covariance does not fit.
-
-    Randomised subspace iteration in float32 with 16 further directions and four passes over the samples,
-    which are never copied: beside them it needs about 4 (axes + 16) (n + d) bytes, three times. Axes of
-    variances that lie close together come out as rotations of each other. Source: Halko, Martinsson and Tropp
-    2011 (arXiv 0909.4061), algorithm 4.4. ValueError as `fit_basis`, for n <= axes + 16.
-    """
-    n, d = w.shape
-    check_samples(n, d, axes=axes)
-    width = min(axes + OVERSAMPLED, d)
-    mean = np.mean(w, axis=0, dtype=np.float64).astype(np.float32)
-    if not np.isfinite(mean).all():
-        raise ValueError("got non-finite samples, expected finite latents: check the generator's weights")
-    w, start = np.asarray(w, np.float32), np.random.default_rng(0).standard_normal((d, width), np.float32)
-    basis = np.linalg.qr(start)[0]
-    for _ in range(PASSES):
-        scores = np.linalg.qr(w @ basis - mean @ basis)[0]
-        basis = np.linalg.qr(w.T @ scores)[0]  # scores have mean 0, so w need not be centred
-    scores = (w @ basis - mean @ basis).astype(np.float64)
-    variances, turn = _eigh(scores.T @ scores / (n - 1))
-    leading = basis @ turn[:, ::-1][:, :axes].astype(np.float32)
-    variances = np.maximum(variances[::-1][:axes], 0)
-    left = max(0.0, _total_variance(w, mean) - float(variances.sum())) / max(1, d - axes)
-    stds, rest = jnp.asarray(np.sqrt(variances), jnp.float32), jnp.asarray(np.sqrt(left), jnp.float32)
-    return Basis(jnp.asarray(mean), jnp.asarray(_pointing_up(leading.T)), stds, rest)
-
-
-def _total_variance(w: np.ndarray, mean: Any) -> float:
-    """Over all directions, without a copy of the samples."""
-    squares = (np.sum(np.square(w[i : i + 256] - mean), dtype=np.float64) for i in range(0, len(w), 256))
-    return sum(squares) / (len(w) - 1)
-
-
-def _eigh(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def symmetric(matrix: np.ndarray, *, largest: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues, rising, and eigenvectors as columns: all, or those of the `largest` eigenvalues."""
     import scipy.linalg  # only a fit needs it, and it takes a tenth of a second
 
-    return scipy.linalg.eigh(covariance)
+    n = len(matrix)
+    return scipy.linalg.eigh(matrix, subset_by_index=None if largest is None else (n - largest, n - 1))
 
 
-def _pointing_up(axes: Float[np.ndarray, "q d"]) -> Float[np.ndarray, "q d"]:
+def pointing_up(axes: Float[np.ndarray, "q d"]) -> Float[np.ndarray, "q d"]:
     """Axes of which the entry of largest magnitude is positive."""
     largest = axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)]
     return axes * np.sign(largest)[:, None]

@@ -124,6 +124,19 @@ def data_parallel(step: Callable[..., tuple[Any, Any]], mesh: Mesh) -> Callable[
     )
 
 
+def split_rows(function: Callable[..., Any], *, rows: int) -> Callable[..., Any]:
+    """Compile `function(*arrays) -> [rows ...]` so that every device computes its part of the rows, where the
+    devices can share them; the result is whole on each."""
+    mesh = data_mesh()
+    if mesh.size == 1 or rows % mesh.size:
+        return jax.jit(function)
+
+    def split(*arrays: Any) -> Any:
+        return jax.lax.with_sharding_constraint(function(*arrays), NamedSharding(mesh, P(DATA)))
+
+    return jax.jit(split, out_shardings=replicated(mesh))
+
+
 def map_shared(function: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
     """Compile `function(shared, *batches)`, in which all rows meet the same `shared` arrays.
 

@@ -15,7 +15,8 @@ from latentfp.attribution.refine import SOLVED, Model, Settings
 from latentfp.attribution.whitening import latents, mean_curvature, whiten
 from latentfp.augment import damage
 from latentfp.choices import Coding, Method
-from latentfp.fingerprint.basis import Basis, fit_leading, split
+from latentfp.fingerprint.basis import Basis, split
+from latentfp.fingerprint.streaming import fit_leading
 from latentfp.generators import linear
 from latentfp.pixels import to_float, to_pixels
 
@@ -143,4 +144,4 @@ def test_a_fit_of_leading_axes_finds_how_the_rest_varies():
     stds = np.concatenate([np.linspace(2.0, 0.8, 10), np.full(90, REST)])
     samples = (np.random.default_rng(9).normal(size=(4000, 100)) * stds).astype(np.float32) + 1
     # 90 variances of 4000 samples each: 2e-3 of their mean; what leading axes take from the rest is less
-    np.testing.assert_allclose(fit_leading(samples, axes=10).rest_std, REST, rtol=5e-3)
+    np.testing.assert_allclose(fit_leading([samples], axes=10).rest_std, REST, rtol=5e-3)

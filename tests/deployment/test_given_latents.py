@@ -45,12 +45,13 @@ def test_files_of_any_layout_are_the_same_latents(latents, tmp_path):
     np.save(tmp_path / "a.npy", latents[:50].reshape(50, 3, 2, 2))
     save_file({"x": latents[50:60], "y": latents[60].reshape(3, 2, 2)}, tmp_path / "b.safetensors")
     found = given_latents.from_files([tmp_path / "a.npy", tmp_path / "b.safetensors"], D)
-    np.testing.assert_array_equal(found, latents[:61])
+    assert found.count == 61
+    np.testing.assert_array_equal(np.concatenate(list(found.batches)), latents[:61])
 
 
 def test_half_precision_is_read(latents, tmp_path):
     np.save(tmp_path / "a.npy", latents.astype(np.float16))
-    found = given_latents.from_files([tmp_path / "a.npy"], D)
+    (found,) = given_latents.from_files([tmp_path / "a.npy"], D).batches
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, latents, atol=5e-3)
 
@@ -66,7 +67,7 @@ def test_half_precision_is_read(latents, tmp_path):
 def test_other_files_are_refused(tmp_path, array, message):
     np.save(tmp_path / "a.npy", array)
     with pytest.raises(ValueError, match=message):
-        given_latents.from_files([tmp_path / "a.npy"], D)
+        list(given_latents.from_files([tmp_path / "a.npy"], D).batches)
 
 
 def test_a_missing_and_a_damaged_file_are_named(tmp_path):
@@ -111,7 +112,8 @@ def test_images_are_encoded(autoencoder, latents, tmp_path):
     write_image(tmp_path / "images" / "small.png", np.zeros((3, 3, 3), np.uint8))
     loaded = Pretrained(generator, params, "mine", "")
     found = given_latents.from_images(loaded, tmp_path / "images")
-    np.testing.assert_allclose(found, encode(params, made), atol=0.02)
+    assert found.count == 20
+    np.testing.assert_allclose(np.concatenate(list(found.batches)), encode(params, made), atol=0.02)
     blind = loaded._replace(generator=generator._replace(encode=None))
     with pytest.raises(ValueError, match="has no encoder of square images: give latents"):
         given_latents.from_images(blind, tmp_path / "images")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from latentfp.choices import Coding
-from latentfp.fingerprint.basis import content, coordinates, fit_basis, fit_channel_basis, fit_leading, split
+from latentfp.fingerprint.basis import content, coordinates, fit_basis, fit_channel_basis, split
 from latentfp.fingerprint.embed import embed
 
 D = 12
@@ -145,52 +145,3 @@ def test_principal_axes_of_the_public_code(golden):
         np.testing.assert_allclose(np.asarray(basis.stds) ** 2, io["explained_variance_full_svd"], rtol=2e-5)
         np.testing.assert_allclose(np.asarray(basis.stds) ** 2, io["explained_variance"], rtol=2e-4)
         np.testing.assert_allclose(basis.axes, io["components"], atol=20 * 0.00057)
-
-
-class TestLeadingAxes:
-    """Randomised iteration against the whole decomposition."""
-
-    N, D, AXES = 400, 60, 12
-
-    @pytest.fixture(scope="class")
-    def samples(self):
-        draw = np.random.default_rng(6)
-        rotation = np.linalg.qr(draw.standard_normal((self.D, self.D)))[0]
-        spread = draw.standard_normal((self.N, self.D)) * 0.8 ** np.arange(self.D)
-        return (spread @ rotation + 3 * draw.standard_normal(self.D)).astype(np.float32)
-
-    def test_they_are_those_of_the_whole_decomposition(self, samples):
-        whole, leading = fit_basis(samples), fit_leading(samples, axes=self.AXES)
-        assert leading.axes.shape == (self.AXES, self.D)
-        np.testing.assert_allclose(leading.mean, whole.mean, atol=1e-5)
-        np.testing.assert_allclose(leading.stds, whole.stds[: self.AXES], rtol=1e-4)
-        np.testing.assert_allclose(leading.axes, whole.axes[: self.AXES], atol=2e-3)
-        np.testing.assert_allclose(leading.axes @ leading.axes.T, np.eye(self.AXES), atol=1e-5)
-
-    def test_fewer_samples_than_dimensions_are_enough(self, samples):
-        few = samples[:40]
-        leading = fit_leading(few, axes=5)
-        values = np.linalg.svd(few - few.mean(axis=0), compute_uv=False)[:5] / np.sqrt(39)
-        np.testing.assert_allclose(leading.stds, values, rtol=1e-3)
-
-    def test_a_flat_spectrum_still_gives_orthonormal_axes_of_the_right_size(self):
-        flat = np.random.default_rng(7).standard_normal((3000, 50)).astype(np.float32)
-        leading = fit_leading(flat, axes=20)
-        np.testing.assert_allclose(leading.axes @ leading.axes.T, np.eye(20), atol=1e-5)
-        np.testing.assert_allclose(np.std(flat @ leading.axes.T, axis=0), leading.stds, rtol=1e-2)
-
-    def test_the_code_may_lie_on_kept_axes_only(self, samples):
-        leading = fit_leading(samples, axes=self.AXES)
-        space = split(leading, shift=4, bits=8)
-        assert space.content_axes.shape == (4, self.D)
-        with pytest.raises(ValueError, match="not all among the 12 of this basis"):
-            split(leading, shift=5, bits=8)
-
-    @pytest.mark.parametrize("axes", [0, 61, 50])
-    def test_what_cannot_be_determined_is_refused(self, samples, axes):
-        with pytest.raises(ValueError, match=rf"cannot determine|has no {axes} axes"):
-            fit_leading(samples[:60], axes=axes)
-        broken = samples.copy()
-        broken[3, 3] = np.nan
-        with pytest.raises(ValueError, match="non-finite"):
-            fit_leading(broken, axes=2)
