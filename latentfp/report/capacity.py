@@ -17,17 +17,23 @@ SHOWN = (1, 1000, 10**6)  # users in the table
 def write_capacity(folder: Path, result: dict[str, Any]) -> Path:
     """Write capacity.parquet, .md and .svg, the result of studies.capacity.run."""
     rows = result["rows"]
+    suites = dict.fromkeys(row["suite"] for row in rows)
     _plot(folder / "capacity.svg", rows)
     pq.write_table(pa.Table.from_pylist(tidy(result)), folder / "capacity.parquet")
     return write_page(
         folder / "capacity.md",
         result,
         f"# Capacity of {result['generator']}, {result['bits']} bits",
-        f"{rows[0]['images']} files of every attack, family-wise rate {result['alpha']:g}, read by a decoder "
-        "and a descent. Share of files that name their own user among so many, with exact 95 % intervals.",
+        f"{rows[0]['images']} {_cases(result)} of every attack, family-wise rate {result['alpha']:g}, read by a "
+        "decoder and a descent. Share that names its own user among so many, with exact 95 % intervals.",
         "![Share of files against the number of users](capacity.svg)",
-        *(f"## {name}\n\n{_table(rows, name)}" for name in result["suites"]),
+        *(f"## {name}\n\n{_table(rows, name)}" for name in suites),
     )
+
+
+def _cases(result: dict[str, Any]) -> str:
+    """What was judged: a file, or several together."""
+    return "files" if result.get("files", 1) == 1 else f"cases of {result['files']} files of one origin"
 
 
 def tidy(result: dict[str, Any]) -> list[dict[str, Any]]:

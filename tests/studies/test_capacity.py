@@ -95,8 +95,10 @@ def test_two_processes_measure_the_same(measured, tmp_path, monkeypatch):
 
 def test_an_attack_alone_has_a_page_and_no_clean_curve(measured, tmp_path):
     only = [row for row in measured[2]["rows"] if row["attack"] == "JPEG 50"]
-    text = write_capacity(tmp_path, {**measured[2], "rows": only}).read_text()
+    alone = {**measured[2], "rows": only, "suites": ["codecs/JPEG 50"], "files": 8}
+    text = write_capacity(tmp_path, alone).read_text()
     assert "| JPEG 50 |" in text
+    assert "3 cases of 8 files of one origin" in text
     curves = (tmp_path / "capacity.svg").read_text()
     assert "codecs" in curves
     assert "clean" not in curves
