@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:  # for editors and type checkers, which cannot see what is imported later
+    from latentfp import integrations
     from latentfp.api import (
         Deployment,
         Users,
@@ -57,6 +58,7 @@ __all__ = [
     "export_generator",
     "fit",
     "import_generator",
+    "integrations",
     "linear_generator",
     "load_generator",
     "open",
@@ -92,6 +94,8 @@ _HOME_OF = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "integrations":
+        return importlib.import_module("latentfp.integrations")
     if name not in _HOME_OF:
         raise AttributeError(f"module 'latentfp' has no attribute {name!r}")
     module, defined = _HOME_OF[name]

@@ -25,6 +25,7 @@ ROOMS = [
     "main",
     "api",
     "build",
+    "integrations",
     "report",
     "bench",
     "studies",

@@ -161,7 +161,7 @@ def _unknown(path: Path, names: set[Any]) -> str:
     if names == {"axes", "offset"}:
         return (
             "it is a user's copy as a map of latents, no generator: apply it to latents that are to be "
-            "decoded, with latentfp.fingerprint.pipeline"
+            "decoded, as latentfp.integrations.diffusers does"
         )
     if path.name.startswith(autoencoders.STEM):
         return "it is one file of a folder of diffusers: import the folder, which says what its networks are"

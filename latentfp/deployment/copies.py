@@ -10,10 +10,11 @@ earlier one.
 The map of the latents is affine. A generator that can have it built in (StyleGAN2) becomes an ordinary
 checkpoint of the format that is asked for. Of any other (latent diffusion) the map itself is written: tensors
 `axes` [k d] and `offset` [d] of `w - (w @ axes.T) @ axes + offset`, to be applied to the latents just before
-they are decoded (fingerprint/pipeline.py). Its axes are rotated at random, so that they do not tell the bits
-apart.
+they are decoded (fingerprint/latent_copy.py). Its axes are rotated at random, so that they do not tell the
+bits apart.
 """
 
+import math
 import secrets
 import tempfile
 from functools import partial
@@ -36,7 +37,7 @@ from latentfp.deployment.deployment import Deployment, Opening, load_generator, 
 from latentfp.deployment.registry import User
 from latentfp.fingerprint.basis import Space
 from latentfp.fingerprint.embed import Strength, embed
-from latentfp.fingerprint.pipeline import Copy, copy_for, rotated, save
+from latentfp.fingerprint.latent_copy import Copy, Layout, copy_for, rotated, save
 from latentfp.generators import pretrained
 from latentfp.generators.generator import Generator
 from latentfp.generators.pretrained import Pretrained, Source
@@ -222,7 +223,7 @@ def export_copy(deployment: Opening, *, user: str, out: Path, form: CopyFormat |
     opened.registry.note("export", subject)
     if chosen is CopyFormat.LATENTS:
         out.parent.mkdir(parents=True, exist_ok=True)
-        save(out, turned)
+        save(out, turned._replace(layout=_layout(loaded)))
         return chosen
     source = {
         "format": "copy",
@@ -258,6 +259,16 @@ def _usual_format(loaded: Pretrained) -> CopyFormat:
     origin = pretrained.read(loaded.folder).source or {}
     known = {CopyFormat.ROSINALITY.value, CopyFormat.NVIDIA.value}
     return CopyFormat(origin["format"]) if origin.get("format") in known else CopyFormat.LATENTFP
+
+
+def _layout(loaded: Pretrained) -> Layout:
+    """What other programs must know of the latents of an autoencoder."""
+    generator, channels = loaded.generator, loaded.generator.channels
+    if channels == 1:
+        return Layout()
+    side = math.isqrt(generator.latent_dim // channels)
+    fields = {} if loaded.folder is None else pretrained.read(loaded.folder).fields
+    return Layout((channels, side, side), fields.get("scale", 1.0), fields.get("shift", 0.0))
 
 
 def _check_new(out: Path) -> None:

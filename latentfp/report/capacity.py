@@ -24,8 +24,8 @@ def write_capacity(folder: Path, result: dict[str, Any]) -> Path:
         folder / "capacity.md",
         result,
         f"# Capacity of {result['generator']}, {result['bits']} bits",
-        f"{rows[0]['images']} {_cases(result)} of every attack, family-wise rate {result['alpha']:g}, read by a "
-        "decoder and a descent. Share that names its own user among so many, with exact 95 % intervals.",
+        f"{rows[0]['images']} {_cases(result)} of every attack, family-wise rate {result['alpha']:g}, read "
+        "by a decoder and a descent. Share that names its own user among so many, with exact 95 % intervals.",
         "![Share of files against the number of users](capacity.svg)",
         *(f"## {name}\n\n{_table(rows, name)}" for name in suites),
     )

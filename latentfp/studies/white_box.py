@@ -22,7 +22,7 @@ from latentfp.choices import Method
 from latentfp.deployment.copies import folded
 from latentfp.deployment.fitting import USUAL, Sampling, sample_basis
 from latentfp.fingerprint.codes import CodeBook, draw_codes
-from latentfp.fingerprint.pipeline import copy_for
+from latentfp.fingerprint.latent_copy import copy_for
 from latentfp.generators.pretrained import Pretrained
 from latentfp.pixels import to_float, to_pixels
 from latentfp.studies.context import Context, answers, identity, open_context

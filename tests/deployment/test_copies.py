@@ -21,7 +21,7 @@ from latentfp.deployment.constants import subject_of
 from latentfp.deployment.deployment import load_generator, open_deployment
 from latentfp.fingerprint.codes import draw_codes
 from latentfp.fingerprint.embed import embed
-from latentfp.fingerprint.pipeline import apply, copy_for, load, rotated
+from latentfp.fingerprint.latent_copy import apply, copy_for, load, rotated
 from latentfp.generators import pretrained
 from latentfp.generators.pretrained import Pretrained
 from latentfp.types import by_path

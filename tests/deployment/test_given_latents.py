@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 import latentfp as lf
 from latentfp.data.files import write_image
 from latentfp.deployment import fitting, given_latents
-from latentfp.fingerprint import pipeline
+from latentfp.fingerprint import latent_copy
 from latentfp.generators.generator import Generator
 from latentfp.generators.pretrained import Pretrained
 
@@ -147,8 +147,8 @@ def test_marked_latents_of_a_pipeline_are_read_from_images(autoencoder, latents,
     dep = lf.fit(tmp_path / "dep", generator=autoencoder, latents=[tmp_path / "a.npy"], sigma=0.2, bits=8)
     dep.users.add("alice", "bob")
     dep.export("alice", tmp_path / "alice.safetensors", format="latents")
-    copy = pipeline.load(tmp_path / "alice.safetensors")
-    marked = pipeline.apply(copy, tame[:3])
+    copy = latent_copy.load(tmp_path / "alice.safetensors")
+    marked = latent_copy.apply(copy, tame[:3])
     pixels = np.round(np.clip(np.asarray(synthesize(params, marked)), -1, 1) * 127.5 + 127.5).astype(np.uint8)
     found = dep.attribute(list(pixels), alpha=0.05)
     assert [it.user for it in found] == ["alice"] * 3

@@ -18,7 +18,7 @@ from linear_space import write_deployment
 from latentfp.choices import Status
 from latentfp.deployment.deployment import open_registry
 from latentfp.deployment.manifest import TamperedDeployment
-from latentfp.fingerprint.pipeline import load
+from latentfp.fingerprint.latent_copy import load
 
 pytestmark = pytest.mark.slow
 KILLS, PROCESSES = 180, 8
