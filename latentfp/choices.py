@@ -16,10 +16,12 @@ class Coding(enum.StrEnum):
 
 
 class Layout(enum.StrEnum):
-    """Which axes a basis has: those of the whole latent, or those of each of its channels in turn."""
+    """Which axes a basis has: those of the whole latent, those of each of its channels in turn, or spatial
+    frequencies of mixed channels."""
 
     JOINT = "joint"
     CHANNELS = "channels"
+    FREQUENCIES = "frequencies"
 
 
 class ImageFormat(enum.StrEnum):

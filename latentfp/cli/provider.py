@@ -96,7 +96,11 @@ def fit(
     seed: Annotated[int, seed_option("Of these samples.")] = 0,
     repeats: Annotated[int, typer.Option(help="How many times in a row a code has each message bit.")] = 1,
     layout: Annotated[
-        Layout, typer.Option(help="Axes of the whole latent, or of each channel of it in turn.")
+        Layout,
+        typer.Option(
+            help="Axes of the whole latent, of each channel of it in turn, or spatial frequencies, for which "
+            "a hundred latents suffice."
+        ),
     ] = Layout.JOINT,
     axes: Annotated[
         int | None,

@@ -1,7 +1,7 @@
 """From a generator to a deployment: principal axes of samples of the prior, split, written."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ from latentfp.deployment.secret import Secret
 from latentfp.fingerprint import bch
 from latentfp.fingerprint.basis import (
     Basis,
+    Batches,
     check_place,
     check_samples,
     fit_basis,
@@ -29,6 +30,7 @@ from latentfp.fingerprint.basis import (
     with_last,
 )
 from latentfp.fingerprint.codes import check_length
+from latentfp.fingerprint.frequencies import fit_frequency_basis
 from latentfp.fingerprint.streaming import fit_leading
 from latentfp.generators import pretrained
 from latentfp.generators.pretrained import Pretrained, Source
@@ -59,21 +61,20 @@ USUAL = Sampling()  # of the bases that are shipped
 def sample_basis(loaded: Pretrained, sampling: Sampling) -> Basis:
     """The principal axes of samples of the prior. ValueError, before any is drawn, as by `check_sampling`."""
     check_sampling(loaded, sampling)
-    samples, seed, _, _ = sampling
-    if samples > BATCH and samples % BATCH:
-        raise ValueError(f"{samples} samples are not a multiple of {BATCH}: round them")
-    return _axes_of(_drawn(loaded, samples, seed), loaded, sampling)
+    return _axes_of(_drawn(loaded, sampling.samples, sampling.seed), loaded, sampling)
 
 
 def _drawn(loaded: Pretrained, samples: int, seed: int) -> Iterator[Float[np.ndarray, "b d"]]:
     """Samples of the prior in batches, each drawn by all devices together."""
+    if samples > BATCH and samples % BATCH:
+        raise ValueError(f"{samples} samples are not a multiple of {BATCH}: round them")
     size = min(samples, BATCH)
     draw = mesh.split_rows(lambda params, key: loaded.generator.sample(params, key, size), rows=size)
     keys = [rng.stream(rng.root(seed), "basis", i) for i in range(samples // size)]
-    yield from (np.asarray(draw(loaded.params, key)) for key in track(keys, "sampling latents"))
+    return (np.asarray(draw(loaded.params, key)) for key in track(keys, "sampling latents"))
 
 
-def _axes_of(batches: Iterable[Float[np.ndarray, "b d"]], loaded: Pretrained, sampling: Sampling) -> Basis:
+def _axes_of(batches: Batches, loaded: Pretrained, sampling: Sampling) -> Basis:
     if sampling.axes is not None and sampling.layout is Layout.JOINT:
         return fit_leading(batches, axes=sampling.axes)
     w = np.concatenate(list(batches))
@@ -91,7 +92,9 @@ def check_sampling(loaded: Pretrained, sampling: Sampling) -> None:
     elif channels == 1:
         raise ValueError(f"the latent of {loaded.name} has only one channel: choose the layout joint")
     elif axes is not None:
-        raise ValueError("the layout channels has all axes: leave the number of axes out")
+        raise ValueError(f"the layout {layout} has axes of its own: leave the number of axes out")
+    if layout is Layout.FREQUENCIES:
+        return
     check_samples(samples, dimensions, axes=axes, channels=channels)
 
 
@@ -124,8 +127,9 @@ def fit(
     generator (design.py); of latents that are given and too few for all axes, a code behind the CONTENT
     leading ones. No `min_distance`: a quarter of `bits`.
 
-    A code has each bit of its message `repeats` times in a row. `layout`: "joint", or "channels" for the axes
-    of every channel of the latent in turn, which `shift` counts: axis i of them all begins at channels · i.
+    A code has each bit of its message `repeats` times in a row. `layout`: "joint"; "channels" for the axes
+    of every channel of the latent in turn, which `shift` counts: axis i of them all begins at channels · i;
+    "frequencies" for spatial frequencies of mixed channels, by falling variance (frequencies.py).
     `axes`: how many leading axes are computed; None: all, or those up to the code where a latent has more
     than 4096 numbers or fewer latents are given than that. `codes`: "random", or "bch" for an algebraic code
     of 2^`message` users (bch.py), which needs a secret. `secret`: the file of a secret that turns the
@@ -150,12 +154,11 @@ def fit(
     )
     given = _given(loaded, latents, images, drawn=(samples, seed) != (USUAL.samples, USUAL.seed))
     sampling = Sampling(samples if given is None else given.count, seed, chosen, axes)
-    free = given is not None and design is None and shift is None
-    place, sampling = _large(loaded, place, sampling, free=free)
+    place, sampling = _large(loaded, place, sampling, free=design is shift is None, given=given is not None)
     _check(loaded, sampling, place, distance)
     copied = _bundled(loaded, bundle)
     known = None if secret is None else _secret(secret, Path(out))
-    basis = basis_of(loaded, sampling) if given is None else _axes_of(given.batches, loaded, sampling)
+    basis, place = _basis(loaded, sampling, given, place)
     made = create(
         out,
         generator=GeneratorFacts(loaded.name, loaded.identity),
@@ -177,13 +180,37 @@ def fit(
     return made
 
 
-def _large(loaded: Pretrained, place: Design, sampling: Sampling, *, free: bool) -> tuple[Design, Sampling]:
-    """Leading axes up to the code, where a covariance would not fit, or there are fewer latents than axes;
-    `free`: then the code lies behind the usual content."""
-    most = min(MOST_DIMENSIONS, sampling.samples - 1)
-    if loaded.generator.latent_dim <= most or sampling.layout is not Layout.JOINT:
+def _basis(
+    loaded: Pretrained, sampling: Sampling, given: Given | None, place: Design
+) -> tuple[Basis, Design]:
+    """The basis, and where the code lies in it. Of frequencies it holds the CONTENT leading ones, and those
+    of the code."""
+    if sampling.layout is not Layout.FREQUENCIES:
+        found = basis_of(loaded, sampling) if given is None else _axes_of(given.batches, loaded, sampling)
+        return found, place
+    batches = _drawn(loaded, sampling.samples, sampling.seed) if given is None else given.batches
+    content = min(CONTENT, place.shift)
+    channels = loaded.generator.channels
+    found = fit_frequency_basis(
+        batches, channels=channels, shift=place.shift, bits=place.bits, content=content
+    )
+    return found, place._replace(shift=content)
+
+
+def _large(
+    loaded: Pretrained, place: Design, sampling: Sampling, *, free: bool, given: bool
+) -> tuple[Design, Sampling]:
+    """Leading axes up to the code, where a covariance would not fit, or there are fewer latents than axes.
+
+    Where the place of the code is `free`, it lies behind the usual content of latents that are `given`, and
+    of frequencies an eighth of the axes from the end.
+    """
+    dimensions, most = loaded.generator.latent_dim, min(MOST_DIMENSIONS, sampling.samples - 1)
+    if free and sampling.layout is Layout.FREQUENCIES:
+        place = place._replace(shift=max(1, dimensions - dimensions // 8 - place.bits))
+    if dimensions <= most or sampling.layout is not Layout.JOINT:
         return place, sampling
-    if free:
+    if free and given:
         place = place._replace(shift=min(CONTENT, max(1, sampling.samples // 4)))
     least = place.bits + max(place.shift, 1)  # one axis of content is there in any case
     return place, sampling if sampling.axes is not None else sampling._replace(axes=least)

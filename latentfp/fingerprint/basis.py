@@ -10,7 +10,7 @@ all in the latent's own units.
 Source: Nie et al. 2023, section 3; docs/concepts.md.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -21,6 +21,7 @@ from latentfp.types import Content, Latent
 
 OVERSAMPLED = 16  # samples and directions beyond the axes of a search for leading ones
 Samples = Float[np.ndarray, "n d"] | Float[Array, "n d"]
+Batches = Iterable[Float[np.ndarray, "_ d"] | Float[Array, "_ d"]]  # of samples, seen once
 
 
 class Basis(NamedTuple):

@@ -7,7 +7,6 @@ Source: Ross, Lim, Lin and Yang, "Incremental learning for robust visual trackin
 Computer Vision 77 (2008), 125–141, section 3.2, which follows the mean too.
 """
 
-from collections.abc import Iterable
 from functools import reduce
 from typing import NamedTuple
 
@@ -15,7 +14,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from latentfp.fingerprint.basis import OVERSAMPLED, Basis, Samples, check_samples, pointing_up, symmetric
+from latentfp.fingerprint.basis import (
+    OVERSAMPLED,
+    Basis,
+    Batches,
+    Samples,
+    check_samples,
+    pointing_up,
+    symmetric,
+)
 
 FLAT = 1e-7  # of the longest axis: what rounding alone makes of none
 KEPT = 2  # times the axes that are wanted: what later samples may bring forward
@@ -31,7 +38,7 @@ class Summary(NamedTuple):
     trace: float
 
 
-def fit_leading(batches: Iterable[Samples], *, axes: int) -> Basis:
+def fit_leading(batches: Batches, *, axes: int) -> Basis:
     """The `axes` leading principal axes of samples [n d] that come in batches, each of which is seen once.
 
     In float64 and batch by batch: beside a batch it needs 2 (axes + 16) rows of d. Axes of variances that lie
