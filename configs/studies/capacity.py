@@ -27,6 +27,8 @@ def get_config(generator: str = "avatars") -> ConfigDict:
             "users": tuple(10**i for i in range(10)),
             "alpha": 1e-6,
             "files": 1,  # of one code, judged together
+            "method": "refine",
+            "content": "",
         }
     )
     return config

@@ -26,11 +26,12 @@ from latentfp.choices import Method
 from latentfp.data.files import read_image, write_image
 from latentfp.deployment import decoders
 from latentfp.deployment.constants import subject_in
-from latentfp.deployment.copies import batch_of, issue
+from latentfp.deployment.copies import Issued, batch_of, issue
 from latentfp.deployment.deployment import Deployment, load_generator, open_deployment
 from latentfp.generators.generator import Generator
 from latentfp.generators.pretrained import Pretrained
 from latentfp.runtime.progress import progress
+from latentfp.studies.content import with_content
 
 Rows = UInt8[np.ndarray, "n h w 3"]
 
@@ -45,10 +46,15 @@ class Context(NamedTuple):
     seed: int
 
 
-def open_context(deployment: str | Path, *, seed: int) -> Context:
-    """The deployment in a folder. ValueError by what is missing or damaged."""
+def open_context(deployment: str | Path, *, seed: int, content: str = "") -> Context:
+    """The deployment in a folder; of an autoencoder's, images show `content`, a folder of photographs.
+
+    ValueError by what is missing or damaged.
+    """
     opened = open_deployment(deployment)
     loaded = load_generator(opened)
+    if content:
+        loaded = with_content(loaded, Path(content), seed=seed)
     return Context(opened, loaded, subject_in(opened, loaded), decoders.find(opened), seed)
 
 
@@ -64,7 +70,7 @@ def readers(context: Context) -> list[Method]:
 def identity(context: Context) -> dict[str, Any]:
     """What measured numbers belong to: the fingerprint space, the decoder and the seed."""
     trained = context.decoder
-    facts = decoders.belonging(context.opened)
+    facts = {**decoders.belonging(context.opened), "generator": context.loaded.identity}
     return {**facts, "decoder": None if trained is None else trained.sha256, "seed": context.seed}
 
 
@@ -127,7 +133,12 @@ def attacks_of(suites: Sequence[str]) -> dict[str, tuple[str, str]]:
 
 def marked_images(subject: Subject, codes: Bool[np.ndarray, "n k"], *, seed: int, first: int = 0) -> Rows:
     """Images number `first`, `first` + 1, … of a deployment, one for each code, not yet saved."""
-    return issue(subject, codes, key=rng.stream(rng.root(seed), "study"), first=first).marked
+    return issued(subject, codes, seed=seed, first=first).marked
+
+
+def issued(subject: Subject, codes: Bool[np.ndarray, "n k"], *, seed: int, first: int = 0) -> Issued:
+    """Those images, and the same ones without a code."""
+    return issue(subject, codes, key=rng.stream(rng.root(seed), "study"), first=first)
 
 
 def marked_with_fresh_noise(subject: Subject, codes: Bool[np.ndarray, "n k"], *, seed: int) -> Rows:

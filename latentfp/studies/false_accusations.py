@@ -58,11 +58,13 @@ class Settings(NamedTuple):
     method: str
     case: int = 100
     folder: str | None = None
+    content: str = ""
 
 
 def measure(experiment: Experiment, settings: Settings) -> dict[str, Any]:
     """What `rates_of` finds in readings of all files."""
-    context, method = open_context(settings.deployment, seed=experiment.seed), Method(settings.method)
+    context = open_context(settings.deployment, seed=experiment.seed, content=settings.content)
+    method = Method(settings.method)
 
     def read_part(kind: str, first: int, n: int) -> Readings:
         """Nobody is registered while images are read, so none is named before the last stage."""

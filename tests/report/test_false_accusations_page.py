@@ -14,7 +14,7 @@ USERS, ALPHAS = (1, 1000), (0.1, 1e-3)
 @pytest.fixture(scope="module")
 def result():
     soft = np.random.default_rng(0).integers(-24, 25, (400, 1, 64)).astype(np.int8)
-    readings = {"flat": Readings(soft, *np.ones((4, 400, 1), np.float32))}
+    readings = {"flat": Readings(soft, *np.ones((5, 400, 1), np.float32))}
     settings = Settings("none", {"flat": 400}, USERS, (4, 2), ALPHAS, "decoder")
     made = {"hardware": "2 cores", "code": ["0.2.0+1"]}
     return plain({**made, **settings._asdict(), **rates_of(readings, settings, seed=0)})

@@ -33,7 +33,7 @@ def same(n=N):
 
 def once(soft):
     """Readings of one stage."""
-    return Readings(soft[:, None], *np.ones((4, len(soft), 1), np.float32))
+    return Readings(soft[:, None], *np.ones((5, len(soft), 1), np.float32))
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ def judge(book, owner, read, *, looks=1.0):
     """What is said of files whose bits are read as 0 … 1 with certainty."""
     soft = (24 * (2 * read.astype(int) - 1)).astype(np.int8)[:, None]
     registered = among_packed(book, bits=BITS)._replace(bonferroni=looks)
-    return judged(Readings(soft, *np.ones((4, N, 1), np.float32)), registered, owner, book, alpha=1e-6)
+    return judged(Readings(soft, *np.ones((5, N, 1), np.float32)), registered, owner, book, alpha=1e-6)
 
 
 def test_right_and_wrong_users_are_told_apart(book, owner):

@@ -51,7 +51,7 @@ def test_stages_that_nobody_climbs_are_there(context, images):
 
 def numbered(first, n):
     soft = np.arange(first, first + n, dtype=np.int8).reshape(n, 1, 1) + np.int8(1)
-    return Readings(soft, *np.full((4, n, 1), first, np.float32))
+    return Readings(soft, *np.full((5, n, 1), first, np.float32))
 
 
 def test_parts_are_made_once(monkeypatch, tmp_path):
