@@ -2,6 +2,8 @@
 
     reconstruction   mean |x̂ - x|, at the full size and after each of `scales` halvings, averaged
     latent           latent_weight × mean KL divergence a number (codes = 0), or the code book's loss
+    inverse          inverse_weight × mean |E(D(z')) - z'|² in the latents' variance, z' = z + noise: the
+                     encoder finds again what the decoder is given, off the data too, as a code puts it
     patches          hinge loss of a patch discriminator from step `adversary_from` on
 
 At the reconstruction, the gradient of the patches is given `adversary_weight` times the norm of that of the
@@ -46,6 +48,8 @@ class Learning(NamedTuple):
     latent_weight: float
     adversary_weight: float
     adversary_from: int
+    inverse_weight: float = 0.0
+    inverse_noise: float = 0.5  # standard deviation of z' - z, in those of the latents
 
 
 class Task(NamedTuple):
@@ -89,6 +93,16 @@ def encode(task: Task, weights: Params, images: Images, key: Key) -> tuple[Laten
     return stages.draw(found, noise), task.learning.latent_weight * each
 
 
+def inverse(task: Task, weights: Params, z: LatentMaps, key: Key, variance: Scalar) -> Scalar:
+    """How far the encoder misses latents near `z` in images that are decoded from them."""
+    if task.learning.inverse_weight == 0:
+        return jnp.zeros(())
+    noise = jax.random.normal(rng.stream(key, "inverse"), z.shape)
+    given = jax.lax.stop_gradient(z) + task.learning.inverse_noise * jnp.sqrt(variance) * noise
+    seen = moments(task.stage, weights, decode(task.stage, weights, given))
+    return jnp.mean(jnp.square(seen[..., : task.stage.latent] - given)) / variance
+
+
 def balanced(task: Task, critic: Params, made: Images, real: Images, step: Count) -> tuple[Array, Scalar]:
     """The gradient of reconstruction and patches at the images `made`, and the distance to the real ones."""
     apart, gradient = jax.value_and_grad(partial(distance, scales=task.learning.scales))(made, real)
@@ -102,13 +116,15 @@ def update(task: Task, state: StageState, key: Key, real: Images, step: Count) -
     """One step of both networks on a batch of real images [b, h, w, 3]."""
     real = flipped(key, real)
 
-    def render(weights: Params) -> tuple[tuple[Images, Scalar], LatentMaps]:
+    def render(weights: Params) -> tuple[tuple[Images, Scalar], tuple[LatentMaps, Scalar, Scalar]]:
         z, simple = encode(task, weights, real, key)
-        return (decode(task.stage, weights, z), simple), z
+        missed = inverse(task, weights, z, key, state.variance)
+        aside = simple + task.learning.inverse_weight * missed
+        return (decode(task.stage, weights, z), aside), (z, simple, missed)
 
-    (made, simple), pull, z = jax.vjp(render, state.weights, has_aux=True)
+    (made, aside), pull, (z, simple, missed) = jax.vjp(render, state.weights, has_aux=True)
     at_images, apart = balanced(task, state.critic, made, real, step)
-    (gradient,) = pull((at_images, jnp.ones_like(simple)))
+    (gradient,) = pull((at_images, jnp.ones_like(aside)))
     weights, optimizer = moved(task.optimizer, gradient, state.optimizer, state.weights)
     judging, at_critic = jax.value_and_grad(partial(_hinge, task))(state.critic, made, real)
     critic, critic_optimizer = moved(task.critic_optimizer, at_critic, state.critic_optimizer, state.critic)
@@ -124,6 +140,7 @@ def update(task: Task, state: StageState, key: Key, real: Images, step: Count) -
     metrics = {
         "distance": (apart, one),
         "latent": (simple, one),
+        "inverse": (missed, one),
         "hinge": (judging, one),
         "psnr": (jnp.sum(10 * jnp.log10(4 / error)), jnp.float32(len(real))),
         "variance": (state.variance, one),

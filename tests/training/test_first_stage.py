@@ -113,6 +113,19 @@ def test_a_latent_of_codes_is_not_drawn_and_pays_for_its_distance(key):
     np.testing.assert_allclose(simple, 1.25 * np.mean((codes - seen) ** 2), **ROUNDING)
 
 
+def test_the_encoder_shall_find_what_the_decoder_was_given(key):
+    """Latents of the data with noise, in units of the latents' variance."""
+    weights, variance = weights_of(TASK), 2.0
+    task = TASK._replace(learning=TASK.learning._replace(inverse_weight=1.0, inverse_noise=0.5))
+    z = jax.random.normal(jax.random.key(8), (N, SIZE // 2, SIZE // 2, 2))
+    found = training.inverse(task, jax.tree.map(jnp.asarray, weights), z, key, jnp.float32(variance))
+    noise = wide(jax.random.normal(rng.stream(key, "inverse"), z.shape))
+    given = wide(z) + 0.5 * np.sqrt(variance) * noise
+    seen = oracle.moments(weights, oracle.decode(weights, given, FIELDS), FIELDS)[..., :2]
+    np.testing.assert_allclose(found, np.mean((seen - given) ** 2) / variance, rtol=1e-4)
+    assert training.inverse(TASK, weights, z, key, jnp.float32(variance)) == 0
+
+
 balanced = jax.jit(partial(training.balanced, TASK))
 
 
@@ -234,6 +247,7 @@ def test_metrics_of_an_update(step):
     expected = {
         "distance": (apart, 1),
         "latent": (step.simple, 1),
+        "inverse": (0, 1),
         "psnr": (np.sum(10 * np.log10(2**2 / error)), N),
         "variance": (step.late.variance, 1),
     }

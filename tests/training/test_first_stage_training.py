@@ -85,6 +85,25 @@ def test_the_average_reconstructs_as_well(run):
     )
 
 
+def test_the_term_of_the_inverse_makes_an_encoder_that_inverts():
+    """After 120 steps already less error than the same training without it (0.22, 0.35), at like images."""
+    missed, distances = [], []
+    for weight in (0.0, 1.0):
+        learning = training.Learning(**{**LEARNING, "adversary_weight": 0.0, "inverse_weight": weight})
+        made = training.objective(size=SIZE, network=NETWORK, critic=(8,), learning=learning)
+        state, update = start(made), jax.jit(made.update)
+        for step in range(STEPS):
+            key = rng.stream(rng.root(1), "update", step)
+            state, metrics = update(state, key, pictures(), jnp.int32(step))
+        task = made.update.args[0]  # type: ignore[attr-defined]
+        judged = task._replace(learning=task.learning._replace(inverse_weight=1.0))
+        z = training.moments(task.stage, state.weights, pictures())[..., :3]
+        missed.append(float(training.inverse(judged, state.weights, z, rng.root(2), state.variance)))
+        distances.append(float(metrics["distance"][0]))
+    assert missed[1] < 0.8 * missed[0]
+    assert distances[1] < 2 * distances[0]
+
+
 def test_the_export_is_the_average_with_the_scale_of_its_latents(run, tmp_path):
     export = make(run.codes).export
     assert export is not None
