@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Float
 
 from latentfp.attribution.estimate import Answer
-from latentfp.attribution.membership import misfits
+from latentfp.attribution.membership import explained, misfits
 from latentfp.attribution.orientation import UPRIGHT
 from latentfp.augment import damage
 from latentfp.choices import Stage
@@ -48,9 +48,13 @@ Weights = Float[np.ndarray, " w"]
 
 def tempers(found: Answer) -> Float[np.ndarray, " n"]:
     """By what the ratios of answers are divided, at least 1. Of what no descent found: by the square of the
-    misfit, as if errors had been taken for too small."""
+    misfit, as if errors had been taken for too small.
+
+    1 where an undamaged image is explained to within rounding: then bits are known, and levels that are none
+    tell an image without a code, not a bad fit.
+    """
     descended = (found.stage == Stage.REFINE) | (found.stage == Stage.MULTISTART)
-    trusted = trust(features(found), weights())
+    trusted = np.where(explained(found), 1.0, trust(features(found), weights()))
     return np.maximum(1.0, np.where(descended, 1 / trusted, np.square(misfits(found))))
 
 

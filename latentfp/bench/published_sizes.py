@@ -74,13 +74,15 @@ def write_latent_diffusion(folder: Path, fields: Mapping[str, Any], seed: int) -
     """A pipeline of diffusers; the scale of the latents is 1."""
     nets, path = latent_diffusion.networks(**fields), folder / "pipeline"
     params = jax.jit(lambda: latent_diffusion.init(nets, rng.root(seed)))()
+    stage, unet = params["first_stage"], params["denoiser"]
+    levels = len(fields["first_stage"]["channels"])
     tables = {
-        ("vqvae", "first_stage"): latent_diffusion_names.diffusers_first_stage,
-        ("unet", "denoiser"): latent_diffusion_names.diffusers_unet,
+        "vqvae": (stage, latent_diffusion_names.diffusers_first_stage(stage, levels)),
+        "unet": (unet, latent_diffusion_names.diffusers_unet(unet, nets.denoiser)),
     }
-    for (part, ours), names in tables.items():
+    for part, (ours, names) in tables.items():
         (path / part).mkdir(parents=True)
-        tensors = restore(params[ours], names(params[ours], getattr(nets, ours)))
+        tensors = restore(ours, names)
         save_file(tensors, path / part / "diffusion_pytorch_model.safetensors")
     (path / "scheduler").mkdir()
     for name, settings in _diffusers_settings(fields).items():

@@ -290,7 +290,7 @@ def test_parts_of_other_things_are_named(diffusion, tmp_path):
         seen(folder / "unet" / "diffusion_pytorch_model.safetensors")
     save_file({"axes": np.eye(2, 4, dtype="f4"), "offset": np.zeros(4, "f4")}, tmp_path / "alice")
     with pytest.raises(
-        ValueError, match=r"a user's copy as a map of latents.* latentfp\.fingerprint\.pipeline"
+        ValueError, match=r"a user's copy as a map of latents.* latentfp\.integrations\.diffusers"
     ):
         seen(tmp_path / "alice")
     path = write_zip(tmp_path / "other.pt", pickle.dumps({"epoch": 3, "model": 1}, 2), {})
