@@ -93,6 +93,8 @@ def test_a_loop_on_the_device_ends_where_single_steps_do(subject, start, alone, 
     monkeypatch.setattr(descent, "places", lambda: places)
     assert_same(run(subject, start), alone)
     assert len(calls) <= N, "the host is asked once for every image that is done"
+    if places > 1:
+        assert len(calls) > -(-N // places), "a place that is free waits for no other"
 
 
 @pytest.mark.parametrize("places", [1, 2])
