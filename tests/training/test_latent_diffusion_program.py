@@ -84,7 +84,7 @@ def assert_stored(params, average):
 
 def test_the_first_stage_is_written(stage):
     folder, state = stage
-    names = {"distance", "latent", "hinge", "psnr", "variance"}
+    names = {"distance", "latent", "hinge", "inverse", "psnr", "variance"}
     assert [row.keys() - {"step"} for row in rows_of(folder)] == [names, names]
     stored = pretrained.read(folder / "export")
     assert stored.kind == "first_stage"
