@@ -66,3 +66,10 @@ def test_notebooks_run_and_show_what_they_did(path, tmp_path, monkeypatch):
     assert any(cell.outputs for cell in code), "outputs are committed"
     resources = {"metadata": {"path": str(tmp_path)}}
     NotebookClient(notebook, timeout=600, kernel_name="python3", resources=resources).execute()
+
+
+def test_fitting_and_attributing_need_no_training_packages():
+    """What launch/demo.sh installs is enough."""
+    hidden = "for name in ('tensorflow_datasets', 'optax', 'orbax', 'clu', 'flax.training'): sys.modules[name] = None"
+    code = f"import sys; {hidden}\nimport latentfp.api, latentfp.cli.provider, latentfp.deployment.fitting, latentfp.studies.demo"
+    subprocess.run([sys.executable, "-c", code], check=True)

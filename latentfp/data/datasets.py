@@ -28,7 +28,7 @@ from jaxtyping import Int, UInt8
 from PIL import Image
 
 from latentfp.data import avatars
-from latentfp.data.files import UnreadableImage, find_images, read_image
+from latentfp.data.files import UnreadableImage, find_images, square
 from latentfp.runtime.progress import track
 from latentfp.types import Pixels
 
@@ -171,19 +171,6 @@ def folder_builder(folder: Path, *, size: int, data_dir: Path) -> Folder:
         raise ValueError(f"no image files below {folder}: expected PNG, JPEG, WebP, BMP, TIFF or GIF files")
     config.name = f"{re.sub(r'[^A-Za-z0-9]+', '_', folder.name)}_{_state(config):08x}_{size}"
     return Folder(config=config, data_dir=data_dir, file_format="array_record")
-
-
-def square(path: Path, size: int) -> Pixels:
-    """The largest centred square of an image file, resampled to `size` × `size`, or UnreadableImage."""
-    pixels = read_image(path, size=None)
-    height, width = pixels.shape[:2]
-    side = min(height, width)
-    if side < size:
-        reason = f"{width} x {height} pixels, too small for {size} x {size}"
-        raise UnreadableImage(path, reason, "choose a smaller size")
-    top, left = (height - side) // 2, (width - side) // 2
-    image = Image.fromarray(pixels[top : top + side, left : left + side])
-    return np.asarray(image.resize((size, size), Image.Resampling.LANCZOS))
 
 
 def _state(config: FolderConfig) -> int:

@@ -197,6 +197,19 @@ def find_images(paths: Iterable[StrPath]) -> list[Path]:
     return found
 
 
+def square(path: Path, size: int) -> Pixels:
+    """The largest centred square of an image file, resampled to `size` × `size`, or UnreadableImage."""
+    pixels = read_image(path, size=None)
+    height, width = pixels.shape[:2]
+    side = min(height, width)
+    if side < size:
+        reason = f"{width} x {height} pixels, too small for {size} x {size}"
+        raise UnreadableImage(path, reason, "choose a smaller size")
+    top, left = (height - side) // 2, (width - side) // 2
+    image = Image.fromarray(pixels[top : top + side, left : left + side])
+    return np.asarray(image.resize((size, size), Image.Resampling.LANCZOS))
+
+
 def write_image(path: StrPath, pixels: Pixels, *, quality: int | None = None) -> None:
     """Write pixels [h, w, 3] as PNG, JPEG or WebP, by suffix; the file appears whole or not at all.
 

@@ -17,8 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from latentfp.checkpoints.torch_files import flatten, read_tensors
-from latentfp.data.datasets import square
-from latentfp.data.files import UnreadableImage, find_images
+from latentfp.data.files import UnreadableImage, find_images, square
 from latentfp.generators.pretrained import Pretrained
 from latentfp.pixels import to_float
 from latentfp.runtime.progress import track

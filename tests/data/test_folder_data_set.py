@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentfp.data.datasets import Records, folder_builder, prepare, square
+from latentfp.data.datasets import Records, folder_builder, prepare
+from latentfp.data.files import square
 
 RANDOM = np.random.default_rng(2304)
 COLOUR = RANDOM.integers(64, 192, (16, 24, 3), np.uint8)  # so that no overshoot of the filter is clipped
