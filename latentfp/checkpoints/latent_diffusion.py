@@ -63,46 +63,6 @@ AVERAGED = {
 PIPELINE = "model_index.json"
 STAYS = "the rest stays where it is and makes the latents, see docs/your_pipeline.md"
 UNET = {
-    "use_spatial_transformer": (False,),
-    "num_classes": (None,),
-    "use_scale_shift_norm": (False,),
-    "resblock_updown": (False,),
-    "conv_resample": (True,),
-    "dims": (2,),
-    "n_embed": (None,),
-}
-IGNORED = {
-    **{f"state_dict.{name}": names.SCHEDULE for name in ("betas", "alphas_*", "sqrt_*", "log_one_minus_*")},
-    **{f"state_dict.{name}": names.SCHEDULE for name in ("posterior_*", "lvlb_weights", "logvar")},
-    "state_dict.first_stage_model.loss.*": "only for training",
-    "state_dict.scale_factor": "read as the scale",
-    "optimizer_states.*": "the state of the training",
-    "callbacks.*": "the state of the training",
-    "lr_schedulers.*": "the state of the training",
-}
-AVERAGED = {
-    "state_dict.model.diffusion_model.*": "the denoiser before averaging",
-    "state_dict.model_ema.decay": "the rate of the averaging",
-    "state_dict.model_ema.num_updates": "the rate of the averaging",
-}
-
-# Of diffusers.
-PIPELINE = "model_index.json"
-STAYS = "the rest stays where it is and makes the latents, see docs/your_pipeline.md"
-STAGE = {
-    "in_channels": (3,),
-    "out_channels": (3,),
-    "act_fn": ("silu",),
-    "norm_type": ("group",),
-    "mid_block_add_attention": (True,),
-    "lookup_from_codebook": (False,),
-    "use_quant_conv": (True,),
-    "use_post_quant_conv": (True,),
-    "shift_factor": (None,),
-    "latents_mean": (None,),
-    "latents_std": (None,),
-}
-UNET = {
     "act_fn": ("silu",),
     "add_attention": (True,),
     "attn_norm_num_groups": (None,),
