@@ -164,17 +164,27 @@ def step(
     state: State,
     *,
     bits: int,
+    rolled: bool = False,
 ) -> State:
     """One damped step of every image that is not done: 3 + 2 · inner passes.
 
-    For CPUs, where one conjugate gradient is a program of its own: XLA's CPU backend runs the convolutions of
-    a loop's body several times slower, and a program of all of them takes long to compile and to load.
+    Conjugate gradients are programs of their own, for CPUs: XLA's CPU backend runs the convolutions of a
+    loop's body several times slower, and a program of all of them takes long to compile and to load.
+    `rolled`: they are a loop, for a step that is itself part of a program.
     """
     linear, search = _linearize(observation, generator, model, problem, state)
-    learnt = []
-    for _ in range(settings.inner):
-        search, pair = _conjugate_gradient(linear, model.curvature, problem, state, search)
-        learnt.append(pair)
+
+    def further(search: cg.Search, _: None) -> tuple[cg.Search, tuple[Point, Point]]:
+        return _conjugate_gradient(linear, model.curvature, problem, state, search)
+
+    if rolled:
+        search, stacked = jax.lax.scan(further, search, length=settings.inner)
+        learnt = list(zip(*stacked, strict=True))
+    else:
+        learnt = []
+        for _ in range(settings.inner):
+            search, pair = further(search, None)
+            learnt.append(pair)
     move = search.x, learnt
     return _move(observation, generator, model, settings, problem, state, linear.seen, move, bits)
 
@@ -196,16 +206,7 @@ def steps_until_done(
     For accelerators: one program, so that the device never waits for the host within a descent.
     """
 
-    def one(state: State) -> State:
-        linear, begun = _linearize(observation, generator, model, problem, state)
-
-        def further(search: cg.Search, _: None) -> tuple[cg.Search, tuple[Point, Point]]:
-            return _conjugate_gradient(linear, model.curvature, problem, state, search)
-
-        search, (moves, curved) = jax.lax.scan(further, begun, length=settings.inner)
-        move = search.x, list(zip(moves, curved, strict=True))
-        return _move(observation, generator, model, settings, problem, state, linear.seen, move, bits)
-
+    one = partial(step, observation, generator, model, settings, problem, bits=bits, rolled=True)
     return jax.lax.while_loop(lambda state: ~jnp.any(state.done & working), one, state)
 
 

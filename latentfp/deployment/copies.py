@@ -37,7 +37,7 @@ from latentfp.deployment.deployment import Deployment, Opening, load_generator, 
 from latentfp.deployment.registry import User
 from latentfp.fingerprint.basis import Space
 from latentfp.fingerprint.embed import Strength, embed
-from latentfp.fingerprint.latent_copy import Copy, Layout, copy_for, rotated, save
+from latentfp.fingerprint.latent_copy import Copy, LatentFormat, copy_for, rotated, save
 from latentfp.generators import pretrained
 from latentfp.generators.generator import Generator
 from latentfp.generators.pretrained import Pretrained, Source
@@ -223,7 +223,7 @@ def export_copy(deployment: Opening, *, user: str, out: Path, form: CopyFormat |
     opened.registry.note("export", subject)
     if chosen is CopyFormat.LATENTS:
         out.parent.mkdir(parents=True, exist_ok=True)
-        save(out, turned._replace(layout=_layout(loaded)))
+        save(out, turned._replace(latent=_latent_format(loaded)))
         return chosen
     source = {
         "format": "copy",
@@ -261,14 +261,14 @@ def _usual_format(loaded: Pretrained) -> CopyFormat:
     return CopyFormat(origin["format"]) if origin.get("format") in known else CopyFormat.LATENTFP
 
 
-def _layout(loaded: Pretrained) -> Layout:
+def _latent_format(loaded: Pretrained) -> LatentFormat:
     """What other programs must know of the latents of an autoencoder."""
     generator, channels = loaded.generator, loaded.generator.channels
     if channels == 1:
-        return Layout()
+        return LatentFormat()
     side = math.isqrt(generator.latent_dim // channels)
     fields = {} if loaded.folder is None else pretrained.read(loaded.folder).fields
-    return Layout((channels, side, side), fields.get("scale", 1.0), fields.get("shift", 0.0))
+    return LatentFormat((channels, side, side), fields.get("scale", 1.0), fields.get("shift", 0.0))
 
 
 def _check_new(out: Path) -> None:

@@ -30,7 +30,7 @@ from latentfp.fingerprint.basis import (
     with_last,
 )
 from latentfp.fingerprint.codes import check_length
-from latentfp.fingerprint.frequencies import fit_frequency_basis
+from latentfp.fingerprint.frequencies import check_frequencies, fit_frequency_basis
 from latentfp.fingerprint.streaming import fit_leading
 from latentfp.generators import pretrained
 from latentfp.generators.pretrained import Pretrained, Source
@@ -59,8 +59,11 @@ USUAL = Sampling()  # of the bases that are shipped
 
 
 def sample_basis(loaded: Pretrained, sampling: Sampling) -> Basis:
-    """The principal axes of samples of the prior. ValueError, before any is drawn, as by `check_sampling`."""
+    """The principal axes of samples of the prior. ValueError, before any is drawn, as by `check_sampling`,
+    and for frequencies: which of them are kept depends on the code (`fit`)."""
     check_sampling(loaded, sampling)
+    if sampling.layout is Layout.FREQUENCIES:
+        raise ValueError("a basis of frequencies is fitted for a code: use `fit`")
     return _axes_of(_drawn(loaded, sampling.samples, sampling.seed), loaded, sampling)
 
 
@@ -94,8 +97,9 @@ def check_sampling(loaded: Pretrained, sampling: Sampling) -> None:
     elif axes is not None:
         raise ValueError(f"the layout {layout} has axes of its own: leave the number of axes out")
     if layout is Layout.FREQUENCIES:
-        return
-    check_samples(samples, dimensions, axes=axes, channels=channels)
+        check_frequencies(samples, dimensions, channels=channels)
+    else:
+        check_samples(samples, dimensions, axes=axes, channels=channels)
 
 
 def fit(
@@ -154,7 +158,7 @@ def fit(
     )
     given = _given(loaded, latents, images, drawn=(samples, seed) != (USUAL.samples, USUAL.seed))
     sampling = Sampling(samples if given is None else given.count, seed, chosen, axes)
-    place, sampling = _large(loaded, place, sampling, free=design is shift is None, given=given is not None)
+    place, sampling = _large(loaded, place, sampling, free=shift is None, given=given is not None)
     _check(loaded, sampling, place, distance)
     copied = _bundled(loaded, bundle)
     known = None if secret is None else _secret(secret, Path(out))

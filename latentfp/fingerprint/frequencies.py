@@ -35,11 +35,7 @@ def fit_frequency_basis(batches: Batches, *, channels: int, shift: int, bits: in
         count += len(maps)
         total = total + maps.mean(axis=(2, 3)).sum(axis=0)
         squares = squares + np.einsum("ncij,neij->ijce", spectra, spectra, optimize=True)
-    if count < SAMPLES * channels:
-        raise ValueError(
-            f"{count} samples cannot determine the frequencies of {channels} channels: "
-            f"expected at least {SAMPLES * channels}"
-        )
+    _check_count(count, channels)
     mean, covariance = np.asarray(total) / count, np.asarray(squares) / count
     side = len(covariance)
     check_place(channels * side**2, shift=shift, bits=bits)
@@ -55,11 +51,31 @@ def fit_frequency_basis(batches: Batches, *, channels: int, shift: int, bits: in
     return Basis(*(jnp.asarray(array, jnp.float32) for array in (*arrays, np.sqrt(max(rest, 0)))))
 
 
+def check_frequencies(samples: int, dimensions: int, *, channels: int) -> None:
+    """ValueError for latents that are no square maps, and for too few samples, before there are any."""
+    _side(dimensions, channels)
+    _check_count(samples, channels)
+
+
+def _side(dimensions: int, channels: int) -> int:
+    """Of the maps. ValueError where they are not square."""
+    side = math.isqrt(dimensions // channels)
+    if channels * side**2 != dimensions:
+        raise ValueError(f"latents of {dimensions} numbers are not {channels} channels of square maps")
+    return side
+
+
+def _check_count(samples: int, channels: int) -> None:
+    if samples < SAMPLES * channels:
+        raise ValueError(
+            f"{samples} samples cannot determine the frequencies of {channels} channels: "
+            f"expected at least {SAMPLES * channels}"
+        )
+
+
 def _maps(batch: Samples, channels: int) -> Float[np.ndarray, "n c s s"]:
     samples = np.asarray(batch, np.float64)
-    side = math.isqrt(samples.shape[1] // channels)
-    if channels * side**2 != samples.shape[1]:
-        raise ValueError(f"latents of {samples.shape[1]} numbers are not {channels} channels of square maps")
+    side = _side(samples.shape[1], channels)
     if not np.isfinite(samples).all():
         raise ValueError("got non-finite samples, expected finite latents: check the generator's weights")
     return samples.reshape(-1, channels, side, side)

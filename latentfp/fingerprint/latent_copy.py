@@ -29,7 +29,7 @@ Maps = Float[np.ndarray, "..."] | Float[Array, "..."]  # [n, …]; shapes are ch
 APPLY = {"apply": "w - (w @ axes.T) @ axes + offset", "order": "channel, row, column"}  # for other programs
 
 
-class Layout(NamedTuple):
+class LatentFormat(NamedTuple):
     """Of one latent: its shape, [channels, rows, columns], where it is known; and the units z of the decoder,
     w = (z - shift) · scale."""
 
@@ -43,7 +43,7 @@ class Copy(NamedTuple):
 
     axes: Float[np.ndarray, "k d"]
     offset: Float[np.ndarray, " d"]
-    layout: Layout = Layout()
+    latent: LatentFormat = LatentFormat()
 
 
 def copy_for(space: Space, code: Bits, *, sigma: float, coding: Coding) -> Copy:
@@ -61,9 +61,9 @@ def rotated(copy: Copy, seed: int) -> Copy:
 
 def for_decoder(copy: Copy) -> Copy:
     """The same map of latents in the decoder's own units."""
-    _, scale, shift = copy.layout
+    _, scale, shift = copy.latent
     moved = copy.axes.T @ copy.axes.sum(axis=1) * shift
-    return copy._replace(offset=copy.offset / scale + moved, layout=Layout(copy.layout.shape))
+    return copy._replace(offset=copy.offset / scale + moved, latent=LatentFormat(copy.latent.shape))
 
 
 def apply(copy: Copy, latents: Maps) -> Float[np.ndarray, "n ..."]:
@@ -85,15 +85,15 @@ def apply(copy: Copy, latents: Maps) -> Float[np.ndarray, "n ..."]:
 
 
 def _expected(copy: Copy) -> str:
-    if copy.layout.shape:
-        return f"{['n', *copy.layout.shape]}".replace("'", "")
+    if copy.latent.shape:
+        return f"{['n', *copy.latent.shape]}".replace("'", "")
     return f"[n, …] with {len(copy.offset)} numbers each"
 
 
 def save(path: Path, copy: Copy) -> None:
     """Write a copy as safetensors, float32, whole or not at all."""
     tensors = {name: np.ascontiguousarray(getattr(copy, name), np.float32) for name in ("axes", "offset")}
-    layout = {name: json.dumps(value) for name, value in copy.layout._asdict().items()}
+    layout = {name: json.dumps(value) for name, value in copy.latent._asdict().items()}
     with replacing(path) as fresh:
         fresh.write_bytes(to_bytes(tensors, {**APPLY, **layout}))
 
@@ -106,20 +106,20 @@ def load(path: Path) -> Copy:
     if len(shapes) != 2 or len(axes) != 2 or axes[1:] != offset:
         raise ValueError(f"{path} is no copy: it holds {shapes}, expected axes [k, d] and offset [d]")
     axes, offset = (np.asarray(found[name], np.float64) for name in ("axes", "offset"))
-    copy = Copy(axes, offset, _layout(path))
+    copy = Copy(axes, offset, _latent_format(path))
     if not np.allclose(copy.axes @ copy.axes.T, np.eye(len(copy.axes)), atol=1e-4):
         raise ValueError(f"{path} is no copy: its axes are not orthonormal")
-    if copy.layout.shape and np.prod(copy.layout.shape) != len(copy.offset):
-        raise ValueError(f"{path} is no copy: it is of {len(copy.offset)} numbers and {copy.layout.shape}")
+    if copy.latent.shape and np.prod(copy.latent.shape) != len(copy.offset):
+        raise ValueError(f"{path} is no copy: it is of {len(copy.offset)} numbers and {copy.latent.shape}")
     return copy
 
 
-def _layout(path: Path) -> Layout:
+def _latent_format(path: Path) -> LatentFormat:
     with safe_open(path, "np") as file:
         said = file.metadata() or {}
     try:
-        found = {name: json.loads(said[name]) for name in Layout._fields if name in said}
+        found = {name: json.loads(said[name]) for name in LatentFormat._fields if name in said}
         shape = tuple(int(size) for size in found.pop("shape", ()))
-        return Layout(shape, **{name: float(value) for name, value in found.items()})
+        return LatentFormat(shape, **{name: float(value) for name, value in found.items()})
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path} is no copy: its header is damaged ({error})") from error

@@ -34,7 +34,7 @@ class Mark:
     def __init__(self, copies: File | Sequence[File]):
         files = [copies] if isinstance(copies, str | os.PathLike) else list(copies)
         self._copies = [load(Path(file)) for file in files]
-        if len({(len(copy.offset), copy.layout) for copy in self._copies}) != 1:
+        if len({(len(copy.offset), copy.latent) for copy in self._copies}) != 1:
             raise ValueError(f"{len(files)} copies of different latents, expected some of one deployment")
 
     @property
@@ -60,7 +60,7 @@ class Mark:
         finite, and where the copies cannot share them evenly.
         """
         found = _to_numpy(latents)
-        maps = _unpacked(found, self._copies[0].layout.shape)
+        maps = _unpacked(found, self._copies[0].latent.shape)
         marked = _marked(self._copies, found if maps is None else maps)
         return _as(latents, marked if maps is None else _packed(marked, found.shape))
 
@@ -99,7 +99,7 @@ def collect(pipe: Any, prompts: Iterable[Any], **options: Any) -> Float[np.ndarr
 @contextmanager
 def _before_decoding(pipe: Any, change: Callable[[Any], Any]) -> Iterator[None]:
     vae = _autoencoder(pipe)
-    decode = vae.decode
+    decode, own = vae.decode, "decode" in vars(vae)
 
     def changed(z: Any, *arguments: Any, **options: Any) -> Any:
         return decode(change(z), *arguments, **options)
@@ -108,7 +108,9 @@ def _before_decoding(pipe: Any, change: Callable[[Any], Any]) -> Iterator[None]:
     try:
         yield
     finally:
-        vae.decode = decode
+        del vae.decode  # what its class has comes back
+        if own:
+            vae.decode = decode
 
 
 def _autoencoder(pipe: Any) -> Any:

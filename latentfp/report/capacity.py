@@ -12,10 +12,12 @@ from latentfp.report.charts import panels, series
 from latentfp.report.markdown import Cell, Row, table, thousands, write_page
 
 READ_BY = {
+    "auto": "the default method",
     "refine": "a decoder and a descent",
     "encoder": "the generator's own encoder alone",
     "decoder": "a decoder alone",
     "multistart": "descents from several starts",
+    "reference": "the paper's search",
 }
 SHOWN = (1, 1000, 10**6)  # users in the table
 

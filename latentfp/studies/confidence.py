@@ -36,10 +36,8 @@ from latentfp.studies.identification import draw_book, owners
 from latentfp.studies.statistics import calibration, reliability
 
 USERS, ALPHA = 1000, 1e-6
-RIDGE, STEPS = (
-    5.0,
-    2000,
-)  # a squared weight costs as much as so many bits' likelihoods in natural units, over BITS
+RIDGE = 5.0  # what a squared weight costs, in nats of BITS bits
+STEPS = 2000  # of the optimiser, at most
 BITS = 8  # of an image that count as independent: they are right or wrong together
 FOLDS = 8
 

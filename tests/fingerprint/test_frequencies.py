@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.fft
 
+from latentfp.choices import Layout
 from latentfp.deployment import fitting
 from latentfp.fingerprint.basis import fit_basis
 from latentfp.fingerprint.frequencies import fit_frequency_basis
@@ -112,5 +113,11 @@ def test_a_deployment_has_them(tmp_path):
     assert made.manifest.layout == "frequencies"
     truth = np.sort(deviations().ravel())[::-1][D - D // 8 - 64 : D - D // 8]
     np.testing.assert_allclose(np.mean(np.square(made.space.code_stds)), np.mean(truth**2), rtol=0.2)
+    few = {**options, "latents": [tmp_path / "few.npy"]}
+    np.save(tmp_path / "few.npy", draw(20))
+    with pytest.raises(ValueError, match="20 samples cannot determine the frequencies"):
+        fitting.fit(tmp_path / "other", **few)
+    with pytest.raises(ValueError, match="is fitted for a code"):
+        fitting.sample_basis(made.generator, fitting.Sampling(60, layout=Layout.FREQUENCIES))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="layout frequencies has axes of its own"):
         fitting.fit(tmp_path / "other", **options, axes=20, latents=[tmp_path / "latents.npy"])

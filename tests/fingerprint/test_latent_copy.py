@@ -12,7 +12,7 @@ from latentfp.choices import Coding
 from latentfp.fingerprint.basis import content, coordinates, fit_basis, split
 from latentfp.fingerprint.codes import draw_codes
 from latentfp.fingerprint.embed import embed
-from latentfp.fingerprint.latent_copy import Layout, apply, copy_for, for_decoder, load, rotated, save
+from latentfp.fingerprint.latent_copy import LatentFormat, apply, copy_for, for_decoder, load, rotated, save
 
 SHAPE, K, N = (2, 3, 4), 6, 5
 D, SIGMA = 24, 0.7
@@ -30,7 +30,7 @@ def space():
 
 @pytest.fixture(scope="module")
 def copy(space):
-    return copy_for(space, CODE, sigma=SIGMA, coding=Coding.ANTIPODAL)._replace(layout=Layout(SHAPE))
+    return copy_for(space, CODE, sigma=SIGMA, coding=Coding.ANTIPODAL)._replace(latent=LatentFormat(SHAPE))
 
 
 @pytest.mark.parametrize("coding", Coding)
@@ -62,16 +62,16 @@ def test_the_latents_of_the_caller_stay_as_they_are(copy):
 
 def test_the_decoder_may_count_in_other_units(copy):
     scale, shift = 0.36, -0.4
-    other = for_decoder(rotated(copy, 1)._replace(layout=Layout(SHAPE, scale, shift)))
+    other = for_decoder(rotated(copy, 1)._replace(latent=LatentFormat(SHAPE, scale, shift)))
     found = (apply(other, MAPS / np.float32(scale) + np.float32(shift)) - shift) * scale
     np.testing.assert_allclose(found, apply(copy, MAPS), atol=ROUNDING)
 
 
 def test_a_file_holds_all_of_it(copy, tmp_path):
-    whole = copy._replace(layout=Layout(SHAPE, 0.18215, 0.25))
+    whole = copy._replace(latent=LatentFormat(SHAPE, 0.18215, 0.25))
     save(tmp_path / "copy.safetensors", whole)
     found = load(tmp_path / "copy.safetensors")
-    assert found.layout == whole.layout
+    assert found.latent == whole.latent
     np.testing.assert_allclose(found.axes, copy.axes, atol=1e-7)
     np.testing.assert_allclose(found.offset, copy.offset, rtol=1e-6)
     with safe_open(tmp_path / "copy.safetensors", "np") as file:

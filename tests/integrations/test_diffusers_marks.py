@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import latentfp as lf
-from latentfp.fingerprint.latent_copy import Copy, Layout, apply, load, save
+from latentfp.fingerprint.latent_copy import Copy, LatentFormat, apply, load, save
 from latentfp.integrations.diffusers import Mark, collect
 
 SHAPE, SCALE, SHIFT = (4, 6, 8), 0.4, 0.1
@@ -21,7 +21,7 @@ MAPS = RANDOM.standard_normal((4, *SHAPE)).astype(np.float32)
 def a_copy(seed):
     random = np.random.default_rng(seed)
     axes = np.linalg.qr(random.standard_normal((D, 5)))[0].T
-    return Copy(axes, random.standard_normal(5) @ axes, Layout(SHAPE, SCALE, SHIFT))
+    return Copy(axes, random.standard_normal(5) @ axes, LatentFormat(SHAPE, SCALE, SHIFT))
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_what_does_not_fit_is_refused(files, tmp_path):
     mark = Mark(files[0])
     with pytest.raises(ValueError, match=r"shape \[4, 4, 6, 6\]: expected \[n, 4, 6, 8\]"):
         mark.latents(MAPS[..., :6])
-    save(tmp_path / "other", a_copy(3)._replace(layout=Layout(SHAPE)))
+    save(tmp_path / "other", a_copy(3)._replace(latent=LatentFormat(SHAPE)))
     with pytest.raises(ValueError, match="2 copies of different latents"):
         Mark([files[0], tmp_path / "other"])
     with pytest.raises(ValueError, match="0 copies"):

@@ -2,9 +2,9 @@
 
 from typing import Any, NamedTuple
 
+import tiny_pipeline
 import torch
 from diffusers import (  # type: ignore[attr-defined]
-    AutoencoderKL,
     DDIMScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
@@ -14,10 +14,10 @@ from diffusers import (  # type: ignore[attr-defined]
     StableDiffusion3Pipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
-    UNet2DConditionModel,
 )
+from tiny_pipeline import SIZE, TEXT
 
-SIZE, LEVELS, TEXT, POOLED = 32, (8, 8, 16), 32, 24
+POOLED = 24
 
 
 class Made(NamedTuple):
@@ -32,32 +32,12 @@ class Made(NamedTuple):
         return self.pipe(**self.text(n), **{**sizes, **options}).images
 
 
-def autoencoder(channels: int, **others: Any) -> AutoencoderKL:
-    return AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * len(LEVELS),
-        up_block_types=("UpDecoderBlock2D",) * len(LEVELS),
-        block_out_channels=LEVELS,
-        latent_channels=channels,
-        norm_num_groups=4,
-        sample_size=SIZE,
-        **others,
-    ).eval()
+def autoencoder(**units: Any) -> Any:
+    return tiny_pipeline.autoencoder((8, 8, 16), groups=4, **units).eval()
 
 
-def unet(**others: Any) -> UNet2DConditionModel:
-    return UNet2DConditionModel(
-        sample_size=8,
-        in_channels=4,
-        out_channels=4,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        block_out_channels=(8, 16),
-        layers_per_block=1,
-        norm_num_groups=4,
-        cross_attention_dim=TEXT,
-        attention_head_dim=4,
-        **others,
-    ).eval()
+def unet(**others: Any) -> Any:
+    return tiny_pipeline.denoiser((8, 16), groups=4, head=4, **others).eval()
 
 
 def words(n: int, *, pooled: bool, negative: bool) -> dict[str, torch.Tensor]:
@@ -71,7 +51,7 @@ def words(n: int, *, pooled: bool, negative: bool) -> dict[str, torch.Tensor]:
 def stable_diffusion() -> Made:
     options = {"requires_safety_checker": False}
     pipe = StableDiffusionPipeline(
-        autoencoder(4),
+        autoencoder(),
         None,
         None,
         unet(),
@@ -90,7 +70,7 @@ def stable_diffusion_xl() -> Made:
         addition_time_embed_dim=8,
         projection_class_embeddings_input_dim=projected,
     )
-    vae = autoencoder(4, scaling_factor=0.13025)
+    vae = autoencoder(scaling_factor=0.13025)
     pipe = StableDiffusionXLPipeline(vae, None, None, None, None, network, EulerDiscreteScheduler())  # type: ignore[arg-type]
     return Made(pipe, lambda n: words(n, pooled=True, negative=True))
 
@@ -109,7 +89,7 @@ def stable_diffusion_3() -> Made:
         out_channels=4,
     ).eval()
     vae = autoencoder(
-        4, scaling_factor=1.5305, shift_factor=0.0609, use_quant_conv=False, use_post_quant_conv=False
+        scaling_factor=1.5305, shift_factor=0.0609, use_quant_conv=False, use_post_quant_conv=False
     )
     nothing = [None] * 6
     pipe = StableDiffusion3Pipeline(transformer, FlowMatchEulerDiscreteScheduler(), vae, *nothing)  # type: ignore[arg-type]
@@ -129,7 +109,7 @@ def flux() -> Made:
         axes_dims_rope=(4, 4, 8),
     ).eval()
     vae = autoencoder(
-        4, scaling_factor=0.3611, shift_factor=0.1159, use_quant_conv=False, use_post_quant_conv=False
+        scaling_factor=0.3611, shift_factor=0.1159, use_quant_conv=False, use_post_quant_conv=False
     )
     pipe = FluxPipeline(FlowMatchEulerDiscreteScheduler(), vae, None, None, None, None, transformer)  # type: ignore[arg-type]
     return Made(pipe, lambda n: words(n, pooled=True, negative=False))

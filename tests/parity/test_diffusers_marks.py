@@ -14,7 +14,7 @@ import random_pipelines
 import tiny_pipeline
 import torch
 
-from latentfp.fingerprint.latent_copy import Copy, Layout, apply, load, save
+from latentfp.fingerprint.latent_copy import Copy, LatentFormat, apply, load, save
 from latentfp.integrations.diffusers import Mark, collect
 
 pytestmark = [pytest.mark.parity, pytest.mark.slow]
@@ -34,7 +34,7 @@ def write_copy(path, pipe, seed=0):
     random = np.random.default_rng(seed)
     axes = np.linalg.qr(random.standard_normal((D, 16)))[0].T
     config = pipe.vae.config
-    layout = Layout(SHAPE, config.scaling_factor, config.shift_factor or 0.0)
+    layout = LatentFormat(SHAPE, config.scaling_factor, config.shift_factor or 0.0)
     save(path, Copy(axes, 2 * random.standard_normal(16) @ axes, layout))
     return path
 

@@ -8,6 +8,7 @@ what to hold (see `wanted`).
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -38,30 +39,34 @@ def make(seed: int) -> StableDiffusionPipeline:
     return pipe
 
 
-def autoencoder() -> AutoencoderKL:
+def autoencoder(levels: tuple[int, ...] = LEVELS, *, groups: int = 8, **others: Any) -> AutoencoderKL:
     return AutoencoderKL(
-        down_block_types=["DownEncoderBlock2D"] * len(LEVELS),
-        up_block_types=["UpDecoderBlock2D"] * len(LEVELS),
-        block_out_channels=LEVELS,
+        down_block_types=["DownEncoderBlock2D"] * len(levels),
+        up_block_types=["UpDecoderBlock2D"] * len(levels),
+        block_out_channels=levels,
         layers_per_block=1,
         latent_channels=LATENT,
-        norm_num_groups=8,
+        norm_num_groups=groups,
         sample_size=SIZE,
+        **others,
     )
 
 
-def denoiser() -> UNet2DConditionModel:
+def denoiser(
+    channels: tuple[int, ...] = (32, 64), *, groups: int = 8, head: int = 8, **others: Any
+) -> UNet2DConditionModel:
     return UNet2DConditionModel(
         sample_size=SIZE // 2 ** (len(LEVELS) - 1),
         in_channels=LATENT,
         out_channels=LATENT,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        block_out_channels=(32, 64),
+        block_out_channels=channels,
         layers_per_block=1,
-        norm_num_groups=8,
+        norm_num_groups=groups,
         cross_attention_dim=TEXT,
-        attention_head_dim=8,
+        attention_head_dim=head,
+        **others,
     )
 
 

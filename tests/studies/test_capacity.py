@@ -7,7 +7,8 @@ import small_study
 from linear_space import write_deployment
 
 from latentfp.augment.suites import suite
-from latentfp.report.capacity import write_capacity
+from latentfp.choices import Method
+from latentfp.report.capacity import READ_BY, write_capacity
 from latentfp.runtime.processes import Share
 from latentfp.studies import capacity, readings
 from latentfp.studies.capacity import Settings, rates
@@ -102,6 +103,10 @@ def test_an_attack_alone_has_a_page_and_no_clean_curve(measured, tmp_path):
     curves = (tmp_path / "capacity.svg").read_text()
     assert "codecs" in curves
     assert "clean" not in curves
+
+
+def test_the_page_knows_every_method():
+    assert set(READ_BY) == set(Method)
 
 
 def test_the_page_and_the_tidy_table(measured, tmp_path):
