@@ -162,6 +162,16 @@ def test_a_start_of_nan_is_done_at_once_and_harms_no_other(subject, images):
         np.testing.assert_array_equal(one[others], other[others])
 
 
+def test_a_rolled_step_takes_as_many_conjugate_gradients(subject, images):
+    """And remembers them: far from the end, where every one counts."""
+    walk = Walk(subject, images, np.zeros((5, D)), Settings(steps=12, inner=3, first_scale=1.0))
+    start = jax.tree.map(jnp.copy, walk.states[0])
+    rolled, plain = walk._step(start, rolled=True), walk.go(1)
+    np.testing.assert_allclose(rolled.point, plain.point, atol=NEAR)
+    np.testing.assert_allclose(rolled.memory.moves, plain.memory.moves, atol=NEAR)
+    assert (np.abs(np.asarray(plain.memory.moves)).sum(axis=2) > 0).sum() == 5 * 3
+
+
 def test_what_steps_have_seen_makes_the_next_ones_better(subject, images):
     """From a curvature that is right on average, a memory of all directions against one of the last alone."""
     sizes = subject.curvature().eigenvalues

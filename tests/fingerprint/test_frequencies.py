@@ -113,10 +113,9 @@ def test_a_deployment_has_them(tmp_path):
     assert made.manifest.layout == "frequencies"
     truth = np.sort(deviations().ravel())[::-1][D - D // 8 - 64 : D - D // 8]
     np.testing.assert_allclose(np.mean(np.square(made.space.code_stds)), np.mean(truth**2), rtol=0.2)
-    few = {**options, "latents": [tmp_path / "few.npy"]}
-    np.save(tmp_path / "few.npy", draw(20))
+    unable = generator._replace(sample=lambda *_: pytest.fail("samples were drawn"))
     with pytest.raises(ValueError, match="20 samples cannot determine the frequencies"):
-        fitting.fit(tmp_path / "other", **few)
+        fitting.fit(tmp_path / "other", **{**options, "generator": (unable, {}), "samples": 20})
     with pytest.raises(ValueError, match="is fitted for a code"):
         fitting.sample_basis(made.generator, fitting.Sampling(60, layout=Layout.FREQUENCIES))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="layout frequencies has axes of its own"):

@@ -110,6 +110,18 @@ def test_the_wrapper_ends_with_an_error_too(files):
     assert pipe.vae.decode is decode
 
 
+def test_a_method_of_the_class_is_there_again_after_the_wrapper(files):
+    class Autoencoder:
+        def decode(self, z):
+            return z
+
+    pipe = SimpleNamespace(vae=Autoencoder())
+    with Mark(files[0]).decoding(pipe):
+        assert np.abs(pipe.vae.decode(MAPS) - MAPS).max() > 0.1
+    assert vars(pipe.vae) == {}
+    assert pipe.vae.decode(MAPS) is MAPS
+
+
 def test_a_batch_bears_another_code_a_row(files):
     found = Mark(files).latents(MAPS)
     expected = [apply(load(file), MAPS[2 * i : 2 * i + 2]) for i, file in enumerate(files)]

@@ -75,6 +75,8 @@ def test_nothing_is_read_twice(measured, monkeypatch):
     given, workdir, result = measured
     monkeypatch.setattr(readings, "answers", None)
     assert small_study.run(capacity, given, workdir, seed=1) == result
+    with pytest.raises(TypeError, match="not callable"):  # what another method reads is something else
+        small_study.run(capacity, given._replace(method="multistart"), workdir, seed=1)
 
 
 def test_two_processes_measure_the_same(measured, tmp_path, monkeypatch):
