@@ -5,7 +5,7 @@ Then: configs/ldm_avatars.py.
 Made the first stage of latentfp/generators/weights/avatars-ldm (see its README.md): stopped after 3001 steps,
 33 minutes on 2 CPU cores with other work beside; reconstructions had 34 dB. The argument 128 is f8, 128x128
 faces to 16x16 latents of 4 numbers, whose encoder is also trained to find what its decoder is given: 0.70
-GFLOP to decode an image; it has not been run to its end.
+GFLOP to decode an image, as XLA counts; it has not been run.
 """
 
 from ml_collections import ConfigDict
